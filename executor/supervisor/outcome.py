@@ -2,6 +2,8 @@
 
 An outcome is data, never an exception: it names what happened to the *invocation*, whoever is to blame, and it is
 the value of the `outcome` label in metrics and log lines and the `code` of the problem document.
+
+`ENDPOINT_REJECTED` is the contract's rule that a `ValueError` raised by `_invoke` is a 404 with its text as the body.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Outcome(Enum):
 
     OK = ("ok", 200, "The endpoint answered", False)
 
+    ENDPOINT_REJECTED = ("endpoint.rejected", 404, "The endpoint raised ValueError", False)
     ENDPOINT_RAISED = ("endpoint.raised", 500, "The endpoint raised an exception", False)
     ENDPOINT_LOAD = ("endpoint.load", 500, "The endpoint's source could not be loaded", False)
     ENDPOINT_WRONG_TYPE = ("endpoint.wrong_type", 500, "The endpoint did not return a Response", False)

@@ -1,0 +1,410 @@
+"""One invocation: an HTTP call carried through one worker, from admission to the recorded figures.
+
+Theory of operation
+-------------------
+`Invocation.run` is one coroutine that talks to the client and to the worker; a second task carries the request body
+and, when that is done, listens for the client going away. Everything that can end an invocation early (a clock, the
+client, a limit, a shutdown) calls `interrupt`, which notes the first reason and cancels the main coroutine at
+whatever it waits for. All ends meet in `_conclude`, which cannot be interrupted:
+
+1. the client gets the answer that the outcome stands for, or a cut connection if a response had begun;
+2. the worker is told to stop and, after a grace time, killed;
+3. its exit is awaited, its last output read, its folder removed, its place in the queue given back;
+4. the figures are recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from executor.config.model import Limits
+from executor.figures.figures import Figures
+from executor.supervisor.admission import Admission, RejectedError
+from executor.supervisor.outcome import Outcome
+from executor.supervisor.output import LogRecord, OutputLog
+from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
+from executor.supervisor.watchdog import Watchdog
+from executor.supervisor.worker import WorkerHandle, describe_exit
+from protocol.control import Exited
+from protocol.errors import LocalProtocolError
+from protocol.limits import MAX_DATA
+from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
+
+__all__ = ["Client", "ClientGoneError", "Invocation", "Verdict"]
+
+EXIT_GRACE_S: Final = 5.0
+"""Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
+
+ERROR_OUTCOMES: Final = {
+    "load": Outcome.ENDPOINT_LOAD,
+    "raised": Outcome.ENDPOINT_RAISED,
+    "not_found": Outcome.ENDPOINT_REJECTED,
+    "wrong_type": Outcome.ENDPOINT_WRONG_TYPE,
+    "body": Outcome.ENDPOINT_BODY,
+    "cancelled": Outcome.WORKER_CRASHED,
+    "internal": Outcome.WORKER_INTERNAL,
+}
+"""The `code` of a worker's `ERROR` message and the outcome that it means."""
+
+NO_BODY_STATUSES: Final = frozenset({204, 304})
+
+
+class ClientGoneError(Exception):
+    """The client has closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an invocation ended, with words for the client, and for the operator only."""
+
+    outcome: Outcome
+    detail: str = ""
+    private_detail: str = ""
+    traceback: str = ""
+
+
+class Client(Protocol):
+    """The other side of an invocation: who asked, and who gets the answer."""
+
+    async def receive(self) -> bytes | None:
+        """Return the next piece of the request body, `None` after the last.
+
+        Raises:
+            ClientGoneError: The client has gone.
+        """
+
+    async def wait_gone(self) -> None:
+        """Return when the client has gone."""
+
+    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send the head of the response."""
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; waits while the client is slow."""
+
+    async def finish(self) -> None:
+        """End the body."""
+
+    async def fail(self, verdict: Verdict) -> None:
+        """Send the answer that the verdict stands for, in place of a response."""
+
+    def cut(self, *, at_once: bool) -> None:
+        """Close the connection so that the client sees an incomplete response; `at_once` drops what is unsent."""
+
+
+@dataclass(slots=True)
+class Measurements:
+    """What is noted on the way, in seconds of the monotonic clock and bytes."""
+
+    began: float
+    started_at: float = field(default_factory=time.time)
+    admitted: float | None = None
+    ready: float | None = None
+    first_byte: float | None = None
+    status: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Invocation:
+    """One call of one endpoint.
+
+    Args:
+        invoke: What the worker is told, apart from the body.
+        rule: The endpoint's declared path, for figures.
+        limits: The hook's effective limits.
+        client: Who asked.
+        runtime: Where the worker comes from.
+        admission: Who may start when.
+        record: Takes the figures at the end.
+        emit_log: Takes each line of the endpoint's output.
+    """
+
+    def __init__(
+        self,
+        *,
+        invoke: Invoke,
+        rule: str,
+        limits: Limits,
+        client: Client,
+        runtime: PluginRuntime,
+        admission: Admission,
+        record: Callable[[Figures], None],
+        emit_log: Callable[[str, str, LogRecord], None],
+    ) -> None:
+        self.invoke = invoke
+        self.rule = rule
+        self.limits = limits
+        self.runtime = runtime
+        self.state = "queued"
+        self.loop = asyncio.get_running_loop()
+        self.measured = Measurements(began=self.loop.time())
+        self.output = OutputLog(
+            limit_bytes=limits.log_output,
+            line_bytes=limits.log_line,
+            emit=lambda line: emit_log(invoke.hook_id, invoke.invocation_id, line),
+            flooded=self._on_flood,
+        )
+        self._client = client
+        self._admission = admission
+        self._record = record
+        self._worker: ReadyWorker | None = None
+        self._admitted = False
+        self._verdict: Verdict | None = None
+        self._concluding = False
+        self._task: asyncio.Task[None] | None = None
+        self._uplink: asyncio.Task[None] | None = None
+        self._watchdog = Watchdog(self.loop, limits.wall_time, self._on_expired)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, once there is one."""
+        return self._worker.handle.pid if self._worker is not None else None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the request was received."""
+        return self.loop.time() - self.measured.began
+
+    def interrupt(self, outcome: Outcome, detail: str = "") -> None:
+        """End the invocation with this outcome, unless it is ending already."""
+        if self._verdict is None and not self._concluding and self._task is not None:
+            self._verdict = Verdict(outcome, detail)
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Carry the call through. Never raises: every end is an outcome, recorded and told to the client."""
+        self._task = asyncio.current_task()
+        stopped = False
+        try:
+            verdict = await self._serve()
+        except asyncio.CancelledError:
+            stopped = self._verdict is None  # by somebody who did not say why: the event loop is being closed
+            if not stopped and self._task is not None:
+                self._task.uncancel()
+            verdict = self._verdict or Verdict(Outcome.SHUTDOWN)
+        self._concluding = True
+        await self._shielded(self._conclude(verdict))
+        if stopped:
+            raise asyncio.CancelledError
+
+    async def _serve(self) -> Verdict:
+        """Carry the call through as long as nothing interrupts it; how it ended."""
+        if not self.invoke.has_body:
+            self._uplink = self.loop.create_task(self._carry_body())
+        try:
+            await self._admission.acquire(
+                self.invoke.hook_id, concurrency=self.limits.concurrency, queue_length=self.limits.queue_length
+            )
+        except RejectedError as error:
+            return Verdict(error.outcome, error.detail)
+        self._admitted = True
+        self.measured.admitted = self.loop.time()
+        self.state = "starting"
+        self._expect_first_byte()
+        try:
+            self._worker = await self.runtime.start_worker(
+                (self.invoke.source,), self.output, debug=self.invoke.debug
+            )
+        except StartError as error:
+            return _start_verdict(error)
+        self.measured.ready = self.loop.time()
+        self.state = "running"
+        handle = self._worker.handle
+        handle.send(self.invoke)
+        if self.invoke.has_body:
+            self._uplink = self.loop.create_task(self._carry_body())
+        return await self._carry_response(handle)
+
+    async def _carry_response(self, handle: WorkerHandle) -> Verdict:
+        message = await handle.receive()
+        if not isinstance(message, Response):
+            return await self._bad_end(handle, message)
+        self.state = "responding"
+        self.measured.first_byte = self.loop.time()
+        self.measured.status = message.status
+        bodiless = self.invoke.method == "HEAD" or message.status in NO_BODY_STATUSES
+        await self._to_client(self._client.start(message.status, message.headers))
+        while True:
+            message = handle.receive_nowait()
+            if message is None:
+                message = await handle.receive()
+            match message:
+                case Chunk() if bodiless:
+                    return Verdict(Outcome.WORKER_PROTOCOL, private_detail="a body where HTTP allows none")
+                case Chunk():
+                    data = message.data
+                    self.measured.bytes_out += len(data)
+                    if self.measured.bytes_out > self.limits.response_body:
+                        return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")
+                    await self._to_client(self._client.write(data))
+                    handle.grant(len(data))
+                case End():
+                    await self._to_client(self._client.finish())
+                    return Verdict(Outcome.OK)
+                case _:
+                    return await self._bad_end(handle, message)
+
+    async def _to_client(self, sending: Awaitable[None]) -> None:
+        """Send something, on the client's clock; afterwards the endpoint's clock runs."""
+        self._watchdog.watch(Outcome.CLIENT_TIMEOUT, self.limits.client_idle_time)
+        await sending
+        self._watchdog.watch(Outcome.TIMEOUT_IDLE, self.limits.idle_time)
+
+    async def _carry_body(self) -> None:
+        """Carry the request body to the worker, then wait for the client to go away."""
+        try:
+            while (data := await self._receive_body()) is not None:
+                self.measured.bytes_in += len(data)
+                if self.measured.bytes_in > self.limits.request_body:
+                    self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
+                    return
+                await self._send_body(data)
+            if self.invoke.has_body and self._worker is not None:
+                with contextlib.suppress(LocalProtocolError):  # the invocation is being cancelled
+                    self._worker.handle.send(BodyEnd())
+            await self._client.wait_gone()
+            self.interrupt(Outcome.CLIENT_GONE)
+        except ClientGoneError:
+            self.interrupt(Outcome.CLIENT_GONE)
+        except TimeoutError:
+            self.interrupt(Outcome.CLIENT_TIMEOUT, f"no data for {self.limits.client_idle_time:g} s")
+
+    async def _receive_body(self) -> bytes | None:
+        async with asyncio.timeout(self.limits.client_idle_time):
+            return await self._client.receive()
+
+    async def _send_body(self, data: bytes) -> None:
+        """Send one piece as fast as the worker takes it; a worker that has ended takes nothing any more."""
+        if self._worker is None:
+            return
+        handle = self._worker.handle
+        view = memoryview(data)
+        while view:
+            if not await handle.wait_writable():
+                return
+            size = min(len(view), MAX_DATA, handle.send_window)
+            handle.send(Body(data=bytes(view[:size])))
+            view = view[size:]
+            if self.measured.first_byte is None:
+                self._expect_first_byte()
+
+    def _expect_first_byte(self) -> None:
+        self._watchdog.watch(Outcome.TIMEOUT_FIRST_BYTE, self.limits.first_byte_time)
+
+    async def _bad_end(self, handle: WorkerHandle, message: object) -> Verdict:
+        """Find out why a worker ended other than with `END`."""
+        if isinstance(message, Error):
+            return _error_verdict(message)
+        if handle.violation is not None:
+            return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
+        report = await handle.wait_exit(0)
+        return Verdict(Outcome.WORKER_CRASHED, private_detail=describe_exit(report))
+
+    def _on_expired(self, outcome: Outcome, seconds: float) -> None:
+        self.interrupt(outcome, f"limit {seconds:g} s")
+
+    def _on_flood(self) -> None:
+        self.interrupt(Outcome.LIMIT_LOG_OUTPUT, f"limit {self.limits.log_output} bytes")
+
+    async def _conclude(self, verdict: Verdict) -> None:
+        self._watchdog.stop()
+        self.state = "ending"
+        if self._uplink is not None:
+            self._uplink.cancel()
+        if verdict.outcome is not Outcome.OK:
+            self._stop_worker(verdict.outcome)
+            await self._tell_client(verdict)
+        report = await self._finish_worker(verdict.outcome)
+        if self._admitted:
+            self._admission.release(self.invoke.hook_id)
+        self.output.close()
+        self._record(self._figures(verdict, report))
+
+    def _stop_worker(self, outcome: Outcome) -> None:
+        """Ask a worker that may be well to stop; end one that is not."""
+        if self._worker is None:
+            return
+        polite = outcome in {Outcome.CLIENT_GONE, Outcome.CLIENT_TIMEOUT, Outcome.SHUTDOWN}
+        if not polite and outcome.status != 504:  # noqa: PLR2004 - the time-outs
+            self._worker.handle.kill()
+            return
+        with contextlib.suppress(LocalProtocolError):
+            self._worker.handle.send(Cancel(reason=outcome.code))
+
+    async def _tell_client(self, verdict: Verdict) -> None:
+        if self.measured.first_byte is not None:
+            self._client.cut(at_once=verdict.outcome is Outcome.CLIENT_TIMEOUT)
+        elif verdict.outcome is not Outcome.CLIENT_GONE:
+            self.measured.status = verdict.outcome.status
+            try:
+                async with asyncio.timeout(self.limits.client_idle_time):
+                    await self._client.fail(verdict)
+            except TimeoutError:
+                self._client.cut(at_once=True)
+
+    async def _finish_worker(self, outcome: Outcome) -> Exited | None:
+        if self._worker is None:
+            return None
+        grace = EXIT_GRACE_S if outcome is Outcome.OK else self.limits.cancel_grace_time
+        return await self._worker.finish(grace)
+
+    async def _shielded(self, conclusion: Awaitable[None]) -> None:
+        """Run to the end whoever cancels us meanwhile."""
+        task = asyncio.ensure_future(conclusion)
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(task)
+        task.result()
+
+    def _figures(self, verdict: Verdict, report: Exited | None) -> Figures:
+        measured = self.measured
+        admitted = measured.admitted
+        return Figures(
+            invocation_id=self.invoke.invocation_id,
+            hook_id=self.invoke.hook_id,
+            plugin=self.runtime.plugin.name,
+            method=self.invoke.method,
+            rule=self.rule,
+            outcome=verdict.outcome,
+            status=measured.status,
+            started_at=measured.started_at,
+            queue_s=(admitted if admitted is not None else self.loop.time()) - measured.began,
+            ready_s=_between(admitted, measured.ready),
+            first_byte_s=_between(measured.began, measured.first_byte),
+            duration_s=self.age_s,
+            cpu_user_s=report.utime_s if report else 0.0,
+            cpu_system_s=report.stime_s if report else 0.0,
+            max_rss_bytes=report.max_rss_bytes if report else 0,
+            minor_faults=report.minor_faults if report else 0,
+            major_faults=report.major_faults if report else 0,
+            bytes_in=measured.bytes_in,
+            bytes_out=measured.bytes_out,
+            pid=self.pid,
+            exit=describe_exit(report) if self._worker is not None else None,
+            log_records=self.output.records,
+            log_dropped_bytes=self.output.dropped_bytes,
+            detail=verdict.private_detail or verdict.detail,
+        )
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def _error_verdict(error: Error) -> Verdict:
+    outcome = ERROR_OUTCOMES[error.code]
+    if outcome is Outcome.ENDPOINT_REJECTED:
+        return Verdict(outcome, error.message, traceback=error.traceback)
+    return Verdict(outcome, private_detail=error.message, traceback=error.traceback)
+
+
+def _start_verdict(error: StartError) -> Verdict:
+    if error.error is not None:
+        return _error_verdict(error.error)
+    return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))

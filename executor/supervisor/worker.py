@@ -1,0 +1,344 @@
+"""A worker, seen from the supervisor: its pipes, our half of the protocol, and its end.
+
+Rules of this file
+------------------
+1. Nothing here blocks: descriptors are non-blocking, readiness comes from the event loop.
+2. Nothing a worker sends is kept without a bound: reading stops while `INBOX_HIGH` messages wait, and every message
+   has passed the limits and the state table of `protocol`.
+3. One readiness event does a bounded amount of work, so that a chattering worker cannot hold the event loop.
+4. A worker's end is believed only after what it had sent was read: drain, then reap, then classify.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from executor.supervisor.output import Stream
+from executor.supervisor.zygote import Child, Zygote
+from protocol.connection import Connection, Role
+from protocol.control import Exited
+from protocol.errors import ProtocolError
+from protocol.messages import Call, CallResult, Credit, Log, Message
+
+__all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
+
+READ_SIZE: Final = 65_536
+"""Bytes asked of a pipe at once: the default capacity of a Linux pipe (pipe(7))."""
+
+MESSAGES_PER_WAKEUP: Final = 64
+INBOX_HIGH: Final = 64
+"""Messages waiting for the invocation at which the worker's pipe is no longer read."""
+
+CREDIT_STEP: Final = 65_536
+"""Credit is handed out in steps of at least so many bytes, not for every chunk."""
+
+FINAL_READS: Final = 16
+"""Reads of each output pipe after the worker's exit: its pipe's capacity is at most READ_SIZE by default."""
+
+
+class WorkerSink(Protocol):
+    """Where a worker's side effects go while its messages wait for the invocation."""
+
+    def add_message(self, message: Log) -> None:
+        """A `LOG` message came."""
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Bytes came from descriptor 1 or 2."""
+
+
+class WorkerHandle:
+    """One worker process.
+
+    Args:
+        zygote: Who forks it.
+        sink: Takes its output; can be exchanged through `sink` until the invocation begins.
+        loop: The supervisor's event loop.
+
+    Raises:
+        OSError: No descriptors left.
+        ZygoteLostError: The zygote is gone.
+    """
+
+    def __init__(self, zygote: Zygote, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
+        self.sink = sink
+        self._loop = loop
+        self._zygote = zygote
+        self._connection = Connection(Role.SUPERVISOR)
+        self._inbox: deque[Message] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._outgoing = bytearray()
+        self._writable: asyncio.Future[None] | None = None
+        self._owed_credit = 0
+        self._reading = False
+        self._drain_scheduled = False
+        self._at_end = False
+        self._closed = False
+        self._violation: ProtocolError | None = None
+        self._streams: dict[Stream, int] = {}
+        ours, theirs = _open_pipes()
+        self._write_fd, self._read_fd, stdout, stderr = ours
+        self._streams = {"stdout": stdout, "stderr": stderr}
+        try:
+            self.child: Child = zygote.fork_worker(theirs)
+        except BaseException:
+            _close_quietly(ours)
+            raise
+        self._resume_reading()
+        for stream, descriptor in self._streams.items():
+            loop.add_reader(descriptor, partial(self._on_output, stream, descriptor))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, once known."""
+        return self.child.pid
+
+    @property
+    def violation(self) -> ProtocolError | None:
+        """How the worker broke the protocol, if it did."""
+        return self._violation
+
+    @property
+    def send_window(self) -> int:
+        """How many bytes of body the worker has room for."""
+        return self._connection.send_window
+
+    def send(self, message: Message) -> None:
+        """Send a message now, or as soon as the pipe has room; never blocks.
+
+        Raises:
+            LocalProtocolError: The message is not legal in this state. Nothing was sent.
+        """
+        data = self._connection.send(message)
+        if self._closed:
+            return
+        if not self._outgoing:
+            data = data[self._write(data) :]
+            if not data:
+                return
+            self._loop.add_writer(self._write_fd, self._on_writable)
+        self._outgoing += data
+
+    async def wait_writable(self, wanted: int = 1) -> bool:
+        """Wait until `wanted` bytes of body may be sent and the pipe has taken what was sent before.
+
+        Returns:
+            False when the worker will read no more.
+        """
+        while not self._at_end and (self._outgoing or self._connection.send_window < wanted):
+            if self._writable is None:
+                self._writable = self._loop.create_future()
+            await asyncio.shield(self._writable)
+        return not self._at_end
+
+    def receive_nowait(self) -> Message | None:
+        """The next message that the worker has sent already, if any."""
+        if not self._inbox:
+            return None
+        message = self._inbox.popleft()
+        if not self._reading and len(self._inbox) < INBOX_HIGH // 2:
+            self._schedule_drain()
+        return message
+
+    async def receive(self) -> Message | None:
+        """Wait for the next message.
+
+        Returns:
+            `None` at the end of the worker's pipe, or when it broke the protocol (see `violation`).
+        """
+        while (message := self.receive_nowait()) is None:
+            if self._at_end:
+                return None
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return message
+
+    def grant(self, amount: int) -> None:
+        """Allow the worker to send `amount` more bytes of response body."""
+        self._owed_credit += amount
+        if self._owed_credit >= CREDIT_STEP and not self._at_end:
+            self.send(Credit(amount=self._owed_credit))
+            self._owed_credit = 0
+
+    def kill(self) -> None:
+        """End the process and its group, at once."""
+        self._zygote.kill(self.child)
+
+    async def wait_exit(self, grace_s: float) -> Exited | None:
+        """Wait for the process to end, killing it after `grace_s` seconds; then take its last output.
+
+        Returns:
+            The zygote's report, or `None` when the zygote itself was lost.
+        """
+        if not self.child.exited.done():
+            await asyncio.wait({self.child.exited}, timeout=grace_s)
+        if not self.child.exited.done():
+            self.kill()
+        report = await asyncio.shield(self.child.exited)
+        for _ in range(FINAL_READS):
+            if self._at_end or not self._on_readable():
+                break
+        for stream, descriptor in self._streams.items():
+            for _ in range(FINAL_READS):
+                if not self._on_output(stream, descriptor):
+                    break
+        return report
+
+    def close(self) -> None:
+        """Close the pipes. The worker, if it still runs, sees their end."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pause_reading()
+        self._loop.remove_writer(self._write_fd)
+        for descriptor in self._streams.values():
+            self._loop.remove_reader(descriptor)
+        _close_quietly((self._write_fd, self._read_fd, *self._streams.values()))
+        self._end()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and not self._at_end and not self._closed:
+            self._reading = True
+            self._loop.add_reader(self._read_fd, self._on_readable)
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._read_fd)
+
+    def _on_readable(self) -> bool:
+        try:
+            data = os.read(self._read_fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        self._take(partial(self._connection.receive_data, data))
+        self._drain()
+        return True
+
+    def _schedule_drain(self) -> None:
+        if not self._drain_scheduled and not self._at_end:
+            self._drain_scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Take messages out of the connection: at most MESSAGES_PER_WAKEUP, and only while there is room."""
+        self._drain_scheduled = False
+        if self._at_end:
+            return
+        for _ in range(MESSAGES_PER_WAKEUP):
+            if len(self._inbox) >= INBOX_HIGH:
+                self._pause_reading()
+                break
+            message = self._take(self._connection.next_message)
+            if message is None:
+                if self._violation is not None or self._connection.at_eof:
+                    self._pause_reading()
+                    self._end()
+                else:
+                    self._resume_reading()
+                break
+            self._dispatch(message)
+        else:
+            self._pause_reading()
+            self._schedule_drain()
+        if self._inbox:
+            self._wake()
+
+    def _take(self, step: Callable[[], Message | None]) -> Message | None:
+        try:
+            return step()
+        except ProtocolError as error:
+            if self._violation is None:
+                self._violation = error
+            return None
+
+    def _dispatch(self, message: Message) -> None:
+        match message:
+            case Log():
+                self.sink.add_message(message)
+            case Credit():
+                self._wake_writers()
+            case Call():
+                text = "reverse calls are not available on this executor"
+                self.send(CallResult(call_id=message.call_id, kind="error", data={"message": text}))
+            case _:
+                self._inbox.append(message)
+
+    def _on_output(self, stream: Stream, descriptor: int) -> bool:
+        try:
+            data = os.read(descriptor, READ_SIZE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(descriptor)
+            return False
+        self.sink.feed(stream, data)
+        return True
+
+    def _on_writable(self) -> None:
+        del self._outgoing[: self._write(self._outgoing)]
+        if not self._outgoing:
+            self._loop.remove_writer(self._write_fd)
+            self._wake_writers()
+
+    def _write(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self._write_fd, data)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return len(data)  # it reads no more; how it ended shows on the other pipe
+
+    def _end(self) -> None:
+        self._at_end = True
+        self._wake()
+        self._wake_writers()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _wake_writers(self) -> None:
+        if self._writable is not None:
+            self._writable.set_result(None)
+            self._writable = None
+
+
+def describe_exit(report: Exited | None) -> str:
+    """How a process ended, for people: `exit 3`, `signal 9 (SIGKILL)`."""
+    if report is None:
+        return "lost with its zygote"
+    code = os.waitstatus_to_exitcode(report.status)
+    if code >= 0:
+        return f"exit {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"signal {-code}"
+
+
+def _open_pipes() -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Open the four pipes; our ends (write, read, stdout, stderr) and the worker's (read, write, stdout, stderr)."""
+    opened: list[int] = []
+    try:
+        for _ in range(4):
+            opened += os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        _close_quietly(opened)
+        raise
+    requests_r, requests_w, responses_r, responses_w, stdout_r, stdout_w, stderr_r, stderr_w = opened
+    ours = (requests_w, responses_r, stdout_r, stderr_r)
+    for descriptor in ours:
+        os.set_blocking(descriptor, False)
+    return ours, (requests_r, responses_w, stdout_w, stderr_w)
+
+
+def _close_quietly(descriptors: tuple[int, ...] | list[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
