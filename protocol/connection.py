@@ -1,0 +1,147 @@
+"""One end of a connection: messages in, bytes out, and back. It does no I/O.
+
+    send(message)      -> bytes to write
+    receive_data(data)    bytes that were read; b"" at the end of the stream
+    next_message()     -> message, or None: more bytes are needed, or `at_eof`
+
+Order of checks when sending: state, credit, encoding; only then does anything change. When receiving: frame, payload,
+state, credit. Whatever a peer sends, the only exception is `RemoteProtocolError`, after which the connection is dead.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from protocol.codec import FRAME_LIMITS, decode_message, encode_message
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.frames import PREFACE, FrameReader
+from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
+from protocol.messages import Body, Chunk, Credit, Message
+from protocol.states import START, Role, State, advance
+
+__all__ = ["Connection"]
+
+_PEER: Final = {Role.SUPERVISOR: Role.WORKER, Role.WORKER: Role.SUPERVISOR}
+
+
+@final
+class Connection:
+    """One end of a connection between a supervisor and a worker.
+
+    Args:
+        role: Which end this side is.
+
+    Attributes:
+        send_window: Bytes of BODY or CHUNK that this side may still send.
+        receive_window: Bytes of BODY or CHUNK that the peer may still send.
+    """
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self._peer = _PEER[role]
+        self._states = START
+        self._reader = FrameReader(FRAME_LIMITS[self._peer])
+        self._preface = PREFACE
+        self._failure: RemoteProtocolError | None = None
+        self.send_window = INITIAL_CREDIT
+        self.receive_window = INITIAL_CREDIT
+
+    @property
+    def role(self) -> Role:
+        """Which end this side is."""
+        return self._role
+
+    @property
+    def our_state(self) -> State:
+        """State of what this side sends."""
+        return self._states.supervisor if self._role is Role.SUPERVISOR else self._states.worker
+
+    @property
+    def their_state(self) -> State:
+        """State of what the peer sends. At the end of the stream it tells whether the peer had finished."""
+        return self._states.worker if self._role is Role.SUPERVISOR else self._states.supervisor
+
+    @property
+    def at_eof(self) -> bool:
+        """Whether the peer's stream has ended between frames and every message in it has been returned."""
+        return self._failure is None and self._reader.at_eof
+
+    def send(self, message: Message) -> bytes:
+        """Return the bytes of a message, to be written whole and in order.
+
+        The first call also gives the preface.
+
+        Raises:
+            LocalProtocolError: Illegal in this state, beyond the credit, or too large. Nothing has changed.
+            RemoteProtocolError: The connection is dead.
+        """
+        self._check_alive()
+        states = advance(self._states, self._role, type(message))
+        send_window, receive_window = self.send_window, self.receive_window
+        if isinstance(message, Body | Chunk):
+            send_window -= len(message.data)
+            if send_window < 0:
+                raise LocalProtocolError(
+                    f"{len(message.data)} bytes of data, the credit is {self.send_window}"
+                )
+        elif isinstance(message, Credit):
+            receive_window = _add_credit(receive_window, message.amount)
+        data = self._preface + encode_message(self._role, message)
+        self._preface = b""
+        self._states, self.send_window, self.receive_window = states, send_window, receive_window
+        return data
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that were read; `b""` marks the end of the stream.
+
+        Call `next_message` until it returns None after each call: the buffer is bounded.
+
+        Raises:
+            LocalProtocolError: The buffer is full, or the stream had already ended. Nothing has changed.
+            RemoteProtocolError: The connection is dead.
+        """
+        self._check_alive()
+        self._reader.feed(data)
+
+    def next_message(self) -> Message | None:
+        """Return the next message of the peer, or None if more bytes are needed or the stream has ended.
+
+        Raises:
+            RemoteProtocolError: The peer broke the protocol. The connection is dead: every later call raises too.
+        """
+        self._check_alive()
+        try:
+            return self._next_message()
+        except LocalProtocolError as error:
+            self._failure = RemoteProtocolError(str(error))
+            raise self._failure from error
+        except RemoteProtocolError as error:
+            self._failure = error
+            raise
+
+    def _next_message(self) -> Message | None:
+        frame = self._reader.next_frame()
+        if frame is None:
+            return None
+        message = decode_message(self._peer, *frame)
+        states = advance(self._states, self._peer, type(message))
+        if isinstance(message, Body | Chunk):
+            if len(message.data) > self.receive_window:
+                raise RemoteProtocolError(
+                    f"{len(message.data)} bytes of data, the credit is {self.receive_window}"
+                )
+            self.receive_window -= len(message.data)
+        elif isinstance(message, Credit):
+            self.send_window = _add_credit(self.send_window, message.amount)
+        self._states = states
+        return message
+
+    def _check_alive(self) -> None:
+        if self._failure is not None:
+            raise RemoteProtocolError(f"the connection is dead: {self._failure}") from self._failure
+
+
+def _add_credit(window: int, amount: int) -> int:
+    if window + amount > MAX_CREDIT:
+        raise LocalProtocolError(f"credit: {window} + {amount} bytes, at most {MAX_CREDIT} outstanding")
+    return window + amount

@@ -1,0 +1,231 @@
+"""Control datagrams between the supervisor and a zygote.
+
+    datagram = one msgpack array: [type, field, ...]            at most MAX_CONTROL bytes
+
+One datagram of a SOCK_SEQPACKET socket is one message, so there is no framing. Descriptors ride along as SCM_RIGHTS;
+the docstrings say which, in order. Both ends are the executor's own code, yet the same strictness holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Final, TypeAlias, final
+
+from protocol.checks import check_float, check_int, check_plain, check_text, check_texts
+from protocol.codec import decode_payload, pack
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.limits import MAX_CONTROL, MAX_ID, MAX_NAME, MAX_PATH, MAX_SOURCES
+
+__all__ = [
+    "CONTROL_TYPES",
+    "ControlMessage",
+    "Exited",
+    "ForkFailed",
+    "ForkWorker",
+    "ForkZygote",
+    "Forked",
+    "Kill",
+    "Shutdown",
+    "ZygoteReady",
+    "decode_control",
+    "encode_control",
+]
+
+_MAX_PID: Final = 2**22
+_MAX_ERRNO: Final = 4095
+_MAX_WAIT_STATUS: Final = 0xFFFF
+_MAX_SECONDS: Final = 2.0**40
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ForkWorker:
+    """Command: fork a worker. Descriptors: its input, its output, its stdout, its stderr."""
+
+    worker_id: int
+
+    def __post_init__(self) -> None:
+        check_int("worker_id", self.worker_id, 0, MAX_ID)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ForkZygote:
+    """Command: fork a zygote that imports modules and then takes commands itself. Descriptor: its control socket.
+
+    Attributes:
+        zygote_id: Identifier, in the same space as those of workers.
+        name: For people: process title and logs.
+        preload: Names of modules to import, in order.
+        sys_path: Directories to put before `sys.path`.
+    """
+
+    zygote_id: int
+    name: str
+    preload: tuple[str, ...]
+    sys_path: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_int("zygote_id", self.zygote_id, 0, MAX_ID)
+        check_text("name", self.name, 0, MAX_NAME)
+        check_texts("preload", self.preload, MAX_SOURCES, MAX_PATH)
+        check_texts("sys_path", self.sys_path, MAX_SOURCES, MAX_PATH)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Command: SIGKILL the worker and its session."""
+
+    worker_id: int
+
+    def __post_init__(self) -> None:
+        check_int("worker_id", self.worker_id, 0, MAX_ID)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Command: kill every child and exit."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ZygoteReady:
+    """Report: the zygote takes commands. The report is plain data by name."""
+
+    pid: int
+    report: dict[str, object]
+
+    def __post_init__(self) -> None:
+        check_int("pid", self.pid, 1, _MAX_PID)
+        if type(self.report) is not dict:
+            raise LocalProtocolError(f"report: expected dict, got {type(self.report).__name__}")
+        check_plain("report", self.report, MAX_CONTROL)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """Report: the worker or zygote with this identifier runs."""
+
+    id: int
+    pid: int
+
+    def __post_init__(self) -> None:
+        check_int("id", self.id, 0, MAX_ID)
+        check_int("pid", self.pid, 1, _MAX_PID)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ForkFailed:
+    """Report: it could not be forked. `errno` is 0 where the cause was not a system call."""
+
+    id: int
+    errno: int
+    message: str
+
+    def __post_init__(self) -> None:
+        check_int("id", self.id, 0, MAX_ID)
+        check_int("errno", self.errno, 0, _MAX_ERRNO)
+        check_text("message", self.message, 0, MAX_PATH)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Report: a child has ended and has been waited for.
+
+    Attributes:
+        id: Identifier of the worker or zygote.
+        status: Wait status, to be read with `os.waitstatus_to_exitcode`.
+        utime_s: CPU seconds in user mode, with those of its waited-for children.
+        stime_s: CPU seconds in the kernel.
+        max_rss_bytes: Peak resident memory.
+        minor_faults: Page faults served without I/O.
+        major_faults: Page faults that needed I/O.
+        killed_descendants: Processes that it left behind and that were killed.
+    """
+
+    id: int
+    status: int
+    utime_s: float
+    stime_s: float
+    max_rss_bytes: int
+    minor_faults: int
+    major_faults: int
+    killed_descendants: int
+
+    def __post_init__(self) -> None:
+        check_int("id", self.id, 0, MAX_ID)
+        check_int("status", self.status, 0, _MAX_WAIT_STATUS)
+        check_float("utime_s", self.utime_s, 0.0, _MAX_SECONDS)
+        check_float("stime_s", self.stime_s, 0.0, _MAX_SECONDS)
+        check_int("max_rss_bytes", self.max_rss_bytes, 0, MAX_ID)
+        check_int("minor_faults", self.minor_faults, 0, MAX_ID)
+        check_int("major_faults", self.major_faults, 0, MAX_ID)
+        check_int("killed_descendants", self.killed_descendants, 0, MAX_ID)
+
+
+ControlMessage: TypeAlias = (
+    ForkWorker | ForkZygote | Kill | Shutdown | ZygoteReady | Forked | ForkFailed | Exited
+)
+
+CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
+    {
+        0x01: ForkWorker,
+        0x02: ForkZygote,
+        0x03: Kill,
+        0x04: Shutdown,
+        0x41: ZygoteReady,
+        0x42: Forked,
+        0x43: ForkFailed,
+        0x44: Exited,
+    }
+)
+"""Type -> message. Commands are below 0x40, reports above."""
+
+_CODES: Final = {message: code for code, message in CONTROL_TYPES.items()}
+_NAMES: Final = {
+    message: tuple(field.name for field in fields(message)) for message in CONTROL_TYPES.values()
+}
+
+
+def encode_control(message: ControlMessage) -> bytes:
+    """Return the datagram of a message.
+
+    Raises:
+        LocalProtocolError: It is over MAX_CONTROL bytes.
+    """
+    kind = type(message)
+    data = pack([_CODES[kind], *[getattr(message, name) for name in _NAMES[kind]]])
+    if len(data) > MAX_CONTROL:
+        raise LocalProtocolError(f"{kind.__name__}: {len(data)} bytes, at most {MAX_CONTROL}")
+    return data
+
+
+def decode_control(data: bytes) -> ControlMessage:
+    """Return the message in a datagram.
+
+    Raises:
+        RemoteProtocolError: The datagram is malformed, or the message would be illegal.
+    """
+    if len(data) > MAX_CONTROL:
+        raise RemoteProtocolError(f"control: {len(data)} bytes, at most {MAX_CONTROL}")
+    values = decode_payload(data)
+    code = values.pop(0) if values else None
+    kind = CONTROL_TYPES.get(code) if type(code) is int else None
+    if kind is None:
+        raise RemoteProtocolError("control: unknown type")
+    names = _NAMES[kind]
+    if len(values) != len(names):
+        raise RemoteProtocolError(f"{kind.__name__}: {len(values)} fields, expected {len(names)}")
+    frozen = [tuple(value) if type(value) is list else value for value in values]
+    build: Callable[..., ControlMessage] = kind
+    try:
+        return build(*frozen)
+    except LocalProtocolError as error:
+        raise RemoteProtocolError(f"{kind.__name__}: {error}") from error

@@ -1,0 +1,384 @@
+"""The messages, one frozen class each, and the rules that their values keep.
+
+Every message checks itself when it is made and raises `LocalProtocolError`, so that an illegal message cannot exist,
+whoever made it: this side, or the decoder from what the peer sent. On the wire a message is one msgpack array of its
+fields in the order in which they stand here.
+
+Mappings are borrowed, not copied: whoever makes a message leaves them alone until it has been sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias, final
+
+from protocol.checks import (
+    check_bool,
+    check_bytes,
+    check_float,
+    check_headers,
+    check_int,
+    check_plain,
+    check_text,
+    check_texts,
+    check_token,
+)
+from protocol.errors import LocalProtocolError
+from protocol.limits import (
+    MAX_CALL_BYTES,
+    MAX_CREDIT,
+    MAX_DATA,
+    MAX_ENVIRON_BYTES,
+    MAX_ERROR_TEXT,
+    MAX_ID,
+    MAX_LOG_MESSAGE,
+    MAX_LOGGER_NAME,
+    MAX_NAME,
+    MAX_OPTIONS_BYTES,
+    MAX_PATH,
+    MAX_PATH_VALUES,
+    MAX_REPORT_BYTES,
+    MAX_SETTINGS_BYTES,
+    MAX_SOURCES,
+    MAX_URL_PART,
+    MAX_WORD,
+)
+
+__all__ = [
+    "CALL_RESULT_KINDS",
+    "ERROR_CODES",
+    "LOG_LEVELS",
+    "VALUE_KINDS",
+    "Body",
+    "BodyEnd",
+    "Call",
+    "CallResult",
+    "Cancel",
+    "Chunk",
+    "Credit",
+    "End",
+    "Error",
+    "Headers",
+    "Invoke",
+    "Log",
+    "Message",
+    "PathValue",
+    "Prepare",
+    "Ready",
+    "Response",
+    "Scalar",
+]
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+PathValue: TypeAlias = tuple[str, str, str | float]
+"""(name, kind, value) of a converted path value; the kind is one of `VALUE_KINDS`."""
+Scalar: TypeAlias = str | int | float | bool | None
+
+VALUE_KINDS: Final = frozenset({"str", "int", "float", "uuid"})
+"""How a path value is read: text; decimal text of an int of any size; float; canonical text of a UUID."""
+ERROR_CODES: Final = frozenset({"load", "raised", "not_found", "wrong_type", "body", "cancelled", "internal"})
+LOG_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
+CALL_RESULT_KINDS: Final = frozenset({"response", "error", "end"})
+
+_MAX_PORT: Final = 65535
+_MIN_STATUS: Final = 200
+_MAX_STATUS: Final = 599
+_MAX_TIME: Final = 2.0**40
+_TRIPLE: Final = 3
+
+
+def _check_word(what: str, value: object, words: frozenset[str]) -> None:
+    if type(value) is not str or value not in words:
+        raise LocalProtocolError(f"{what}: expected one of {', '.join(sorted(words))}")
+
+
+def _check_map(what: str, value: object, limit_bytes: int) -> None:
+    if type(value) is not dict:
+        raise LocalProtocolError(f"{what}: expected dict, got {type(value).__name__}")
+    check_plain(what, value, limit_bytes)
+
+
+def _check_environ(environ: dict[str, str]) -> None:
+    _check_map("environ", environ, MAX_ENVIRON_BYTES)
+    for name, value in environ.items():
+        if type(value) is not str or "\0" in value:
+            raise LocalProtocolError("environ: values are str without NUL")
+        if not name or "=" in name or "\0" in name:
+            raise LocalProtocolError("environ: names are not empty and hold no '=' and no NUL")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Supervisor: what the worker is to make ready before it says READY.
+
+    Attributes:
+        plugin_root: Absolute path of the plugin's folder.
+        sources: Endpoint sources to import, relative to the root.
+        environ: The whole environment of the worker.
+        options: Scalars by name, such as the scratch directory.
+    """
+
+    plugin_root: str
+    sources: tuple[str, ...]
+    environ: dict[str, str]
+    options: dict[str, Scalar]
+
+    def __post_init__(self) -> None:
+        check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
+        check_texts("sources", self.sources, MAX_SOURCES, MAX_PATH)
+        _check_environ(self.environ)
+        _check_map("options", self.options, MAX_OPTIONS_BYTES)
+        for value in self.options.values():
+            if type(value) in {dict, list, bytes}:
+                raise LocalProtocolError(f"options: expected scalars, got {type(value).__name__}")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoke:
+    """Supervisor: the head of the one request that this worker answers.
+
+    Attributes:
+        invocation_id: Identifier of the invocation, as in logs and problem documents.
+        source: Endpoint source, relative to the plugin's root.
+        method: Method, as sent by the client.
+        scheme: `http` or `https`.
+        server_name: Host as the client named it, without port.
+        server_port: Port, 0..65535; 0 where there is none.
+        root_path: What WSGI calls SCRIPT_NAME; may be empty.
+        path: Path below the root path, percent-decoded.
+        query: Query as it came, without `?`.
+        http_version: Such as `1.1`.
+        headers: Head as (name, value) pairs, repeated fields kept, in order.
+        remote_addr: Address of the client, where known.
+        values: Converted path values.
+        settings: Settings of the hook, plain data.
+        hook_id: The hook that was called.
+        content_length: Bytes of body announced by the client, None if it announced none.
+        has_body: Whether BODY messages may follow.
+        debug: Whether error answers may show tracebacks.
+    """
+
+    invocation_id: str
+    source: str
+    method: str
+    scheme: str
+    server_name: str
+    server_port: int
+    root_path: str
+    path: str
+    query: bytes
+    http_version: str
+    headers: Headers
+    remote_addr: str | None
+    values: tuple[PathValue, ...]
+    settings: dict[str, object]
+    hook_id: str
+    content_length: int | None
+    has_body: bool
+    debug: bool
+
+    def __post_init__(self) -> None:
+        check_text("invocation_id", self.invocation_id, 1, MAX_WORD)
+        check_text("source", self.source, 1, MAX_PATH)
+        check_token("method", self.method, MAX_WORD)
+        check_text("scheme", self.scheme, 1, MAX_WORD)
+        check_text("server_name", self.server_name, 0, MAX_NAME)
+        check_int("server_port", self.server_port, 0, _MAX_PORT)
+        check_text("root_path", self.root_path, 0, MAX_URL_PART)
+        check_text("path", self.path, 0, MAX_URL_PART)
+        check_bytes("query", self.query, 0, MAX_URL_PART)
+        check_text("http_version", self.http_version, 1, MAX_WORD)
+        check_headers(self.headers)
+        if self.remote_addr is not None:
+            check_text("remote_addr", self.remote_addr, 0, MAX_NAME)
+        _check_values(self.values)
+        _check_map("settings", self.settings, MAX_SETTINGS_BYTES)
+        check_text("hook_id", self.hook_id, 1, MAX_NAME)
+        if self.content_length is not None:
+            check_int("content_length", self.content_length, 0, MAX_ID)
+        check_bool("has_body", self.has_body)
+        check_bool("debug", self.debug)
+
+
+def _check_values(values: object) -> None:
+    if type(values) is not tuple or len(values) > MAX_PATH_VALUES:
+        raise LocalProtocolError(f"values: expected a tuple of at most {MAX_PATH_VALUES}")
+    for entry in values:
+        if type(entry) is not tuple or len(entry) != _TRIPLE:
+            raise LocalProtocolError("values: expected (name, kind, value)")
+        name, kind, value = entry
+        check_text("values name", name, 1, MAX_NAME)
+        _check_word("values kind", kind, VALUE_KINDS)
+        if kind == "float":
+            if type(value) is not float:
+                raise LocalProtocolError(f"values: expected float, got {type(value).__name__}")
+        else:
+            check_text("values value", value, 0, MAX_URL_PART)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Supervisor: a piece of the request body, 1..MAX_DATA bytes, paid for with the worker's credit."""
+
+    data: bytes
+
+    def __post_init__(self) -> None:
+        check_bytes("data", self.data, 1, MAX_DATA)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BodyEnd:
+    """Supervisor: the request body is complete."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Either side: the peer may send that many more bytes of BODY or CHUNK, 1..MAX_CREDIT."""
+
+    amount: int
+
+    def __post_init__(self) -> None:
+        check_int("amount", self.amount, 1, MAX_CREDIT)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """Supervisor, reserved: a part of the answer to a CALL."""
+
+    call_id: int
+    kind: str
+    data: object
+
+    def __post_init__(self) -> None:
+        check_int("call_id", self.call_id, 0, MAX_ID)
+        _check_word("kind", self.kind, CALL_RESULT_KINDS)
+        check_plain("data", self.data, MAX_CALL_BYTES)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Supervisor: nobody waits for the answer any more; stop. The worker is killed if it does not."""
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        check_text("reason", self.reason, 0, MAX_ERROR_TEXT)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker: prepared, and waiting for INVOKE. The report is plain data by name: versions, pid, isolation."""
+
+    report: dict[str, object]
+
+    def __post_init__(self) -> None:
+        _check_map("report", self.report, MAX_REPORT_BYTES)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Worker: the head of the answer. The status is 200..599; fields are (name, value) pairs in order."""
+
+    status: int
+    headers: Headers
+
+    def __post_init__(self) -> None:
+        check_int("status", self.status, _MIN_STATUS, _MAX_STATUS)
+        check_headers(self.headers)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Worker: a piece of the response body, 1..MAX_DATA bytes, paid for with the supervisor's credit."""
+
+    data: bytes
+
+    def __post_init__(self) -> None:
+        check_bytes("data", self.data, 1, MAX_DATA)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class End:
+    """Worker: the response body is complete."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Worker: the invocation failed, and nothing follows.
+
+    Attributes:
+        code: One of `ERROR_CODES`.
+        message: For people; for `not_found` the body of the 404. At most MAX_ERROR_TEXT.
+        traceback: Formatted traceback or nothing. At most MAX_ERROR_TEXT.
+    """
+
+    code: str
+    message: str
+    traceback: str
+
+    def __post_init__(self) -> None:
+        _check_word("code", self.code, ERROR_CODES)
+        check_text("message", self.message, 0, MAX_ERROR_TEXT)
+        check_text("traceback", self.traceback, 0, MAX_ERROR_TEXT)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Worker: one log record. The time is in Unix seconds, the level one of `LOG_LEVELS`."""
+
+    time: float
+    level: str
+    logger: str
+    message: str
+
+    def __post_init__(self) -> None:
+        check_float("time", self.time, 0.0, _MAX_TIME)
+        _check_word("level", self.level, LOG_LEVELS)
+        check_text("logger", self.logger, 0, MAX_LOGGER_NAME)
+        check_text("message", self.message, 0, MAX_LOG_MESSAGE)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Worker, reserved: a reverse call, that is a request of the endpoint to the service that hosts it."""
+
+    call_id: int
+    kind: str
+    request: object
+
+    def __post_init__(self) -> None:
+        check_int("call_id", self.call_id, 0, MAX_ID)
+        check_token("kind", self.kind, MAX_WORD)
+        check_plain("request", self.request, MAX_CALL_BYTES)
+
+
+Message: TypeAlias = (
+    Prepare
+    | Invoke
+    | Body
+    | BodyEnd
+    | Credit
+    | CallResult
+    | Cancel
+    | Ready
+    | Response
+    | Chunk
+    | End
+    | Error
+    | Log
+    | Call
+)

@@ -1,0 +1,181 @@
+"""Who may send what, when: all of it, as data.
+
+Theory of operation. A connection is two one-way streams, and each sender has a state of its own, as in h11. Both
+sides keep both states: one's own tells what may be sent, the peer's tells what may be received. There is one table
+per sender, `role -> state -> message -> next state`; a message that a row does not name is illegal in that state.
+
+The two machines touch in one place. A worker may not be READY before it was told what to prepare, and may not answer
+a request that was not asked; so PREPARE and INVOKE, which the supervisor sends, also move the worker. `PEER_EVENTS`
+holds these moves. They may cross with an ERROR that the worker has sent meanwhile; a worker that has failed stays so.
+
+Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or raises,
+and so an illegal move changes nothing. Sizes and credit are not its business. The documentation draws these tables,
+and a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
+
+from protocol.errors import LocalProtocolError
+from protocol.messages import (
+    Body,
+    BodyEnd,
+    Call,
+    CallResult,
+    Cancel,
+    Chunk,
+    Credit,
+    End,
+    Error,
+    Invoke,
+    Log,
+    Message,
+    Prepare,
+    Ready,
+    Response,
+)
+
+__all__ = [
+    "PEER_EVENTS",
+    "START",
+    "TRANSITIONS",
+    "Event",
+    "Role",
+    "State",
+    "StatePair",
+    "SupervisorState",
+    "WorkerState",
+    "advance",
+]
+
+
+class Role(Enum):
+    """The two ends of a connection."""
+
+    SUPERVISOR = "supervisor"
+    WORKER = "worker"
+
+
+class SupervisorState(Enum):
+    """How far the supervisor has got with what it sends."""
+
+    START = "start"
+    PREPARED = "prepared"
+    SENDING = "sending"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+
+
+class WorkerState(Enum):
+    """How far the worker has got with what it sends."""
+
+    START = "start"
+    PREPARING = "preparing"
+    READY = "ready"
+    INVOKED = "invoked"
+    RESPONDING = "responding"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+State: TypeAlias = SupervisorState | WorkerState
+Event: TypeAlias = type[Message]
+
+
+class StatePair(NamedTuple):
+    """The states of both senders."""
+
+    supervisor: SupervisorState
+    worker: WorkerState
+
+
+START: Final = StatePair(SupervisorState.START, WorkerState.START)
+"""Where every connection begins."""
+
+_S: TypeAlias = SupervisorState
+_W: TypeAlias = WorkerState
+
+_SUPERVISOR: Final[Mapping[SupervisorState, Mapping[Event, SupervisorState]]] = {
+    _S.START: {Prepare: _S.PREPARED},
+    _S.PREPARED: {Invoke: _S.SENDING, Cancel: _S.CANCELLED},
+    _S.SENDING: {
+        Body: _S.SENDING,
+        BodyEnd: _S.SENT,
+        Credit: _S.SENDING,
+        CallResult: _S.SENDING,
+        Cancel: _S.CANCELLED,
+    },
+    _S.SENT: {Credit: _S.SENT, CallResult: _S.SENT, Cancel: _S.CANCELLED},
+    _S.CANCELLED: {},
+}
+
+_WORKER: Final[Mapping[WorkerState, Mapping[Event, WorkerState]]] = {
+    _W.START: {Error: _W.FAILED, Log: _W.START},
+    _W.PREPARING: {Ready: _W.READY, Error: _W.FAILED, Log: _W.PREPARING},
+    _W.READY: {Error: _W.FAILED, Log: _W.READY},
+    _W.INVOKED: {
+        Response: _W.RESPONDING,
+        Credit: _W.INVOKED,
+        Call: _W.INVOKED,
+        Error: _W.FAILED,
+        Log: _W.INVOKED,
+    },
+    _W.RESPONDING: {
+        Chunk: _W.RESPONDING,
+        End: _W.ENDED,
+        Credit: _W.RESPONDING,
+        Call: _W.RESPONDING,
+        Error: _W.FAILED,
+        Log: _W.RESPONDING,
+    },
+    _W.ENDED: {Log: _W.ENDED},
+    _W.FAILED: {},
+}
+
+TRANSITIONS: Final[Mapping[Role, Mapping[State, Mapping[Event, State]]]] = MappingProxyType(
+    {Role.SUPERVISOR: dict(_SUPERVISOR), Role.WORKER: dict(_WORKER)}
+)
+"""What each sender may send in each of its states, and the state that follows."""
+
+PEER_EVENTS: Final[Mapping[Event, Mapping[WorkerState, WorkerState]]] = MappingProxyType(
+    {
+        Prepare: {_W.START: _W.PREPARING, _W.FAILED: _W.FAILED},
+        Invoke: {_W.READY: _W.INVOKED, _W.FAILED: _W.FAILED},
+    }
+)
+"""Messages of the supervisor that move the worker too. A state that is not named makes the message illegal."""
+
+
+def advance(states: StatePair, sender: Role, event: Event) -> StatePair:
+    """Return the states after a message.
+
+    Args:
+        states: The states of both senders before it.
+        sender: Who sends it.
+        event: Class of the message.
+
+    Returns:
+        The states of both senders after it.
+
+    Raises:
+        LocalProtocolError: The message is illegal now. The receiving side reports it as the peer's fault.
+    """
+    supervisor, worker = states
+    if sender is Role.WORKER:
+        next_worker = _WORKER[worker].get(event)
+        if next_worker is None:
+            raise LocalProtocolError(f"{event.__name__} is illegal while the worker is {worker.name}")
+        return states if next_worker is worker else StatePair(supervisor, next_worker)
+    next_supervisor = _SUPERVISOR[supervisor].get(event)
+    if next_supervisor is None:
+        raise LocalProtocolError(f"{event.__name__} is illegal while the supervisor is {supervisor.name}")
+    moves = PEER_EVENTS.get(event)
+    if moves is not None:
+        if worker not in moves:
+            raise LocalProtocolError(f"{event.__name__} is illegal while the worker is {worker.name}")
+        worker = moves[worker]
+    return StatePair(next_supervisor, worker)
