@@ -1,0 +1,261 @@
+"""The configuration: every setting of the executor once, with unit, range, default and meaning.
+
+The models are immutable and refuse unknown keys. They read and write nothing: files are read by `load`,
+references to secrets are resolved by `references`, and `effective` joins the levels of limits.
+`docs/settings.md`, the JSON Schema and the output of `executor config show` are made from the declarations
+here.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from executor.config.limits import Limits
+from executor.config.places import Problem, Source
+from executor.config.references import SettingValue
+from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
+from executor.config.units import Count, Duration, Size
+
+__all__ = [
+    "Admin",
+    "AdmissionLimits",
+    "Compat",
+    "Config",
+    "Cors",
+    "Drain",
+    "Hook",
+    "HttpLimits",
+    "Listen",
+    "LogOutput",
+    "PluginSource",
+    "default_state_dir",
+]
+
+Port = Annotated[int, Count(0, 65535)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Listen(_Section):
+    """The address that serves hooks."""
+
+    host: HostName = Field(
+        default="127.0.0.1",
+        description="Address to listen on. `0.0.0.0` or `::` serve other machines as well.",
+    )
+    port: Port = Field(default=8080, description="TCP port; 0 picks a free one.")
+
+
+class Admin(_Section):
+    """The address that serves metrics, health and live workers. No authentication: keep it on loopback."""
+
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port | None = Field(
+        default=None,
+        description="TCP port; 0 picks a free one. Not given: the one after `listen.port`; 0 if that is 0.",
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        default=(),
+        description="Names, besides `localhost` and IP addresses, under which the listener may be addressed. "
+        "Requests for other names are refused, so that no web page can reach it by DNS rebinding.",
+    )
+
+
+class Compat(_Section):
+    """Compatibility with the reference stack."""
+
+    routing: Literal["http", "dify"] = Field(
+        default="http",
+        description="`http`: 404, 405 with `Allow`, 308 for a missing slash. `dify`: 404 for all of them.",
+    )
+
+
+class Cors(_Section):
+    """Answers to browsers on other origins, for paths whose plugin declares no `OPTIONS` endpoint."""
+
+    origins: tuple[Origin, ...] = Field(
+        min_length=1,
+        description='Origins that may call hooks, such as `https://app.example.org`; `"*"` for all.',
+    )
+    headers: tuple[NonEmpty, ...] = Field(
+        default=("Content-Type",),
+        description="Request headers that a page may set; `*` for those it asks for.",
+    )
+    expose: tuple[NonEmpty, ...] = Field(default=(), description="Response headers that a page may read.")
+    credentials: Flag = Field(
+        default=False,
+        description='Whether cookies and authentication may be sent; not together with origin `"*"`.',
+    )
+    max_age: Annotated[float, Duration("0s", "24h", "10m")] = Field(
+        default=600.0, description="How long a browser may remember the answer to a preflight."
+    )
+
+
+class LogOutput(_Section):
+    """The executor's own log, on standard error."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto",
+        description="`json`: one JSON object per line. `console`: for people. "
+        "`auto`: `console` on a terminal, `json` otherwise.",
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level that is written."
+    )
+
+
+class Drain(_Section):
+    """The end of the service."""
+
+    grace_time: Annotated[float, Duration("0s", "1h")] = Field(
+        default=30.0,
+        description="Time that running invocations get to finish after SIGTERM, before they are ended.",
+    )
+
+
+class AdmissionLimits(_Section):
+    """Limits over all hooks together."""
+
+    concurrency: Annotated[int, Count(1, 10_000)] = Field(
+        default=64, description="Invocations, that is worker processes, that run at the same time."
+    )
+    queue_length: Annotated[int, Count(0, 1_000_000)] = Field(
+        default=1024, description="Requests that may wait. Over it: 503 `queue.full`."
+    )
+    queue_time: Annotated[float, Duration("0s", "10m", "10s")] = Field(
+        default=10.0,
+        description="Longest wait of one request. Over it: 503 `queue.full` or 429 `queue.hook`.",
+    )
+
+
+class HttpLimits(_Section):
+    """Limits of a request's head."""
+
+    header_count: Annotated[int, Count(1, 1000)] = Field(
+        default=100, description="Header fields. Over it: 431."
+    )
+    header_size: Annotated[int, Size("1 KiB", "256 KiB", "64 KiB")] = Field(
+        default=64 * 1024, description="All header fields together. Over it: 431."
+    )
+    url_size: Annotated[int, Size("256 B", "64 KiB", "16 KiB")] = Field(
+        default=16 * 1024, description="Path and query as they were sent. Over it: 414."
+    )
+    header_time: Annotated[float, Duration("100ms", "10m", "15s")] = Field(
+        default=15.0,
+        description="Time that a client gets to send the head. Over it the connection is closed.",
+    )
+
+
+class _PluginSource(_Section):
+    """A plugin folder to serve; a plain path stands for `{path: PATH}`."""
+
+    path: FilePath = Field(description="The folder that holds `manifest.yaml`.")
+    limits: Limits = Field(
+        default_factory=Limits,
+        description="Limits for the hooks of this plugin, in place of the general ones.",
+    )
+
+
+def _from_path(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+PluginSource = Annotated[_PluginSource, BeforeValidator(_from_path)]
+
+
+class Hook(_Section):
+    """A plugin's endpoints under one address, `/e/<hook id>/`, with the values of the plugin's settings."""
+
+    plugin: NonEmpty | None = Field(
+        default=None,
+        description="The plugin's name, as its manifest says. Not given: the same as the hook's id.",
+    )
+    enabled: Flag = Field(default=True, description="Whether requests are served; otherwise they get 404.")
+    settings: dict[str, SettingValue] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Values of the plugin's settings, by name: plain values, `{from_env: NAME}` for an "
+        "environment variable of the executor, `{from_file: PATH}` for the content of a file.",
+    )
+    limits: Limits = Field(
+        default_factory=Limits,
+        description="Limits for this hook, in place of the plugin's and the general ones.",
+    )
+    _values: dict[str, object] = PrivateAttr(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The settings with every reference resolved, as a copy that the caller may change. Secret."""
+        return copy.deepcopy(self._values)
+
+
+def default_state_dir() -> Path:
+    """Tell where state is kept unless configured otherwise: `$XDG_STATE_HOME/endpoint-executor`.
+
+    Source: XDG Base Directory Specification: `~/.local/state` when the variable is not set or not absolute.
+    """
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path("~/.local/state").expanduser()
+    return base / "endpoint-executor"
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    listen: Listen = Field(default_factory=Listen, description=Listen.__doc__)
+    admin: Admin = Field(default_factory=Admin, description=Admin.__doc__)
+    debug: Flag = Field(
+        default=False, description="Whether answers to failed requests tell what happened, with tracebacks."
+    )
+    compat: Compat = Field(default_factory=Compat, description=Compat.__doc__)
+    cors: Cors | None = Field(default=None, description=f"{Cors.__doc__} Not given: off.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="Addresses and networks of proxies whose `X-Forwarded-*` and `Dify-Hook-Url` count.",
+    )
+    state_dir: FilePath = Field(
+        default_factory=default_state_dir,
+        description="Folder for state; made with mode 0700. "
+        "Not given: `$XDG_STATE_HOME/endpoint-executor`, that is `~/.local/state/endpoint-executor`.",
+    )
+    log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
+    drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
+    limits: Limits = Field(
+        default_factory=Limits, description="Limits of every hook, unless its plugin or it differs."
+    )
+    admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
+    http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
+    plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
+    hooks: dict[HookId, Hook] = Field(
+        default_factory=dict,
+        description="Hooks by id. A plugin without any gets one whose id is the plugin's name.",
+    )
+    _source: Source = PrivateAttr(default_factory=Source)
+    _notes: tuple[Problem, ...] = PrivateAttr(default=())
+
+    @property
+    def source(self) -> Source:
+        """Where each value was given, for messages about it."""
+        return self._source
+
+    @property
+    def notes(self) -> tuple[Problem, ...]:
+        """What is allowed and yet worth saying."""
+        return self._notes
+
+    @property
+    def admin_port(self) -> int:
+        """The port of the admin listener: as configured, or the one after `listen.port`; 0 for a free one."""
+        if self.admin.port is not None:
+            return self.admin.port
+        return self.listen.port + 1 if self.listen.port else 0

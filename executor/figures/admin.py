@@ -1,0 +1,137 @@
+"""The admin listener: metrics, health and live workers, for the operator and the operator's tools.
+
+An ASGI application with five addresses, all of them read-only. It has no authentication and therefore listens
+on loopback unless configured otherwise; see `executor.figures.hosts` for what keeps web pages out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from executor.figures.hosts import host_allowed
+from executor.figures.live import Snapshot
+from executor.figures.processes import describe_workers
+from executor.figures.registry import Registry
+from executor.gateway.problem import Answer, problem
+
+__all__ = ["AdminApp", "create_admin_app"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+COMMON_HEADERS: Final = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+METHODS: Final = ("GET", "HEAD")
+
+
+class AdminApp:
+    """The application; make it with `create_admin_app`."""
+
+    def __init__(
+        self, registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: frozenset[str]
+    ) -> None:
+        self._registry = registry
+        self._snapshot = snapshot
+        self._allowed_hosts = allowed_hosts
+        self._routes: dict[str, Callable[[dict[str, str]], Awaitable[Answer]]] = {
+            "/": self._index,
+            "/healthz": self._healthz,
+            "/metrics": self._metrics,
+            "/readyz": self._readyz,
+            "/stats": self._stats,
+            "/workers": self._workers,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of ASGI."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "http":
+            await _send_answer(await self._answer(scope), send, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope) -> Answer:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        if not host_allowed((value for name, value in headers if name == "host"), self._allowed_hosts):
+            return problem(
+                403,
+                "admin.host",
+                "The admin listener is not served under this name",
+                detail="address it as localhost or by its IP address, or add the name to admin.allowed_hosts",
+            )
+        route = self._routes.get(scope["path"])
+        if route is None:
+            return problem(
+                404, "admin.not_found", "No such address", detail=f"there are {', '.join(self._routes)}"
+            )
+        if scope["method"] not in METHODS:
+            answer = problem(405, "admin.method", "The admin listener only answers GET and HEAD")
+            answer.headers.append((b"allow", ", ".join(METHODS).encode()))
+            return answer
+        return await route(dict(headers))
+
+    async def _index(self, _: dict[str, str]) -> Answer:
+        return _text(200, "".join(f"{path}\n" for path in self._routes if path != "/"))
+
+    async def _healthz(self, _: dict[str, str]) -> Answer:
+        return _text(200, "ok\n")
+
+    async def _readyz(self, _: dict[str, str]) -> Answer:
+        snapshot = self._snapshot()
+        content = {"ready": snapshot.ready, "draining": snapshot.draining, "reasons": list(snapshot.reasons)}
+        return _json(200 if snapshot.ready else 503, content)
+
+    async def _metrics(self, headers: dict[str, str]) -> Answer:
+        self._registry.observe_service(self._snapshot())
+        body, kind = await asyncio.to_thread(self._registry.render_metrics, headers.get("accept", ""))
+        return Answer(200, body, [(b"content-type", kind.encode())])
+
+    async def _stats(self, _: dict[str, str]) -> Answer:
+        return _json(200, await asyncio.to_thread(self._registry.statistics))
+
+    async def _workers(self, _: dict[str, str]) -> Answer:
+        snapshot = self._snapshot()
+        workers = await asyncio.to_thread(describe_workers, snapshot.workers)
+        return _json(200, {"workers": workers, "queued": snapshot.queued, "draining": snapshot.draining})
+
+
+def create_admin_app(
+    registry: Registry, snapshot: Callable[[], Snapshot], *, allowed_hosts: Iterable[str] = ()
+) -> AdminApp:
+    """Make the ASGI application of the admin listener.
+
+    Args:
+        registry: What finished invocations were recorded in.
+        snapshot: Tells what runs at this moment; called on the event loop, must not block.
+        allowed_hosts: Names under which it may be addressed, besides `localhost` and IP addresses.
+    """
+    return AdminApp(registry, snapshot, frozenset(name.lower() for name in allowed_hosts))
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    for event in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{event}.complete"})
+
+
+async def _send_answer(answer: Answer, send: Send, *, head: bool) -> None:
+    length = (b"content-length", str(len(answer.body)).encode())
+    headers = [*answer.headers, length, *COMMON_HEADERS]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else answer.body})
+
+
+def _text(status: int, text: str) -> Answer:
+    return Answer(status, text.encode(), [(b"content-type", b"text/plain; charset=utf-8")])
+
+
+def _json(status: int, content: object) -> Answer:
+    return Answer(status, json.dumps(content).encode() + b"\n", [(b"content-type", b"application/json")])
