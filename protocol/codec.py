@@ -1,22 +1,30 @@
 """Messages to payloads and back: which type byte stands for which message, and msgpack in its strictest form.
 
-A payload is one msgpack array of exactly the message's fields. Only nil, bool, int, float, str, bin, array and map
-are used; ext types (timestamps too) are refused, and nothing is ever unpickled.
+A payload is one msgpack array of exactly the message's fields. Only nil, bool, int, float, str, bin, array
+and map are used; ext types (timestamps too) are refused, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import fields
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import frame_header
-from protocol.limits import MAX_FRAME, MAX_SMALL_FRAME, MAX_TEXT_FRAME, MAX_WINDOW_FRAME
+from protocol.limits import (
+    MAX_CALL_FRAME,
+    MAX_DATA_FRAME,
+    MAX_ERROR_FRAME,
+    MAX_FRAME,
+    MAX_HEAD_FRAME,
+    MAX_LOG_FRAME,
+    MAX_REPORT_FRAME,
+    MAX_SMALL_FRAME,
+)
 from protocol.messages import (
     Body,
     BodyEnd,
@@ -34,7 +42,11 @@ from protocol.messages import (
     Ready,
     Response,
 )
+from protocol.plain import check_structure
 from protocol.states import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "FRAME_LIMITS",
@@ -48,56 +60,60 @@ __all__ = [
 
 
 class MessageType(NamedTuple):
-    """One row of the table of messages: the class, and the most bytes that its payload may have."""
+    """One row of the table of messages.
+
+    Attributes:
+        message: Class of the message.
+        limit_bytes: Most bytes that its payload may have.
+        nested: Whether a field of it may be an array or a map.
+    """
 
     message: type[Message]
     limit_bytes: int
+    nested: bool = False
 
 
 TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
     {
-        Role.SUPERVISOR: MappingProxyType(
-            {
-                0x01: MessageType(Prepare, MAX_FRAME),
-                0x02: MessageType(Invoke, MAX_FRAME),
-                0x03: MessageType(Body, MAX_WINDOW_FRAME),
-                0x04: MessageType(BodyEnd, MAX_SMALL_FRAME),
-                0x05: MessageType(Credit, MAX_SMALL_FRAME),
-                0x06: MessageType(CallResult, MAX_FRAME),
-                0x07: MessageType(Cancel, MAX_TEXT_FRAME),
-            }
-        ),
-        Role.WORKER: MappingProxyType(
-            {
-                0x41: MessageType(Ready, MAX_TEXT_FRAME),
-                0x42: MessageType(Response, MAX_FRAME),
-                0x43: MessageType(Chunk, MAX_WINDOW_FRAME),
-                0x44: MessageType(End, MAX_SMALL_FRAME),
-                0x45: MessageType(Error, MAX_TEXT_FRAME),
-                0x46: MessageType(Log, MAX_TEXT_FRAME),
-                0x47: MessageType(Call, MAX_FRAME),
-                0x48: MessageType(Credit, MAX_SMALL_FRAME),
-            }
-        ),
+        Role.SUPERVISOR: {
+            0x01: MessageType(Prepare, MAX_FRAME, nested=True),
+            0x02: MessageType(Invoke, MAX_FRAME, nested=True),
+            0x03: MessageType(Body, MAX_DATA_FRAME),
+            0x04: MessageType(BodyEnd, MAX_SMALL_FRAME),
+            0x05: MessageType(Credit, MAX_SMALL_FRAME),
+            0x06: MessageType(CallResult, MAX_CALL_FRAME, nested=True),
+            0x07: MessageType(Cancel, MAX_LOG_FRAME),
+        },
+        Role.WORKER: {
+            0x41: MessageType(Ready, MAX_REPORT_FRAME, nested=True),
+            0x42: MessageType(Response, MAX_HEAD_FRAME, nested=True),
+            0x43: MessageType(Chunk, MAX_DATA_FRAME),
+            0x44: MessageType(End, MAX_SMALL_FRAME),
+            0x45: MessageType(Error, MAX_ERROR_FRAME),
+            0x46: MessageType(Log, MAX_LOG_FRAME),
+            0x47: MessageType(Call, MAX_CALL_FRAME, nested=True),
+            0x48: MessageType(Credit, MAX_SMALL_FRAME),
+        },
     }
 )
 """By sender: type byte -> message."""
 
-FRAME_LIMITS: Final[Mapping[Role, Mapping[int, int]]] = {
-    role: {code: row.limit_bytes for code, row in types.items()} for role, types in TYPES.items()
-}
+FRAME_LIMITS: Final[Mapping[Role, Mapping[int, int]]] = MappingProxyType(
+    {role: {code: row.limit_bytes for code, row in rows.items()} for role, rows in TYPES.items()}
+)
 """By sender: type byte -> most bytes of payload."""
 
-_CODES: Final = {role: {row.message: code for code, row in types.items()} for role, types in TYPES.items()}
-_NAMES: Final = {
-    row.message: tuple(field.name for field in fields(row.message))
-    for types in TYPES.values()
-    for row in types.values()
+_CODES: Final = {role: {row.message: code for code, row in rows.items()} for role, rows in TYPES.items()}
+_ROWS: Final = [row for rows in TYPES.values() for row in rows.values()]
+_NAMES: Final = {row.message: tuple(field.name for field in fields(row.message)) for row in _ROWS}
+_TUPLES: Final = {
+    message: [i for i, name in enumerate(names) if name in {"sources", "headers", "values"}]
+    for message, names in _NAMES.items()
 }
 
 
 def _make_getter(names: tuple[str, ...]) -> Callable[[object], object]:
-    """Return a function from a message to the sequence of its fields; attrgetter gives a tuple from two on."""
+    """Return a function from a message to its fields; attrgetter gives a tuple from two on."""
     if not names:
         return lambda _message: ()
     if len(names) == 1:
@@ -110,10 +126,10 @@ _GETTERS: Final = {message: _make_getter(names) for message, names in _NAMES.ite
 
 
 def pack(value: object) -> bytes:
-    """Return the msgpack encoding of a value that its message has checked.
+    """Return the msgpack encoding of values that their message has checked.
 
     Raises:
-        LocalProtocolError: It was changed since.
+        LocalProtocolError: A mapping was changed since, and cannot be encoded any more.
     """
     try:
         packed: bytes = msgpack.packb(value)
@@ -126,19 +142,19 @@ def encode_message(sender: Role, message: Message) -> bytes:
     """Return the frame of a message.
 
     Raises:
-        LocalProtocolError: This sender has no such message, or it is over the limit of its type.
+        LocalProtocolError: This sender has no such message, or it was changed since it was made and is now
+            illegal.
     """
-    code = _CODES[sender].get(type(message))
+    kind = type(message)
+    code = _CODES[sender].get(kind)
     if code is None:
-        raise LocalProtocolError(f"the {sender.value} never sends {type(message).__name__}")
+        raise LocalProtocolError(f"the {sender.value} never sends {kind.__name__}")
     if isinstance(message, Body | Chunk):
         return _encode_data(code, message.data)
-    payload = pack(_GETTERS[type(message)](message))
+    payload = pack(_GETTERS[kind](message))
     limit = FRAME_LIMITS[sender][code]
     if len(payload) > limit:
-        raise LocalProtocolError(
-            f"{type(message).__name__}: payload of {len(payload)} bytes, at most {limit}"
-        )
+        raise LocalProtocolError(f"{kind.__name__}: payload of {len(payload)} bytes, at most {limit}")
     return frame_header(code, len(payload)) + payload
 
 
@@ -146,11 +162,11 @@ def _encode_data(code: int, data: bytes) -> bytes:
     """Frame a BODY or CHUNK by hand, copying the data once: array of one, bin 8, 16 or 32, data."""
     size = len(data)
     if size < 1 << 8:
-        head = b"\x91\xc4" + size.to_bytes(1)
+        head = b"\x91\xc4" + size.to_bytes(1, "big")
     elif size < 1 << 16:
-        head = b"\x91\xc5" + size.to_bytes(2)
+        head = b"\x91\xc5" + size.to_bytes(2, "big")
     else:
-        head = b"\x91\xc6" + size.to_bytes(4)
+        head = b"\x91\xc6" + size.to_bytes(4, "big")
     return b"".join((frame_header(code, len(head) + size), head, data))
 
 
@@ -158,12 +174,19 @@ def _refuse_ext(code: int, _data: bytes) -> object:
     raise ValueError(f"ext type {code}")
 
 
-def decode_payload(payload: bytes) -> list[object]:
-    """Return the fields in a payload, unchecked.
+def decode_payload(payload: bytes, *, count: int, nested: bool) -> list[object]:
+    """Return the fields in a payload, of which only the number has been checked.
+
+    Args:
+        payload: What came, within the limit of its type.
+        count: Number of fields, or -1 for any.
+        nested: Whether fields may be arrays or maps.
 
     Raises:
-        RemoteProtocolError: Not one msgpack array, or it uses what the protocol does not.
+        RemoteProtocolError: Not one msgpack array of as many values, or it uses what the protocol does not.
     """
+    if nested:
+        check_structure(payload)
     size = len(payload)
     try:
         value: object = msgpack.unpackb(
@@ -173,45 +196,46 @@ def decode_payload(payload: bytes) -> list[object]:
             ext_hook=_refuse_ext,
             max_str_len=size,
             max_bin_len=size,
-            max_array_len=size,
-            max_map_len=size,
+            max_array_len=size if nested else count,
+            max_map_len=size if nested else 0,
             max_ext_len=0,
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise RemoteProtocolError(f"payload is not msgpack as used here: {type(error).__name__}") from error
+        raise RemoteProtocolError(f"payload is not msgpack as used here ({type(error).__name__})") from error
     if type(value) is not list:
         raise RemoteProtocolError(f"payload: expected an array, got {type(value).__name__}")
+    if count not in {-1, len(value)}:
+        raise RemoteProtocolError(f"payload: {len(value)} fields, expected {count}")
     return value
 
 
-def _freeze(value: object) -> object:
-    """Turn lists of lists into tuples of tuples; what else is there is left for the message to refuse."""
+def _to_tuple(value: object) -> object:
+    """Turn a list of lists into a tuple of tuples; anything else is left for the message to refuse."""
     if type(value) is not list:
         return value
-    return tuple([tuple(item) if type(item) is list else item for item in value])
-
-
-_FROZEN: Final[Mapping[type[Message], tuple[int, ...]]] = {
-    message: tuple(i for i, name in enumerate(names) if name in {"sources", "headers", "values"})
-    for message, names in _NAMES.items()
-}
+    if set(map(type, value)) == {list}:
+        return tuple(map(tuple, value))
+    return tuple(value)
 
 
 def decode_message(sender: Role, code: int, payload: bytes) -> Message:
     """Return the message in a payload.
 
+    Args:
+        sender: Who sent it.
+        code: Type byte, one that this sender has.
+        payload: What came, within the limit of the type.
+
     Raises:
-        RemoteProtocolError: The payload is malformed, or the message would be illegal.
+        RemoteProtocolError: The payload is malformed, or the message is illegal.
     """
-    kind = TYPES[sender][code].message
-    values = decode_payload(payload)
+    kind, _limit, nested = TYPES[sender][code]
     names = _NAMES[kind]
-    if len(values) != len(names):
-        raise RemoteProtocolError(f"{kind.__name__}: {len(values)} fields, expected {len(names)}")
-    for index in _FROZEN[kind]:
-        values[index] = _freeze(values[index])
     build: Callable[..., Message] = kind
     try:
+        values = decode_payload(payload, count=len(names), nested=nested)
+        for index in _TUPLES[kind]:
+            values[index] = _to_tuple(values[index])
         return build(**dict(zip(names, values, strict=True)))
-    except LocalProtocolError as error:
+    except (LocalProtocolError, RemoteProtocolError) as error:
         raise RemoteProtocolError(f"{kind.__name__}: {error}") from error

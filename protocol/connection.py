@@ -4,8 +4,9 @@
     receive_data(data)    bytes that were read; b"" at the end of the stream
     next_message()     -> message, or None: more bytes are needed, or `at_eof`
 
-Order of checks when sending: state, credit, encoding; only then does anything change. When receiving: frame, payload,
-state, credit. Whatever a peer sends, the only exception is `RemoteProtocolError`, after which the connection is dead.
+Order of checks when sending: state, credit, encoding; only then does anything change. When receiving: frame,
+payload, state, credit. Whatever a peer sends, the only exception is `RemoteProtocolError`, after which the
+connection is dead.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 from typing import Final, final
 
 from protocol.codec import FRAME_LIMITS, decode_message, encode_message
-from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
 from protocol.messages import Body, Chunk, Credit, Message
 from protocol.states import START, Role, State, advance
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Role"]
 
 _PEER: Final = {Role.SUPERVISOR: Role.WORKER, Role.WORKER: Role.SUPERVISOR}
 
@@ -30,10 +31,6 @@ class Connection:
 
     Args:
         role: Which end this side is.
-
-    Attributes:
-        send_window: Bytes of BODY or CHUNK that this side may still send.
-        receive_window: Bytes of BODY or CHUNK that the peer may still send.
     """
 
     def __init__(self, role: Role) -> None:
@@ -42,9 +39,9 @@ class Connection:
         self._states = START
         self._reader = FrameReader(FRAME_LIMITS[self._peer])
         self._preface = PREFACE
-        self._failure: RemoteProtocolError | None = None
-        self.send_window = INITIAL_CREDIT
-        self.receive_window = INITIAL_CREDIT
+        self._failure: str | None = None
+        self._send_window = INITIAL_CREDIT
+        self._receive_window = INITIAL_CREDIT
 
     @property
     def role(self) -> Role:
@@ -62,6 +59,16 @@ class Connection:
         return self._states.worker if self._role is Role.SUPERVISOR else self._states.supervisor
 
     @property
+    def send_window(self) -> int:
+        """Bytes of BODY or CHUNK that this side may still send."""
+        return self._send_window
+
+    @property
+    def receive_window(self) -> int:
+        """Bytes of BODY or CHUNK that the peer may still send."""
+        return self._receive_window
+
+    @property
     def at_eof(self) -> bool:
         """Whether the peer's stream has ended between frames and every message in it has been returned."""
         return self._failure is None and self._reader.at_eof
@@ -77,18 +84,15 @@ class Connection:
         """
         self._check_alive()
         states = advance(self._states, self._role, type(message))
-        send_window, receive_window = self.send_window, self.receive_window
+        send_window, receive_window = self._send_window, self._receive_window
         if isinstance(message, Body | Chunk):
-            send_window -= len(message.data)
-            if send_window < 0:
-                raise LocalProtocolError(
-                    f"{len(message.data)} bytes of data, the credit is {self.send_window}"
-                )
+            send_window = _spend(send_window, len(message.data))
         elif isinstance(message, Credit):
-            receive_window = _add_credit(receive_window, message.amount)
-        data = self._preface + encode_message(self._role, message)
-        self._preface = b""
-        self._states, self.send_window, self.receive_window = states, send_window, receive_window
+            receive_window = _grant(receive_window, message.amount)
+        data = encode_message(self._role, message)
+        if self._preface:
+            data, self._preface = self._preface + data, b""
+        self._states, self._send_window, self._receive_window = states, send_window, receive_window
         return data
 
     def receive_data(self, data: bytes) -> None:
@@ -107,17 +111,16 @@ class Connection:
         """Return the next message of the peer, or None if more bytes are needed or the stream has ended.
 
         Raises:
-            RemoteProtocolError: The peer broke the protocol. The connection is dead: every later call raises too.
+            RemoteProtocolError: The peer broke the protocol. The connection is dead: later calls raise too.
         """
         self._check_alive()
         try:
             return self._next_message()
-        except LocalProtocolError as error:
-            self._failure = RemoteProtocolError(str(error))
-            raise self._failure from error
-        except RemoteProtocolError as error:
-            self._failure = error
-            raise
+        except ProtocolError as error:
+            self._failure = str(error)
+            if isinstance(error, RemoteProtocolError):
+                raise
+            raise RemoteProtocolError(self._failure) from error
 
     def _next_message(self) -> Message | None:
         frame = self._reader.next_frame()
@@ -126,22 +129,24 @@ class Connection:
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
         if isinstance(message, Body | Chunk):
-            if len(message.data) > self.receive_window:
-                raise RemoteProtocolError(
-                    f"{len(message.data)} bytes of data, the credit is {self.receive_window}"
-                )
-            self.receive_window -= len(message.data)
+            self._receive_window = _spend(self._receive_window, len(message.data))
         elif isinstance(message, Credit):
-            self.send_window = _add_credit(self.send_window, message.amount)
+            self._send_window = _grant(self._send_window, message.amount)
         self._states = states
         return message
 
     def _check_alive(self) -> None:
         if self._failure is not None:
-            raise RemoteProtocolError(f"the connection is dead: {self._failure}") from self._failure
+            raise RemoteProtocolError(f"the connection is dead: {self._failure}")
 
 
-def _add_credit(window: int, amount: int) -> int:
+def _spend(window: int, size: int) -> int:
+    if size > window:
+        raise LocalProtocolError(f"{size} bytes of data, the credit is {window}")
+    return window - size
+
+
+def _grant(window: int, amount: int) -> int:
     if window + amount > MAX_CREDIT:
         raise LocalProtocolError(f"credit: {window} + {amount} bytes, at most {MAX_CREDIT} outstanding")
     return window + amount

@@ -2,21 +2,24 @@
 
     datagram = one msgpack array: [type, field, ...]            at most MAX_CONTROL bytes
 
-One datagram of a SOCK_SEQPACKET socket is one message, so there is no framing. Descriptors ride along as SCM_RIGHTS;
-the docstrings say which, in order. Both ends are the executor's own code, yet the same strictness holds.
+One datagram of a SOCK_SEQPACKET socket is one message, so there is no framing. Descriptors ride along as
+SCM_RIGHTS; the docstrings say which, in order. Both ends are the executor's own code, yet the same
+strictness holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
-from protocol.checks import check_float, check_int, check_plain, check_text, check_texts
+from protocol.checks import check_float, check_int, check_map, check_text, check_texts
 from protocol.codec import decode_payload, pack
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CONTROL, MAX_ID, MAX_NAME, MAX_PATH, MAX_SOURCES
+from protocol.limits import MAX_CONTROL, MAX_ENTRIES, MAX_ID, MAX_NAME, MAX_PATH, MAX_PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "CONTROL_TYPES",
@@ -53,7 +56,7 @@ class ForkWorker:
 @final
 @dataclass(frozen=True, slots=True)
 class ForkZygote:
-    """Command: fork a zygote that imports modules and then takes commands itself. Descriptor: its control socket.
+    """Command: fork a zygote, which imports modules and takes commands itself. Descriptor: its socket.
 
     Attributes:
         zygote_id: Identifier, in the same space as those of workers.
@@ -70,8 +73,8 @@ class ForkZygote:
     def __post_init__(self) -> None:
         check_int("zygote_id", self.zygote_id, 0, MAX_ID)
         check_text("name", self.name, 0, MAX_NAME)
-        check_texts("preload", self.preload, MAX_SOURCES, MAX_PATH)
-        check_texts("sys_path", self.sys_path, MAX_SOURCES, MAX_PATH)
+        check_texts("preload", self.preload, MAX_PATHS, MAX_PATH)
+        check_texts("sys_path", self.sys_path, MAX_PATHS, MAX_PATH)
 
 
 @final
@@ -101,9 +104,7 @@ class ZygoteReady:
 
     def __post_init__(self) -> None:
         check_int("pid", self.pid, 1, _MAX_PID)
-        if type(self.report) is not dict:
-            raise LocalProtocolError(f"report: expected dict, got {type(self.report).__name__}")
-        check_plain("report", self.report, MAX_CONTROL)
+        check_map("report", self.report, MAX_ENTRIES, MAX_CONTROL)
 
 
 @final
@@ -215,7 +216,7 @@ def decode_control(data: bytes) -> ControlMessage:
     """
     if len(data) > MAX_CONTROL:
         raise RemoteProtocolError(f"control: {len(data)} bytes, at most {MAX_CONTROL}")
-    values = decode_payload(data)
+    values = decode_payload(data, count=-1, nested=True)
     code = values.pop(0) if values else None
     kind = CONTROL_TYPES.get(code) if type(code) is int else None
     if kind is None:

@@ -1,8 +1,8 @@
 """The two ways in which the protocol can be broken: by us, or by the peer.
 
-The split is the one that h11 makes. A `LocalProtocolError` is a bug on this side of the pipe; it is raised before
-anything has changed, so the connection stays usable. A `RemoteProtocolError` is the peer's doing; the stream can no
-longer be trusted and the connection is dead.
+The split is the one that h11 makes. A `LocalProtocolError` is a bug on this side of the pipe; it is raised
+before anything has changed, so the connection stays usable. A `RemoteProtocolError` is the peer's doing;
+the stream can no longer be trusted and the connection is dead.
 """
 
 from __future__ import annotations
@@ -26,4 +26,4 @@ class LocalProtocolError(ProtocolError, ValueError):
 
 @final
 class RemoteProtocolError(ProtocolError):
-    """The peer sent something illegal. The stream is unusable: close it and, if the peer is a worker, kill it."""
+    """The peer sent something illegal. The stream is unusable: close it; if the peer is a worker, kill it."""

@@ -8,19 +8,21 @@
     |     N, unsigned, big-endian   | type  |  N bytes        |
     +-------+-------+-------+-------+-------+------ - - ------+
 
-The length is checked against the limit of the type as soon as the five bytes are there, before any of the payload
-is waited for. A reader never looks at a byte twice and drops from the front of a bytearray, which costs nothing
-(CPython moves an offset), so the work is linear in the bytes however they come cut.
+The length is checked against the limit of the type as soon as the five bytes are there, before any of the
+payload is waited for. A reader never looks at a payload twice and drops from the front of a bytearray,
+which costs nothing (CPython moves an offset), so the work is linear in the bytes however they come cut.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.limits import MAX_RECEIVE_BUFFER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["HEADER_SIZE", "PREFACE", "VERSION", "FrameReader", "frame_header"]
 
@@ -63,7 +65,7 @@ class FrameReader:
         """Take bytes of the stream; none at all mark its end.
 
         Raises:
-            LocalProtocolError: After the end, or the frames that came have not been read and the buffer is full.
+            LocalProtocolError: After the end, or the buffer is full of frames that have not been read.
         """
         if self._eof and data:
             raise LocalProtocolError("data after the end of the stream")
@@ -78,40 +80,35 @@ class FrameReader:
         """Return the next (type, payload), or None if more bytes are needed or the stream has ended.
 
         Raises:
-            RemoteProtocolError: Wrong preface, unknown type, payload over its limit, or an end within a frame.
+            RemoteProtocolError: Wrong preface, unknown type, payload over its limit, or end within a frame.
         """
         buffer = self._buffer
-        if not self._preface_seen and not self._read_preface():
-            return None
-        if len(buffer) < HEADER_SIZE:
-            return self._incomplete()
-        size, kind = _HEADER.unpack_from(buffer)
+        if not self._preface_seen:
+            self._read_preface()
+        if self._preface_seen and len(buffer) >= HEADER_SIZE:
+            size, kind = _HEADER.unpack_from(buffer)
+            self._check_size(kind, size)
+            end = HEADER_SIZE + size
+            if len(buffer) >= end:
+                with memoryview(buffer) as view:
+                    payload = bytes(view[HEADER_SIZE:end])
+                del buffer[:end]
+                return kind, payload
+        if self._eof and buffer:
+            raise RemoteProtocolError(f"the stream ended within a frame, after {len(buffer)} bytes of it")
+        return None
+
+    def _check_size(self, kind: int, size: int) -> None:
         limit = self._limits.get(kind)
         if limit is None:
             raise RemoteProtocolError(f"frame type 0x{kind:02x} is not one that this peer may send")
         if size > limit:
             raise RemoteProtocolError(f"frame type 0x{kind:02x}: payload of {size} bytes, at most {limit}")
-        end = HEADER_SIZE + size
-        if len(buffer) < end:
-            return self._incomplete()
-        with memoryview(buffer) as view:
-            payload = bytes(view[HEADER_SIZE:end])
-        del buffer[:end]
-        return kind, payload
 
-    def _read_preface(self) -> bool:
+    def _read_preface(self) -> None:
         start = bytes(self._buffer[: len(PREFACE)])
         if not PREFACE.startswith(start):
             raise RemoteProtocolError(f"preface: got {start!r}, expected {PREFACE!r} (version {VERSION})")
-        if len(start) < len(PREFACE):
-            self._incomplete()
-            return False
-        del self._buffer[: len(PREFACE)]
-        self._preface_seen = True
-        return True
-
-    def _incomplete(self) -> None:
-        if self._eof and self._buffer:
-            raise RemoteProtocolError(
-                f"the stream ended within a frame, after {len(self._buffer)} bytes of it"
-            )
+        if start == PREFACE:
+            del self._buffer[: len(PREFACE)]
+            self._preface_seen = True

@@ -1,8 +1,8 @@
 """Every limit of the wire format, once, with its unit and where the number comes from.
 
-These are the limits of the *protocol*: no configuration can raise them, and both sides may size buffers by them. The
-operator's limits (request body, log output, ...) lie below and are enforced elsewhere. Texts are measured in bytes of
-UTF-8, because that is what they cost on the wire.
+These are the limits of the *protocol*: no configuration can raise them, and both sides may size buffers by
+them. The operator's limits (request body, log output, ...) lie below and are enforced elsewhere. Texts are
+measured in bytes of UTF-8, because that is what they cost on the wire.
 """
 
 from __future__ import annotations
@@ -12,60 +12,75 @@ from typing import Final
 __all__ = [
     "INITIAL_CREDIT",
     "MAX_CALL_BYTES",
+    "MAX_CALL_FRAME",
     "MAX_CONTROL",
     "MAX_CREDIT",
     "MAX_DATA",
+    "MAX_DATA_FRAME",
     "MAX_DEPTH",
+    "MAX_ENTRIES",
     "MAX_ENVIRON_BYTES",
+    "MAX_ERROR_FRAME",
     "MAX_ERROR_TEXT",
     "MAX_FRAME",
     "MAX_HEADERS",
     "MAX_HEADER_BYTES",
+    "MAX_HEAD_FRAME",
     "MAX_ID",
     "MAX_LOGGER_NAME",
+    "MAX_LOG_FRAME",
     "MAX_LOG_MESSAGE",
     "MAX_NAME",
     "MAX_NODES",
     "MAX_OPTIONS_BYTES",
     "MAX_PATH",
+    "MAX_PATHS",
     "MAX_PATH_VALUES",
+    "MAX_PAYLOAD_NODES",
     "MAX_RECEIVE_BUFFER",
     "MAX_REPORT_BYTES",
+    "MAX_REPORT_FRAME",
     "MAX_SETTINGS_BYTES",
     "MAX_SMALL_FRAME",
-    "MAX_SOURCES",
-    "MAX_TEXT_FRAME",
     "MAX_URL_PART",
-    "MAX_WINDOW_FRAME",
     "MAX_WORD",
 ]
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
 
+# Flow control.
+
 MAX_DATA: Final = 64 * _KIB
-"""Bytes in one BODY or CHUNK. The default capacity of a pipe (pipe(7)), and what uvicorn and asyncio read at once."""
+"""Bytes in one BODY or CHUNK. The default capacity of a pipe (pipe(7)); uvicorn reads as much."""
 
 INITIAL_CREDIT: Final = 256 * _KIB
 """Bytes that each side may send before the first CREDIT. Four full frames: enough to keep a pipe busy."""
 
 MAX_CREDIT: Final = 16 * _MIB
-"""Bytes of credit outstanding at any time. RFC 9113 section 6.9.1 allows 2**31-1; this also bounds memory."""
+"""Bytes of credit outstanding. RFC 9113 section 6.9.1 allows 2**31-1; here it also bounds memory."""
+
+# The head of a request or response.
 
 MAX_HEADERS: Final = 1000
-"""Header fields in one head. Well above the servers' defaults (Apache httpd 100, Node.js 2000 lines)."""
+"""Header fields in one head. Servers stop earlier: Apache httpd at 100, Node.js at 1000 or 2000."""
 
 MAX_HEADER_BYTES: Final = 256 * _KIB
-"""Bytes of all names and values of one head. Chromium and curl stop at 256 and 300 KiB; nginx takes 32."""
+"""Bytes of all names and values of one head. nginx takes 32 KiB, Chromium 256 KiB, curl 300 KiB."""
 
 MAX_URL_PART: Final = 64 * _KIB
-"""Bytes of a path, query, root path or one path value. uvicorn's h11 takes 64 KiB of request line and headers."""
+"""Bytes of a path, query or root path, or of all path values. uvicorn's h11 takes 64 KiB of request head."""
 
 MAX_PATH_VALUES: Final = 64
 """Converted path values of one request."""
 
+# Plain data.
+
 MAX_SETTINGS_BYTES: Final = 1 * _MIB
-"""Encoded bytes of a hook's settings."""
+"""Encoded bytes of a hook's settings. A request to etcd may have 1.5 MiB, a ConfigMap of Kubernetes 1 MiB."""
+
+MAX_CALL_BYTES: Final = 1 * _MIB
+"""Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
 
 MAX_REPORT_BYTES: Final = 64 * _KIB
 """Encoded bytes of the report in READY."""
@@ -73,35 +88,40 @@ MAX_REPORT_BYTES: Final = 64 * _KIB
 MAX_OPTIONS_BYTES: Final = 64 * _KIB
 """Encoded bytes of the options in PREPARE."""
 
-MAX_CALL_BYTES: Final = 1 * _MIB
-"""Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
+MAX_ENVIRON_BYTES: Final = 128 * _KIB
+"""Encoded bytes of the environment. MAX_ARG_STRLEN of execve(2)."""
+
+MAX_ENTRIES: Final = 1000
+"""Entries of the environment, the options or a report."""
 
 MAX_DEPTH: Final = 32
-"""Levels of arrays and maps in plain data, counting the outermost. jq and PHP stop at 256 and 512; people at 10."""
+"""Levels of arrays and maps, counting the outermost. protobuf stops at 100."""
 
 MAX_NODES: Final = 65536
-"""Values in one payload, each array, map, key and scalar counting as one. Bounds the memory that a payload unfolds to."""
+"""Values in one field of plain data: each container, key and scalar. Bounds what unfolding costs."""
 
-MAX_ENVIRON_BYTES: Final = 128 * _KIB
-"""Bytes of all names and values of the environment. MAX_ARG_STRLEN of execve(2)."""
+MAX_PAYLOAD_NODES: Final = MAX_NODES + 8192
+"""Values in one payload: plain data at its limit and the widest of everything else, rounded up."""
 
-MAX_SOURCES: Final = 1000
-"""Sources named in PREPARE, modules and directories named in FORK_ZYGOTE."""
+# Names and texts.
+
+MAX_PATHS: Final = 256
+"""Sources in PREPARE; modules, and directories, in FORK_ZYGOTE."""
 
 MAX_PATH: Final = 4096
 """Bytes of one file name. PATH_MAX of limits.h."""
 
 MAX_LOG_MESSAGE: Final = 16 * _KIB
-"""Bytes of one log message. Docker's and containerd's log drivers split lines at 16 KiB."""
+"""Bytes of one log message. The log drivers of Docker and containerd split lines at 16 KiB."""
 
 MAX_ERROR_TEXT: Final = 64 * _KIB
-"""Bytes of the message, and of the traceback, of an ERROR; also of the reason of a CANCEL."""
+"""Bytes of the message, and of the traceback, of an ERROR."""
 
 MAX_LOGGER_NAME: Final = 256
-"""Bytes of the name of a logger."""
+"""Bytes of the name of a logger. NAME_MAX of limits.h is 255."""
 
 MAX_NAME: Final = 1024
-"""Bytes of names from outside: hook, host, client address. RFC 1035 allows 255 for a host; sun_path is 108."""
+"""Bytes of names from outside: hook, host, client address. RFC 1035 allows 255 for a host."""
 
 MAX_WORD: Final = 64
 """Bytes of words: method, scheme, version, kind, identifier of an invocation (a UUID has 36)."""
@@ -109,20 +129,34 @@ MAX_WORD: Final = 64
 MAX_ID: Final = 2**63 - 1
 """Largest count or identifier: the signed 64-bit range, which every msgpack implementation can hold."""
 
-MAX_SMALL_FRAME: Final = 64
-"""Payload bytes of END, BODY_END and CREDIT. They need at most 10."""
+# Frames: bytes of payload. Each holds the largest legal message of its type; a test proves it.
 
-MAX_WINDOW_FRAME: Final = MAX_DATA + 16
-"""Payload bytes of BODY and CHUNK: one array head and one bin head besides the data."""
+MAX_SMALL_FRAME: Final = 16
+"""END, BODY_END, CREDIT."""
 
-MAX_TEXT_FRAME: Final = 2 * MAX_ERROR_TEXT + 1 * _KIB
-"""Payload bytes of ERROR, LOG, CANCEL and READY."""
+MAX_DATA_FRAME: Final = MAX_DATA + 16
+"""BODY, CHUNK: one array header and one bin header besides the data."""
+
+MAX_HEAD_FRAME: Final = MAX_HEADER_BYTES + 16 * _KIB
+"""RESPONSE: at most eleven bytes of msgpack for each field besides its name and value."""
+
+MAX_LOG_FRAME: Final = MAX_LOG_MESSAGE + 1 * _KIB
+"""LOG, CANCEL."""
+
+MAX_ERROR_FRAME: Final = 2 * MAX_ERROR_TEXT + 1 * _KIB
+"""ERROR."""
+
+MAX_REPORT_FRAME: Final = MAX_REPORT_BYTES + 1 * _KIB
+"""READY."""
+
+MAX_CALL_FRAME: Final = MAX_CALL_BYTES + 1 * _KIB
+"""CALL, CALL_RESULT."""
 
 MAX_FRAME: Final = 2 * _MIB
-"""Payload bytes of the largest frame, INVOKE: settings, head and URL at their limits, and the rest, rounded up."""
+"""PREPARE, INVOKE: everything at its limit, rounded up."""
 
 MAX_RECEIVE_BUFFER: Final = MAX_FRAME + 1 * _MIB
 """Bytes that a connection holds: the largest frame, incomplete, and one read (fs.pipe-max-size is 1 MiB)."""
 
 MAX_CONTROL: Final = 64 * _KIB
-"""Bytes of one control datagram. Below net.core.wmem_default (208 KiB), so that a datagram always fits."""
+"""Bytes of one control datagram. Well below net.core.wmem_default (208 KiB), so that it always fits."""

@@ -1,8 +1,8 @@
 """The messages, one frozen class each, and the rules that their values keep.
 
-Every message checks itself when it is made and raises `LocalProtocolError`, so that an illegal message cannot exist,
-whoever made it: this side, or the decoder from what the peer sent. On the wire a message is one msgpack array of its
-fields in the order in which they stand here.
+Every message checks itself when it is made and raises `LocalProtocolError`, so that an illegal message cannot
+exist, whoever made it: this side, or the decoder from what the peer sent. On the wire a message is one
+msgpack array of its fields in the order in which they stand here.
 
 Mappings are borrowed, not copied: whoever makes a message leaves them alone until it has been sent.
 """
@@ -18,31 +18,35 @@ from protocol.checks import (
     check_float,
     check_headers,
     check_int,
-    check_plain,
+    check_map,
     check_text,
     check_texts,
     check_token,
+    check_word,
 )
 from protocol.errors import LocalProtocolError
 from protocol.limits import (
     MAX_CALL_BYTES,
     MAX_CREDIT,
     MAX_DATA,
+    MAX_ENTRIES,
     MAX_ENVIRON_BYTES,
     MAX_ERROR_TEXT,
     MAX_ID,
     MAX_LOG_MESSAGE,
     MAX_LOGGER_NAME,
     MAX_NAME,
+    MAX_NODES,
     MAX_OPTIONS_BYTES,
     MAX_PATH,
     MAX_PATH_VALUES,
+    MAX_PATHS,
     MAX_REPORT_BYTES,
     MAX_SETTINGS_BYTES,
-    MAX_SOURCES,
     MAX_URL_PART,
     MAX_WORD,
 )
+from protocol.plain import check_plain, utf8_size
 
 __all__ = [
     "CALL_RESULT_KINDS",
@@ -87,19 +91,8 @@ _MAX_TIME: Final = 2.0**40
 _TRIPLE: Final = 3
 
 
-def _check_word(what: str, value: object, words: frozenset[str]) -> None:
-    if type(value) is not str or value not in words:
-        raise LocalProtocolError(f"{what}: expected one of {', '.join(sorted(words))}")
-
-
-def _check_map(what: str, value: object, limit_bytes: int) -> None:
-    if type(value) is not dict:
-        raise LocalProtocolError(f"{what}: expected dict, got {type(value).__name__}")
-    check_plain(what, value, limit_bytes)
-
-
 def _check_environ(environ: dict[str, str]) -> None:
-    _check_map("environ", environ, MAX_ENVIRON_BYTES)
+    check_map("environ", environ, MAX_ENTRIES, MAX_ENVIRON_BYTES)
     for name, value in environ.items():
         if type(value) is not str or "\0" in value:
             raise LocalProtocolError("environ: values are str without NUL")
@@ -126,9 +119,9 @@ class Prepare:
 
     def __post_init__(self) -> None:
         check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
-        check_texts("sources", self.sources, MAX_SOURCES, MAX_PATH)
+        check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
         _check_environ(self.environ)
-        _check_map("options", self.options, MAX_OPTIONS_BYTES)
+        check_map("options", self.options, MAX_ENTRIES, MAX_OPTIONS_BYTES)
         for value in self.options.values():
             if type(value) in {dict, list, bytes}:
                 raise LocalProtocolError(f"options: expected scalars, got {type(value).__name__}")
@@ -194,7 +187,7 @@ class Invoke:
         if self.remote_addr is not None:
             check_text("remote_addr", self.remote_addr, 0, MAX_NAME)
         _check_values(self.values)
-        _check_map("settings", self.settings, MAX_SETTINGS_BYTES)
+        check_map("settings", self.settings, MAX_NODES, MAX_SETTINGS_BYTES)
         check_text("hook_id", self.hook_id, 1, MAX_NAME)
         if self.content_length is not None:
             check_int("content_length", self.content_length, 0, MAX_ID)
@@ -205,17 +198,20 @@ class Invoke:
 def _check_values(values: object) -> None:
     if type(values) is not tuple or len(values) > MAX_PATH_VALUES:
         raise LocalProtocolError(f"values: expected a tuple of at most {MAX_PATH_VALUES}")
+    size = 0
     for entry in values:
         if type(entry) is not tuple or len(entry) != _TRIPLE:
             raise LocalProtocolError("values: expected (name, kind, value)")
         name, kind, value = entry
         check_text("values name", name, 1, MAX_NAME)
-        _check_word("values kind", kind, VALUE_KINDS)
-        if kind == "float":
-            if type(value) is not float:
-                raise LocalProtocolError(f"values: expected float, got {type(value).__name__}")
-        else:
+        check_word("values kind", kind, VALUE_KINDS)
+        if kind != "float":
             check_text("values value", value, 0, MAX_URL_PART)
+            size += utf8_size("values value", value)
+        elif type(value) is not float:
+            raise LocalProtocolError(f"values: expected float, got {type(value).__name__}")
+    if size > MAX_URL_PART:
+        raise LocalProtocolError(f"values: {size} bytes of UTF-8, at most {MAX_URL_PART}")
 
 
 @final
@@ -257,7 +253,7 @@ class CallResult:
 
     def __post_init__(self) -> None:
         check_int("call_id", self.call_id, 0, MAX_ID)
-        _check_word("kind", self.kind, CALL_RESULT_KINDS)
+        check_word("kind", self.kind, CALL_RESULT_KINDS)
         check_plain("data", self.data, MAX_CALL_BYTES)
 
 
@@ -269,18 +265,18 @@ class Cancel:
     reason: str
 
     def __post_init__(self) -> None:
-        check_text("reason", self.reason, 0, MAX_ERROR_TEXT)
+        check_text("reason", self.reason, 0, MAX_NAME)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker: prepared, and waiting for INVOKE. The report is plain data by name: versions, pid, isolation."""
+    """Worker: prepared, waiting for INVOKE. The report is plain data by name: versions, pid, isolation."""
 
     report: dict[str, object]
 
     def __post_init__(self) -> None:
-        _check_map("report", self.report, MAX_REPORT_BYTES)
+        check_map("report", self.report, MAX_ENTRIES, MAX_REPORT_BYTES)
 
 
 @final
@@ -321,7 +317,7 @@ class Error:
     Attributes:
         code: One of `ERROR_CODES`.
         message: For people; for `not_found` the body of the 404. At most MAX_ERROR_TEXT.
-        traceback: Formatted traceback or nothing. At most MAX_ERROR_TEXT.
+        traceback: Formatted traceback, or nothing. At most MAX_ERROR_TEXT.
     """
 
     code: str
@@ -329,7 +325,7 @@ class Error:
     traceback: str
 
     def __post_init__(self) -> None:
-        _check_word("code", self.code, ERROR_CODES)
+        check_word("code", self.code, ERROR_CODES)
         check_text("message", self.message, 0, MAX_ERROR_TEXT)
         check_text("traceback", self.traceback, 0, MAX_ERROR_TEXT)
 
@@ -346,7 +342,7 @@ class Log:
 
     def __post_init__(self) -> None:
         check_float("time", self.time, 0.0, _MAX_TIME)
-        _check_word("level", self.level, LOG_LEVELS)
+        check_word("level", self.level, LOG_LEVELS)
         check_text("logger", self.logger, 0, MAX_LOGGER_NAME)
         check_text("message", self.message, 0, MAX_LOG_MESSAGE)
 

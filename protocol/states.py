@@ -1,24 +1,25 @@
 """Who may send what, when: all of it, as data.
 
-Theory of operation. A connection is two one-way streams, and each sender has a state of its own, as in h11. Both
-sides keep both states: one's own tells what may be sent, the peer's tells what may be received. There is one table
-per sender, `role -> state -> message -> next state`; a message that a row does not name is illegal in that state.
+Theory of operation. A connection is two one-way streams, and each sender has a state of its own, as in h11.
+Both sides keep both states: one's own tells what may be sent, the peer's tells what may be received. There
+is one table per sender, `role -> state -> message -> next state`; a message that a row does not name is
+illegal in that state.
 
-The two machines touch in one place. A worker may not be READY before it was told what to prepare, and may not answer
-a request that was not asked; so PREPARE and INVOKE, which the supervisor sends, also move the worker. `PEER_EVENTS`
-holds these moves. They may cross with an ERROR that the worker has sent meanwhile; a worker that has failed stays so.
+The two machines touch in one place. A worker may not be READY before it was told what to prepare, and may not
+answer a request that was not asked; so PREPARE and INVOKE, which the supervisor sends, also move the worker,
+and are themselves illegal where they would not: INVOKE goes out only after READY has come in. `PEER_EVENTS`
+holds these moves. They may cross with an ERROR that the worker has sent meanwhile; a failed worker stays failed.
 
-Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or raises,
-and so an illegal move changes nothing. Sizes and credit are not its business. The documentation draws these tables,
-and a test compares.
+Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or
+raises, and so an illegal move changes nothing. Sizes and credit are not its business. The documentation draws
+these tables, and a test compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
@@ -38,6 +39,9 @@ from protocol.messages import (
     Ready,
     Response,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "PEER_EVENTS",
@@ -99,7 +103,7 @@ START: Final = StatePair(SupervisorState.START, WorkerState.START)
 _S: TypeAlias = SupervisorState
 _W: TypeAlias = WorkerState
 
-_SUPERVISOR: Final[Mapping[SupervisorState, Mapping[Event, SupervisorState]]] = {
+_SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
     _S.START: {Prepare: _S.PREPARED},
     _S.PREPARED: {Invoke: _S.SENDING, Cancel: _S.CANCELLED},
     _S.SENDING: {
@@ -113,7 +117,7 @@ _SUPERVISOR: Final[Mapping[SupervisorState, Mapping[Event, SupervisorState]]] = 
     _S.CANCELLED: {},
 }
 
-_WORKER: Final[Mapping[WorkerState, Mapping[Event, WorkerState]]] = {
+_WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
     _W.START: {Error: _W.FAILED, Log: _W.START},
     _W.PREPARING: {Ready: _W.READY, Error: _W.FAILED, Log: _W.PREPARING},
     _W.READY: {Error: _W.FAILED, Log: _W.READY},
@@ -137,7 +141,10 @@ _WORKER: Final[Mapping[WorkerState, Mapping[Event, WorkerState]]] = {
 }
 
 TRANSITIONS: Final[Mapping[Role, Mapping[State, Mapping[Event, State]]]] = MappingProxyType(
-    {Role.SUPERVISOR: dict(_SUPERVISOR), Role.WORKER: dict(_WORKER)}
+    {
+        Role.SUPERVISOR: {state: row for state, row in _SUPERVISOR.items()},  # noqa: C416 - widens the keys
+        Role.WORKER: {state: row for state, row in _WORKER.items()},  # noqa: C416 - likewise
+    }
 )
 """What each sender may send in each of its states, and the state that follows."""
 
@@ -147,7 +154,7 @@ PEER_EVENTS: Final[Mapping[Event, Mapping[WorkerState, WorkerState]]] = MappingP
         Invoke: {_W.READY: _W.INVOKED, _W.FAILED: _W.FAILED},
     }
 )
-"""Messages of the supervisor that move the worker too. A state that is not named makes the message illegal."""
+"""Messages of the supervisor that move the worker too. In a state that is not named they are illegal."""
 
 
 def advance(states: StatePair, sender: Role, event: Event) -> StatePair:
