@@ -139,15 +139,18 @@ class AdmissionLimits(_Section):
 
 
 class HttpLimits(_Section):
-    """Limits of a request's head."""
+    """Limits of connections and of a request's head, within what the worker protocol can carry."""
 
-    header_count: Annotated[int, Count(1, 1000)] = Field(
+    connections: Annotated[int, Count(1, 1_000_000)] = Field(
+        default=4096, description="Client connections open at the same time; further ones are closed at once."
+    )
+    header_count: Annotated[int, Count(1, 900)] = Field(
         default=100, description="Header fields. Over it: 431."
     )
-    header_size: Annotated[int, Size("1 KiB", "256 KiB", "64 KiB")] = Field(
+    header_size: Annotated[int, Size("1 KiB", "160 KiB", "64 KiB")] = Field(
         default=64 * 1024, description="All header fields together. Over it: 431."
     )
-    url_size: Annotated[int, Size("256 B", "64 KiB", "16 KiB")] = Field(
+    url_size: Annotated[int, Size("256 B", "20 KiB", "16 KiB")] = Field(
         default=16 * 1024, description="Path and query as they were sent. Over it: 414."
     )
     header_time: Annotated[float, Duration("100ms", "10m", "15s")] = Field(

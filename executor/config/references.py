@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-__all__ = ["FromEnv", "FromFile", "ResolveError", "SettingValue", "resolve"]
+__all__ = ["FromEnv", "FromFile", "ResolveError", "SettingValue", "read_value", "resolve"]
 
 MAX_FILE_BYTES: Final = 65536
 """Largest file that a setting is read from."""
@@ -29,14 +29,14 @@ class ResolveError(ValueError):
     """A reference leads nowhere.
 
     Attributes:
-        found: What there was instead; nothing secret.
         expected: What should have been there.
+        found: What there was instead; nothing secret.
     """
 
     code: ClassVar[str] = "config.reference"
 
-    def __init__(self, found: str, expected: str) -> None:
-        super().__init__(f"expected {expected}, found {found}")
+    def __init__(self, message: str, *, expected: str, found: str) -> None:
+        super().__init__(message)
         self.found = found
         self.expected = expected
 
@@ -55,7 +55,8 @@ class FromEnv:
         """
         value = os.environ.get(self.name)
         if value is None:
-            raise ResolveError("it is not set", f"the environment variable {self.name}")
+            message = f"the environment variable {self.name} is not set"
+            raise ResolveError(message, expected=f"the environment variable {self.name}", found="nothing")
         return value
 
 
@@ -72,26 +73,33 @@ class FromFile:
             ResolveError: It cannot be read, is too large or is not text.
         """
         path = Path(base, Path(self.path).expanduser())
-        expected = f"a readable text file {path}"
+        expected = f"a text file of at most {MAX_FILE_BYTES} bytes"
         try:
             with path.open("rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise ResolveError((error.strerror or "an error").lower(), expected) from error
+            found = (error.strerror or str(error)).lower()
+            raise ResolveError(f"cannot read {path}: {found}", expected=expected, found=found) from error
         if len(content) > MAX_FILE_BYTES:
-            raise ResolveError("a larger file", f"{expected} of at most {MAX_FILE_BYTES} bytes")
+            message = f"{path} is larger than {MAX_FILE_BYTES} bytes"
+            raise ResolveError(message, expected=expected, found="a larger file")
         try:
             text = content.decode()
         except UnicodeDecodeError:
-            raise ResolveError("bytes that are not UTF-8", expected) from None
+            message = f"{path} is not text in UTF-8"
+            raise ResolveError(message, expected=expected, found="other bytes") from None
         return text.removesuffix("\n").removesuffix("\r")
 
 
 _KINDS: Final = {"from_env": FromEnv, "from_file": FromFile}
 
 
-def _read(value: object) -> object:
-    """Recognise references; refuse what cannot be passed on to a worker."""
+def read_value(value: object) -> object:
+    """Recognise references; refuse what cannot be passed on to a worker.
+
+    Raises:
+        PydanticCustomError: It is neither a reference nor plain data; its context holds `expected`.
+    """
     if isinstance(value, FromEnv | FromFile):
         return value
     if isinstance(value, Mapping) and set(value) & set(_KINDS):
@@ -137,7 +145,7 @@ def _show(value: object) -> object:
 
 SettingValue = Annotated[
     Any,
-    BeforeValidator(_read),
+    BeforeValidator(read_value),
     PlainSerializer(_show),
     WithJsonSchema({"description": "A plain value, {from_env: NAME} or {from_file: PATH}."}),
 ]

@@ -104,7 +104,7 @@ class AdminApp:
 
 
 def create_admin_app(
-    registry: Registry, snapshot: Callable[[], Snapshot], *, allowed_hosts: Iterable[str] = ()
+    registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: Iterable[str] = ()
 ) -> AdminApp:
     """Make the ASGI application of the admin listener.
 

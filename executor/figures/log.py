@@ -118,7 +118,9 @@ def _console_renderers(*, colours: bool) -> list[Processor]:
 
 
 def _put_first(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {name: event.pop(name) for name in FIRST if name in event} | dict(event)
+    ordered = {name: event.pop(name) for name in FIRST}
+    ordered.update(event)
+    return ordered
 
 
 def _escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

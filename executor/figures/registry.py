@@ -108,8 +108,8 @@ class Registry:
 
 
 def _as_event(figures: Figures) -> dict[str, object]:
-    """Name the figures for the log, with their units; what has no value is left out."""
-    event: dict[str, object] = {
+    """Name the figures for the log, with their units."""
+    return {
         "invocation_id": figures.invocation_id,
         "hook_id": figures.hook_id,
         "plugin": figures.plugin,
@@ -119,10 +119,8 @@ def _as_event(figures: Figures) -> dict[str, object]:
         "status": figures.status,
         "started_at": round(figures.started_at, 6),
         "queue_s": round(figures.queue_s, 6),
-        "ready_s": figures.ready_s if figures.ready_s is None else round(figures.ready_s, 6),
-        "first_byte_s": figures.first_byte_s
-        if figures.first_byte_s is None
-        else round(figures.first_byte_s, 6),
+        "ready_s": _rounded(figures.ready_s),
+        "first_byte_s": _rounded(figures.first_byte_s),
         "duration_s": round(figures.duration_s, 6),
         "cpu_user_s": round(figures.cpu_user_s, 6),
         "cpu_system_s": round(figures.cpu_system_s, 6),
@@ -137,4 +135,7 @@ def _as_event(figures: Figures) -> dict[str, object]:
         "log_dropped_bytes": figures.log_dropped_bytes,
         "detail": figures.detail,
     }
-    return event
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
