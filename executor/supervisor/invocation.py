@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import structlog
+
 from executor.config.model import Limits
 from executor.figures.figures import Figures
 from executor.supervisor.admission import Admission, RejectedError
@@ -35,7 +37,9 @@ from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
 from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
 
-__all__ = ["Client", "ClientGoneError", "Invocation", "Verdict"]
+log = structlog.get_logger("executor.invocation")
+
+__all__ = ["Client", "ClientGoneError", "InvalidResponseError", "Invocation", "Verdict"]
 
 EXIT_GRACE_S: Final = 5.0
 """Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
@@ -56,6 +60,10 @@ NO_BODY_STATUSES: Final = frozenset({204, 304})
 
 class ClientGoneError(Exception):
     """The client has closed the connection."""
+
+
+class InvalidResponseError(Exception):
+    """The worker's response cannot be said in HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +90,25 @@ class Client(Protocol):
         """Return when the client has gone."""
 
     async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Send the head of the response."""
+        """Send the head of the response.
+
+        Raises:
+            InvalidResponseError: The head is not one that HTTP allows. Nothing was sent.
+        """
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the body; waits while the client is slow."""
+        """Send a piece of the body; waits while the client is slow.
+
+        Raises:
+            InvalidResponseError: The body is longer than the head said.
+        """
 
     async def finish(self) -> None:
-        """End the body."""
+        """End the body.
+
+        Raises:
+            InvalidResponseError: The body is shorter than the head said.
+        """
 
     async def fail(self, verdict: Verdict) -> None:
         """Send the answer that the verdict stands for, in place of a response."""
@@ -106,6 +126,7 @@ class Measurements:
     admitted: float | None = None
     ready: float | None = None
     first_byte: float | None = None
+    answered: float | None = None
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -183,11 +204,16 @@ class Invocation:
         stopped = False
         try:
             verdict = await self._serve()
+        except InvalidResponseError as error:
+            verdict = Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(error))
         except asyncio.CancelledError:
             stopped = self._verdict is None  # by somebody who did not say why: the event loop is being closed
             if not stopped and self._task is not None:
                 self._task.uncancel()
             verdict = self._verdict or Verdict(Outcome.SHUTDOWN)
+        except Exception as error:
+            log.exception("invocation.failed", id=self.invoke.invocation_id)
+            verdict = Verdict(Outcome.INTERNAL, private_detail=repr(error))
         self._concluding = True
         await self._shielded(self._conclude(verdict))
         if stopped:
@@ -199,7 +225,9 @@ class Invocation:
             self._uplink = self.loop.create_task(self._carry_body())
         try:
             await self._admission.acquire(
-                self.invoke.hook_id, concurrency=self.limits.concurrency, queue_length=self.limits.queue_length
+                self.invoke.hook_id,
+                concurrency=self.limits.concurrency,
+                queue_length=self.limits.queue_length,
             )
         except RejectedError as error:
             return Verdict(error.outcome, error.detail)
@@ -208,9 +236,7 @@ class Invocation:
         self.state = "starting"
         self._expect_first_byte()
         try:
-            self._worker = await self.runtime.start_worker(
-                (self.invoke.source,), self.output, debug=self.invoke.debug
-            )
+            self._worker = await self.runtime.start_worker((self.invoke.source,), self.output, debug=self.invoke.debug)
         except StartError as error:
             return _start_verdict(error)
         self.measured.ready = self.loop.time()
@@ -226,10 +252,10 @@ class Invocation:
         if not isinstance(message, Response):
             return await self._bad_end(handle, message)
         self.state = "responding"
-        self.measured.first_byte = self.loop.time()
-        self.measured.status = message.status
         bodiless = self.invoke.method == "HEAD" or message.status in NO_BODY_STATUSES
         await self._to_client(self._client.start(message.status, message.headers))
+        self.measured.first_byte = self.loop.time()
+        self.measured.status = message.status
         while True:
             message = handle.receive_nowait()
             if message is None:
@@ -274,6 +300,9 @@ class Invocation:
             self.interrupt(Outcome.CLIENT_GONE)
         except TimeoutError:
             self.interrupt(Outcome.CLIENT_TIMEOUT, f"no data for {self.limits.client_idle_time:g} s")
+        except Exception as error:
+            log.exception("invocation.failed", id=self.invoke.invocation_id)
+            self.interrupt(Outcome.INTERNAL, repr(error))
 
     async def _receive_body(self) -> bytes | None:
         async with asyncio.timeout(self.limits.client_idle_time):
@@ -320,6 +349,7 @@ class Invocation:
         if verdict.outcome is not Outcome.OK:
             self._stop_worker(verdict.outcome)
             await self._tell_client(verdict)
+        self.measured.answered = self.loop.time()
         report = await self._finish_worker(verdict.outcome)
         if self._admitted:
             self._admission.release(self.invoke.hook_id)
@@ -377,7 +407,7 @@ class Invocation:
             queue_s=(admitted if admitted is not None else self.loop.time()) - measured.began,
             ready_s=_between(admitted, measured.ready),
             first_byte_s=_between(measured.began, measured.first_byte),
-            duration_s=self.age_s,
+            duration_s=(measured.answered or self.loop.time()) - measured.began,
             cpu_user_s=report.utime_s if report else 0.0,
             cpu_system_s=report.stime_s if report else 0.0,
             max_rss_bytes=report.max_rss_bytes if report else 0,
@@ -398,7 +428,7 @@ def _between(start: float | None, end: float | None) -> float | None:
 
 
 def _error_verdict(error: Error) -> Verdict:
-    outcome = ERROR_OUTCOMES[error.code]
+    outcome = ERROR_OUTCOMES.get(error.code, Outcome.WORKER_PROTOCOL)
     if outcome is Outcome.ENDPOINT_REJECTED:
         return Verdict(outcome, error.message, traceback=error.traceback)
     return Verdict(outcome, private_detail=error.message, traceback=error.traceback)

@@ -51,6 +51,7 @@ class Outcome(Enum):
 
     QUEUE_HOOK = ("queue.hook", 429, "The hook is at its concurrency limit", True)
     QUEUE_FULL = ("queue.full", 503, "All workers are busy", True)
+    INTERNAL = ("executor.internal", 500, "The executor failed", False)
     SHUTDOWN = ("shutdown", 503, "The executor is shutting down", True)
 
     def __init__(self, code: str, status: int, title: str, retryable: bool) -> None:  # noqa: FBT001 - enum rows

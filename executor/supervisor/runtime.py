@@ -7,8 +7,9 @@ every invocation, and replaces a zygote that was lost. Spare workers, slots and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -119,15 +120,12 @@ class ReadyWorker:
         report: What it said in `READY`.
     """
 
-    __slots__ = ("_finished", "_scratch", "handle", "report")
+    __slots__ = ("_scratch", "handle", "report")
 
-    def __init__(
-        self, handle: WorkerHandle, report: dict[str, object], scratch: Path, finished: Callable[[], None]
-    ) -> None:
+    def __init__(self, handle: WorkerHandle, report: dict[str, object], scratch: Path) -> None:
         self.handle = handle
         self.report = report
         self._scratch = scratch
-        self._finished = finished
 
     async def finish(self, grace_s: float) -> Exited | None:
         """Wait for its end, at most `grace_s` seconds before it is killed, and remove all it leaves behind.
@@ -139,7 +137,6 @@ class ReadyWorker:
         finally:
             self.handle.close()
             await remove_scratch(self._scratch)
-            self._finished()
 
 
 class PluginRuntime:
@@ -155,9 +152,21 @@ class PluginRuntime:
         self._tree = tree
         self._zygote: Zygote | None = None
         self._lock = asyncio.Lock()
-        self._workers = 0
+        self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the runtime open, even when it is retired meanwhile."""
+        self._users += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._idle.set()
 
     async def start_worker(self, sources: tuple[str, ...], sink: WorkerSink, *, debug: bool = False) -> ReadyWorker:
         """Fork a worker and wait until it has imported `sources`.
@@ -167,7 +176,6 @@ class PluginRuntime:
         Raises:
             StartError: It reported an error, ended, or broke the protocol. It is gone.
         """
-        self._enter()
         scratch: Path | None = None
         handle: WorkerHandle | None = None
         try:
@@ -177,7 +185,7 @@ class PluginRuntime:
             handle.send(self._prepare(sources, scratch, debug=debug))
             message = await handle.receive()
             if isinstance(message, Ready):
-                return ReadyWorker(handle, dict(message.report), scratch, self._leave)
+                return ReadyWorker(handle, dict(message.report), scratch)
             raise await _start_error(handle, message)
         except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(self._discard(handle, scratch)))
@@ -200,7 +208,7 @@ class PluginRuntime:
         return ProbeResult(worker.report, "")
 
     async def retire(self) -> None:
-        """Close once no worker runs any more."""
+        """Close once nobody uses it any more."""
         await self._idle.wait()
         self.close()
 
@@ -210,15 +218,6 @@ class PluginRuntime:
             self._zygote.close()
             self._zygote = None
 
-    def _enter(self) -> None:
-        self._workers += 1
-        self._idle.clear()
-
-    def _leave(self) -> None:
-        self._workers -= 1
-        if self._workers == 0:
-            self._idle.set()
-
     async def _discard(self, handle: WorkerHandle | None, scratch: Path | None) -> None:
         if handle is not None:
             handle.kill()
@@ -226,7 +225,6 @@ class PluginRuntime:
             handle.close()
         if scratch is not None:
             await remove_scratch(scratch)
-        self._leave()
 
     def _prepare(self, sources: tuple[str, ...], scratch: Path, *, debug: bool) -> Prepare:
         return Prepare(

@@ -22,10 +22,11 @@ from typing import Final, Protocol
 
 from executor.supervisor.output import Stream
 from executor.supervisor.zygote import Child, Zygote
-from protocol.connection import Connection, Role
+from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.errors import ProtocolError
 from protocol.messages import Call, CallResult, Credit, Log, Message
+from protocol.states import Role
 
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
 

@@ -24,18 +24,17 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from protocol.control import (
-    MAX_CONTROL,
     ControlMessage,
     Exited,
+    Forked,
     ForkFailed,
     ForkWorker,
     ForkZygote,
-    Forked,
     Kill,
     Shutdown,
     ZygoteReady,
@@ -43,6 +42,7 @@ from protocol.control import (
     encode_control,
 )
 from protocol.errors import RemoteProtocolError
+from protocol.limits import MAX_CONTROL
 
 __all__ = ["Child", "Zygote", "ZygoteLostError", "start_base_zygote"]
 
@@ -117,7 +117,8 @@ class Zygote:
         Raises:
             ZygoteLostError: It ended first, or was not ready within `timeout_s` seconds.
         """
-        await asyncio.wait({self.ready, self.lost}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self.ready, self.lost}
+        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not self.ready.done():
             reason = "it ended" if self.lost.done() else f"not ready within {timeout_s:g} s"
             raise ZygoteLostError(f"zygote {self.name}: {reason}")

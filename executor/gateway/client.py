@@ -1,0 +1,125 @@
+"""The client of an invocation, over ASGI: its body comes in, the endpoint's response goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor.gateway.asgi import Receive, Scope, Send
+from executor.gateway.headers import InvalidHeaderError, response_head
+from executor.gateway.problem import Answer, plain, problem_for
+from executor.supervisor.invocation import ClientGoneError, InvalidResponseError, Verdict
+from executor.supervisor.outcome import Outcome
+
+__all__ = ["ASGIClient", "send_answer"]
+
+
+class ASGIClient:
+    """Implements `executor.supervisor.invocation.Client` for one ASGI request.
+
+    Args:
+        scope: The request's scope; `extensions["executor.cut"]`, where the server offers it, closes the connection.
+        receive: As in ASGI.
+        send: As in ASGI.
+        extra_headers: Headers of ours, added to every response.
+        invocation_id: Named in problem documents.
+        debug: Whether problem documents show the endpoint's error and traceback.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        extra_headers: Sequence[tuple[bytes, bytes]],
+        invocation_id: str,
+        debug: bool,
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._extra_headers = extra_headers
+        self._invocation_id = invocation_id
+        self._debug = debug
+        self._body_ended = False
+        self._missing: int | None = None
+
+    async def receive(self) -> bytes | None:
+        """Return the next piece of the request body, `None` after the last."""
+        while not self._body_ended:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            self._body_ended = not message.get("more_body", False)
+            body: bytes = message.get("body", b"")
+            if body:
+                return body
+        return None
+
+    async def wait_gone(self) -> None:
+        """Return when the client has gone; what it sends until then is ignored."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send the head of the response."""
+        try:
+            head = response_head(status, headers)
+        except InvalidHeaderError as error:
+            raise InvalidResponseError(str(error)) from error
+        if self._scope["method"] != "HEAD":
+            self._missing = head.content_length
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*head.headers, *self._extra_headers],
+            }
+        )
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._missing is not None:
+            self._missing -= len(data)
+            if self._missing < 0:
+                raise InvalidResponseError("the body is longer than the response's Content-Length")
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the body."""
+        if self._missing:
+            raise InvalidResponseError(f"the body is {self._missing} bytes shorter than the response's Content-Length")
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, verdict: Verdict) -> None:
+        """Send the answer that the verdict stands for."""
+        await send_answer(self._send, self._answer(verdict), self._extra_headers, head=self._scope["method"] == "HEAD")
+
+    def cut(self, *, at_once: bool) -> None:
+        """Close the connection in the middle of the response."""
+        cut = self._scope.get("extensions", {}).get("executor.cut")
+        if cut is not None:
+            cut(at_once)
+
+    def _answer(self, verdict: Verdict) -> Answer:
+        if verdict.outcome is Outcome.ENDPOINT_REJECTED:
+            return plain(verdict.outcome.status, verdict.detail)
+        debug: dict[str, str] = {}
+        if self._debug:
+            debug = {"error": verdict.private_detail, "traceback": verdict.traceback}
+        return problem_for(verdict.outcome, detail=verdict.detail, invocation_id=self._invocation_id, **debug)
+
+
+async def send_answer(
+    send: Send, answer: Answer, extra_headers: Sequence[tuple[bytes, bytes]] = (), *, head: bool = False
+) -> None:
+    """Send a whole answer; for a HEAD request without its body."""
+    length = (b"content-length", b"%d" % len(answer.body))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [*answer.headers, length, *extra_headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if head else answer.body, "more_body": False})

@@ -1,0 +1,118 @@
+"""Header rules in both directions: what a plugin may see, and what it may say.
+
+Lists of pairs end to end, so that repeated headers survive. Hop-by-hop headers (RFC 9110 section 7.6.1) belong to
+the connection and are dropped both ways. `Dify-Hook-Id` and `Dify-Hook-Url` are ours to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "request_headers", "response_head"]
+
+HeaderPairs = Sequence[tuple[bytes, bytes]]
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+HIDDEN_FROM_PLUGINS: Final = frozenset(
+    {
+        b"x-forwarded-for",
+        b"x-real-ip",
+        b"x-forwarded",
+        b"x-original-forwarded-for",
+        b"x-original-url",
+        b"x-original-host",
+        b"expect",
+        b"host",
+        b"dify-hook-id",
+        b"dify-hook-url",
+    }
+)
+"""The daemon takes these away before a plugin sees the request, or sets them; `Expect` is answered by us,
+`Host` is said once, as the public side knows it."""
+
+FORBIDDEN_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+FORBIDDEN_IN_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+
+class InvalidHeaderError(ValueError):
+    """A header that cannot be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedHead:
+    """The head of a response, ready to be sent.
+
+    Attributes:
+        headers: What is sent.
+        content_length: The declared length of the body in bytes, when it is one that can be believed.
+    """
+
+    headers: list[tuple[bytes, bytes]]
+    content_length: int | None
+
+
+def request_headers(
+    headers: Iterable[tuple[bytes, bytes]], *, host: str, hook_id: str, hook_url: str
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers that the plugin sees: the client's, less what is hop-by-hop or hidden, plus ours.
+
+    Names with an underscore are dropped: as a WSGI variable they could not be told from the name with a hyphen.
+    """
+    kept = [(b"host", host.encode("latin-1", "replace"))]
+    kept += [
+        (name, value)
+        for name, value in headers
+        if name not in HOP_BY_HOP and name not in HIDDEN_FROM_PLUGINS and b"_" not in name
+    ]
+    kept.append((b"dify-hook-id", hook_id.encode("ascii", "replace")))
+    kept.append((b"dify-hook-url", hook_url.encode("ascii", "replace")))
+    return kept
+
+
+def response_head(status: int, headers: HeaderPairs) -> PreparedHead:
+    """Check and filter the headers of a plugin's response.
+
+    `Content-Length` is kept when it is one plain number and the status allows a body; otherwise the body's end is
+    told by chunks.
+
+    Raises:
+        InvalidHeaderError: A name is not a token, or a value has control characters.
+    """
+    kept: list[tuple[bytes, bytes]] = []
+    lengths: list[bytes] = []
+    for name, value in headers:
+        lowered = name.lower()
+        if FORBIDDEN_IN_NAME.search(name) or not name:
+            raise InvalidHeaderError(f"header name {name[:80]!r} is not a token")
+        if FORBIDDEN_IN_VALUE.search(value):
+            raise InvalidHeaderError(f"header {name[:80]!r} has control characters in its value")
+        if lowered == b"content-length":
+            lengths.append(value.strip())
+        elif lowered not in HOP_BY_HOP:
+            kept.append((name, value))
+    length = _one_length(lengths) if status not in (204, 304) else None
+    if length is not None:
+        kept.append((b"content-length", b"%d" % length))
+    return PreparedHead(kept, length)
+
+
+def _one_length(lengths: list[bytes]) -> int | None:
+    if len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= 15:  # noqa: PLR2004 - below 1 PB
+        return int(lengths[0])
+    return None

@@ -1,0 +1,146 @@
+"""Hooks, ready to be served: each configured hook bound to its plugin, with resolved settings and effective limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from executor.catalog.findings import Finding
+from executor.catalog.plugin import Plugin, load_plugin
+from executor.catalog.routing import Router
+from executor.catalog.settings import resolve_settings
+from executor.config.effective import effective_limits
+from executor.config.limits import Limits
+from executor.config.model import Config
+from executor.config.places import ConfigError, Place, Problem
+
+__all__ = ["Bound", "BoundHook", "bind_hooks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundHook:
+    """One hook as it is served.
+
+    Attributes:
+        hook_id: The part of the URL after `/e/`.
+        plugin: Whose endpoints it serves.
+        router: Finds the endpoint for a method and a path.
+        settings: Values for `_invoke`, with defaults filled in. Secret; never changed.
+        limits: What holds for its invocations.
+        enabled: Whether requests are served.
+    """
+
+    hook_id: str
+    plugin: Plugin
+    router: Router
+    settings: Mapping[str, object]
+    limits: Limits
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """All that a configuration serves.
+
+    Attributes:
+        plugins: By manifest name.
+        hooks: By hook id.
+        warnings: Findings that do not stop the start, one sentence each.
+    """
+
+    plugins: Mapping[str, Plugin]
+    hooks: Mapping[str, BoundHook]
+    warnings: tuple[str, ...]
+
+
+def bind_hooks(config: Config) -> Bound:
+    """Load the configured plugins and bind the hooks to them.
+
+    A plugin that no configured hook names gets a hook of its own, whose id is the plugin's name.
+
+    Raises:
+        ConfigError: Something is missing or invalid; all of it is told at once.
+    """
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    plugins = _load_plugins(config, problems, warnings)
+    wanted = {hook_id: hook.plugin or hook_id for hook_id, hook in config.hooks.items()}
+    for name in plugins:
+        if name not in wanted.values():
+            wanted.setdefault(name, name)
+    hooks: dict[str, BoundHook] = {}
+    for hook_id, name in wanted.items():
+        plugin = plugins.get(name)
+        if plugin is None:
+            problems.append(_unknown_plugin(config, hook_id, name, plugins))
+        else:
+            hooks[hook_id] = _bind(config, hook_id, plugin, problems)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return Bound(plugins, hooks, tuple(warnings))
+
+
+def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
+    plugins: dict[str, Plugin] = {}
+    for source in config.plugins:
+        loaded = load_plugin(source.path)
+        for finding in loaded.findings:
+            if finding.severity == "error":
+                problems.append(_from_finding(source.path, finding))
+            else:
+                warnings.append(f"{source.path / finding.file}:{finding.line}: {finding.message}")
+        plugin = loaded.plugin
+        if plugin is None:
+            continue
+        if plugin.name in plugins:
+            text = f"two plugins are named {plugin.name!r}: {plugins[plugin.name].root} and {plugin.root}"
+            problems.append(Problem(name="plugins", place=Place(), found=plugin.name, expected="", message=text))
+        plugins[plugin.name] = plugin
+    return plugins
+
+
+def _bind(config: Config, hook_id: str, plugin: Plugin, problems: list[Problem]) -> BoundHook:
+    configured = config.hooks.get(hook_id)
+    resolved = resolve_settings(plugin.settings, configured.values if configured else {})
+    for problem in resolved.problems:
+        name = f"hooks.{hook_id}.settings.{problem.name}"
+        problems.append(
+            Problem(
+                name=name,
+                place=config.source.locate(("hooks", hook_id, "settings", problem.name)),
+                found=problem.found,
+                expected=problem.expected,
+                message=f"{problem.message}. Give it with --set {hook_id}.{problem.name}=VALUE, "
+                f"or in the configuration as {name}",
+            )
+        )
+    return BoundHook(
+        hook_id=hook_id,
+        plugin=plugin,
+        router=Router(plugin.endpoints, mode=config.compat.routing),
+        settings=resolved.values,
+        limits=effective_limits(config, plugin.root, hook_id),
+        enabled=configured.enabled if configured else True,
+    )
+
+
+def _unknown_plugin(config: Config, hook_id: str, name: str, plugins: Mapping[str, Plugin]) -> Problem:
+    known = ", ".join(sorted(plugins)) or "none"
+    return Problem(
+        name=f"hooks.{hook_id}.plugin",
+        place=config.source.locate(("hooks", hook_id)),
+        found=name,
+        expected=f"one of: {known}",
+        message=f"there is no plugin named {name!r} among the served ones ({known}); add its folder to `plugins`",
+    )
+
+
+def _from_finding(root: Path, finding: Finding) -> Problem:
+    return Problem(
+        name="",
+        place=Place(file=root / finding.file, line=finding.line, column=finding.column),
+        found=finding.found,
+        expected=finding.expected,
+        message=f"{finding.message} [{finding.code}]",
+    )

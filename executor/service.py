@@ -1,0 +1,280 @@
+"""The service: start, serve, reload, drain, stop.
+
+The life cycle reads from top to bottom in `Service.run`. Signals only set flags; the one loop in `_serve` acts on
+them: SIGHUP reloads, SIGTERM and SIGINT drain, a second one of these ends the draining at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from executor.config.model import Config
+from executor.config.places import ConfigError
+from executor.errors import StartupError
+from executor.figures.admin import create_admin_app
+from executor.figures.live import Snapshot
+from executor.figures.registry import Registry
+from executor.gateway.app import Gateway, GatewayState
+from executor.gateway.client import ASGIClient
+from executor.gateway.cors import CorsPolicy
+from executor.gateway.http_protocol import HeadLimits
+from executor.hooks import Bound, BoundHook, bind_hooks
+from executor.notify import notify_manager
+from executor.server import HttpServer, open_listener
+from executor.supervisor.scratch import ScratchRoot, sweep_scratch_roots
+from executor.supervisor.supervisor import Supervisor
+from protocol.messages import Invoke
+
+__all__ = ["Addresses", "Service"]
+
+log = structlog.get_logger("executor.service")
+
+ADMIN_CONNECTIONS: Final = 256
+FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "log", "http")
+"""Sections that a reload cannot change, because sockets and folders are open already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the service can be reached, once it is up."""
+
+    public: str
+    admin: str
+
+
+class Service:
+    """One running executor.
+
+    Args:
+        config: What to serve, validated.
+        bound: The hooks of `config`.
+        reload: Reads the configuration again, with the same command line.
+        on_ready: Called once with the addresses, when requests are served.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        bound: Bound,
+        *,
+        reload: Callable[[], Config],
+        on_ready: Callable[[Addresses, Bound], None],
+    ) -> None:
+        self._config = config
+        self._bound = bound
+        self._reload_config = reload
+        self._on_ready = on_ready
+        self._registry = Registry()
+        self._wake = asyncio.Event()
+        self._stop_signals = 0
+        self._reload_wanted = False
+        self._ready = False
+        self._gateway = Gateway(self._run_invocation)
+        self._supervisor: Supervisor
+        self._public: HttpServer
+        self._admin: HttpServer
+
+    async def run(self) -> None:
+        """Serve until a signal says otherwise.
+
+        Raises:
+            StartupError: The service could not start.
+        """
+        config = self._config
+        _raise_descriptor_limit()
+        public = open_listener(config.listen.host, config.listen.port, option="--port")
+        admin = open_listener(config.admin.host, config.admin_port, option="--admin-port")
+        scratch = self._open_scratch(config.state_dir)
+        self._supervisor = Supervisor(scratch=scratch, admission=config.admission, record=self._registry.record)
+        try:
+            await self._load_first()
+            await self._start_servers(public, admin)
+            self._install_signal_handlers()
+            self._announce(public, admin)
+            await self._serve()
+            await self._drain()
+        finally:
+            await self._supervisor.close()
+            scratch.close()
+            public.close()
+            admin.close()
+
+    async def _load_first(self) -> None:
+        """Prove that a worker of each plugin answers, before anybody is told that the service is ready."""
+        for warning in self._bound.warnings:
+            log.warning("plugin.warning", detail=warning)
+        problems = await self._probe(self._bound)
+        if problems:
+            raise StartupError("\n".join(problems))
+        self._put_in_force(self._config, self._bound)
+
+    async def _start_servers(self, public: socket.socket, admin: socket.socket) -> None:
+        http = self._config.http
+        limits = HeadLimits(
+            url_size=http.url_size,
+            header_size=http.header_size,
+            header_count=http.header_count,
+            header_time_s=http.header_time,
+            connections=http.connections,
+            client_idle_time_s=self._config.limits.client_idle_time,
+        )
+        admin_app = create_admin_app(self._registry, self._snapshot, self._config.admin.allowed_hosts)
+        self._admin = HttpServer(admin_app, admin, _admin_limits(limits))
+        self._public = HttpServer(self._gateway, public, limits)
+        await self._admin.start()
+        await self._public.start()
+
+    def _install_signal_handlers(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._handle_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._handle_sighup)
+
+    def _announce(self, public: socket.socket, admin: socket.socket) -> None:
+        self._ready = True
+        addresses = Addresses(_url(self._config.listen.host, public), _url(self._config.admin.host, admin))
+        log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid())
+        self._on_ready(addresses, self._bound)
+        notify_manager("READY=1", f"STATUS=Serving {len(self._bound.hooks)} hooks at {addresses.public}")
+
+    async def _serve(self) -> None:
+        while not self._stop_signals:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._reload_wanted and not self._stop_signals:
+                self._reload_wanted = False
+                await self._reload()
+
+    async def _drain(self) -> None:
+        """Take no new work, let running work finish, end what does not, and close."""
+        log.info("service.draining", grace_s=self._config.drain.grace_time)
+        notify_manager("STOPPING=1")
+        self._gateway.draining = True
+        self._public.stop_accepting()
+        drain = asyncio.create_task(self._supervisor.drain(self._config.drain.grace_time))
+        while not drain.done():
+            wake = asyncio.create_task(self._wake.wait())
+            await asyncio.wait({drain, wake}, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+            self._wake.clear()
+            if self._stop_signals > 1 and not drain.done():
+                log.warning("service.stopping_at_once")
+                self._supervisor.end_all()
+                await drain
+        ended = drain.result()
+        await self._public.stop()
+        await self._admin.stop()
+        log.info("service.stopped", ended_invocations=ended)
+
+    async def _reload(self) -> None:
+        """Serve what the configuration says now; keep what is served if anything is wrong with it."""
+        notify_manager("RELOADING=1")
+        try:
+            config = await asyncio.to_thread(self._reload_config)
+            bound = await asyncio.to_thread(bind_hooks, config)
+        except ConfigError as error:
+            problems = [str(problem) for problem in error.problems]
+        else:
+            problems = await self._probe(bound)
+            if not problems:
+                self._warn_of_fixed_settings(config)
+                self._put_in_force(config, bound)
+                log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
+        for problem in problems:
+            log.error("service.reload_refused", problem=problem)
+        notify_manager("READY=1")
+
+    async def _probe(self, bound: Bound) -> list[str]:
+        results = await self._supervisor.probe(bound.plugins.values())
+        return [
+            f"plugin {name}: no worker of it could answer: {result.problem}"
+            for name, result in results.items()
+            if result.problem
+        ]
+
+    def _put_in_force(self, config: Config, bound: Bound) -> None:
+        self._gateway.state = GatewayState(
+            hooks=bound.hooks,
+            cors=CorsPolicy(config.cors),
+            trusted_proxies=config.trusted_proxies,
+            debug=config.debug,
+            dify_routing=config.compat.routing == "dify",
+        )
+        self._registry.expect_hooks(bound.hooks)
+        self._supervisor.limit_admission(config.admission)
+        self._supervisor.keep_only(bound.plugins.values())
+        self._config = config
+        self._bound = bound
+
+    def _warn_of_fixed_settings(self, config: Config) -> None:
+        for name in FIXED_SETTINGS:
+            if getattr(config, name) != getattr(self._config, name):
+                log.warning("service.needs_restart", setting=name)
+
+    async def _run_invocation(self, invoke: Invoke, rule: str, hook: BoundHook, client: ASGIClient) -> None:
+        await self._supervisor.run(invoke, rule, hook, client)
+
+    def _snapshot(self) -> Snapshot:
+        draining = self._gateway.draining
+        reasons = ("the service is draining",) if draining else () if self._ready else ("the service is starting",)
+        return Snapshot(
+            workers=self._supervisor.live_workers(),
+            queued=self._supervisor.admission.queued,
+            ready=not reasons,
+            reasons=reasons,
+            draining=draining,
+        )
+
+    def _open_scratch(self, state_dir: Path) -> ScratchRoot:
+        try:
+            swept = sweep_scratch_roots(state_dir)
+            scratch = ScratchRoot(state_dir)
+        except OSError as error:
+            raise StartupError(
+                f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir"
+            ) from error
+        if swept:
+            log.warning("scratch.swept", instances=swept)
+        return scratch
+
+    def _handle_stop(self) -> None:
+        self._stop_signals += 1
+        self._wake.set()
+
+    def _handle_sighup(self) -> None:
+        self._reload_wanted = True
+        self._wake.set()
+
+
+def _admin_limits(public: HeadLimits) -> HeadLimits:
+    return HeadLimits(
+        url_size=public.url_size,
+        header_size=public.header_size,
+        header_count=public.header_count,
+        header_time_s=public.header_time_s,
+        connections=ADMIN_CONNECTIONS,
+        client_idle_time_s=public.client_idle_time_s,
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """Use all descriptors that the system allows: each connection needs one, each worker four."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    """The address to show: a wildcard is reached through the loopback."""
+    port = listener.getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"

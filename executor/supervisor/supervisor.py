@@ -1,0 +1,164 @@
+"""The supervisor: every runtime, every live invocation, and what holds for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+
+from executor.catalog.plugin import Plugin
+from executor.config.model import AdmissionLimits
+from executor.figures.figures import Figures
+from executor.figures.live import LiveWorker
+from executor.hooks import BoundHook
+from executor.supervisor.admission import Admission
+from executor.supervisor.invocation import Client, Invocation
+from executor.supervisor.outcome import Outcome
+from executor.supervisor.output import LogRecord
+from executor.supervisor.runtime import PluginRuntime, ProbeResult, ZygoteTree
+from executor.supervisor.scratch import ScratchRoot
+from protocol.messages import Invoke
+
+__all__ = ["Supervisor"]
+
+PROBE_TIME_S = 60.0
+"""Longest time that the sources of a plugin may take to be imported when it is probed."""
+
+endpoint_log = structlog.get_logger("executor.endpoint")
+
+RuntimeKey = tuple[str, str]
+"""A plugin's name and the digest of its content."""
+
+
+class Supervisor:
+    """Runs invocations.
+
+    Args:
+        scratch: Where workers get their private folders.
+        admission: Limits over all hooks.
+        record: Takes the figures of every finished invocation.
+    """
+
+    def __init__(self, *, scratch: ScratchRoot, admission: AdmissionLimits, record: Callable[[Figures], None]) -> None:
+        self.admission = Admission(
+            concurrency=admission.concurrency,
+            queue_length=admission.queue_length,
+            queue_time_s=admission.queue_time,
+        )
+        self._tree = ZygoteTree(asyncio.get_running_loop(), scratch)
+        self._record = record
+        self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._live: set[Invocation] = set()
+
+    async def run(self, invoke: Invoke, rule: str, hook: BoundHook, client: Client) -> None:
+        """Run one invocation to its end."""
+        runtime = self._runtimes[_key(hook.plugin)]
+        invocation = Invocation(
+            invoke=invoke,
+            rule=rule,
+            limits=hook.limits,
+            client=client,
+            runtime=runtime,
+            admission=self.admission,
+            record=self._record,
+            emit_log=_emit_log,
+        )
+        self._live.add(invocation)
+        with runtime.in_use():
+            try:
+                await invocation.run()
+            finally:
+                self._live.discard(invocation)
+
+    async def probe(self, plugins: Collection[Plugin]) -> Mapping[str, ProbeResult]:
+        """Have a worker of each plugin import all its sources; what came of it, by the plugin's name.
+
+        Runtimes of plugins that were not served before are made here, and kept.
+        """
+        results = {}
+        for plugin in plugins:
+            runtime = self._runtimes.setdefault(_key(plugin), PluginRuntime(plugin, self._tree))
+            with runtime.in_use():
+                results[plugin.name] = await runtime.probe(PROBE_TIME_S)
+        return results
+
+    def keep_only(self, plugins: Collection[Plugin]) -> None:
+        """Retire the runtimes of all other plugins; their invocations run to the end."""
+        kept = {_key(plugin) for plugin in plugins}
+        for key in set(self._runtimes) - kept:
+            task = asyncio.create_task(self._runtimes.pop(key).retire())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    def limit_admission(self, limits: AdmissionLimits) -> None:
+        """Put new limits over all hooks in force, for requests from now on."""
+        self.admission.concurrency = limits.concurrency
+        self.admission.queue_length = limits.queue_length
+        self.admission.queue_time_s = limits.queue_time
+
+    def live_workers(self) -> tuple[LiveWorker, ...]:
+        """Show every invocation that has a worker."""
+        return tuple(
+            LiveWorker(
+                pid=pid,
+                invocation_id=invocation.invoke.invocation_id,
+                hook_id=invocation.invoke.hook_id,
+                plugin=invocation.runtime.plugin.name,
+                rule=invocation.rule,
+                method=invocation.invoke.method,
+                state=invocation.state,
+                age_s=invocation.age_s,
+                bytes_in=invocation.measured.bytes_in,
+                bytes_out=invocation.measured.bytes_out,
+            )
+            for invocation in self._live
+            if (pid := invocation.pid) is not None
+        )
+
+    async def drain(self, grace_s: float) -> int:
+        """Let running invocations finish for `grace_s` seconds, then end them; requests that wait are turned away.
+
+        Returns:
+            How many had to be ended.
+        """
+        for invocation in tuple(self._live):
+            if invocation.state == "queued":
+                invocation.interrupt(Outcome.SHUTDOWN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.admission.wait_idle()
+        ended = self.end_all()
+        await self.admission.wait_idle()
+        return ended
+
+    def end_all(self) -> int:
+        """End every invocation now; how many there were."""
+        running = tuple(self._live)
+        for invocation in running:
+            invocation.interrupt(Outcome.SHUTDOWN)
+        return len(running)
+
+    async def close(self) -> None:
+        """End all zygotes."""
+        for task in self._retiring:
+            task.cancel()
+        for runtime in self._runtimes.values():
+            runtime.close()
+        await self._tree.close()
+
+
+def _key(plugin: Plugin) -> RuntimeKey:
+    return plugin.name, plugin.digest
+
+
+def _emit_log(hook_id: str, invocation_id: str, line: LogRecord) -> None:
+    getattr(endpoint_log, line.level)(
+        "endpoint.output",
+        hook_id=hook_id,
+        invocation_id=invocation_id,
+        source=line.source,
+        message=line.message,
+    )

@@ -1,0 +1,246 @@
+"""Starts the real service as a user would, and speaks to it as clients do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+import yaml
+
+__all__ = ["LAB", "Executor", "RawConnection"]
+
+LAB = Path(__file__).parent.parent / "plugins" / "lab"
+"""The plugin whose endpoints behave well, badly and oddly."""
+
+COMMAND = [sys.executable, "-m", "executor"]
+START_TIME_S = 60
+END_TIME_S = 60
+
+
+class Executor:
+    """One running service.
+
+    Args:
+        arguments: Of `executor serve`, besides the port and the state directory.
+        config: Content of a configuration file.
+        environment: Additional environment variables.
+    """
+
+    def __init__(
+        self,
+        *arguments: str | Path,
+        config: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="executor-test-")
+        self.folder = Path(self._folder.name)
+        self.state_dir = self.folder / "state"
+        self.log_file = self.folder / "log"
+        self.config_file = self.folder / "executor.yaml"
+        if config is not None:
+            self.write_config(config)
+            arguments = ("--config", self.config_file, *arguments)
+        self.command = [
+            *COMMAND,
+            "serve",
+            *(str(argument) for argument in arguments),
+            *("--port", "0"),
+            *("--state-dir", str(self.state_dir)),
+            *("--ready-file", str(self.folder / "ready.json")),
+        ]
+        self._environment = {**os.environ, "NO_COLOR": "1", **(environment or {})}
+        self.process: subprocess.Popen[str]
+        self.url = ""
+        self.admin = ""
+
+    def __enter__(self) -> Self:
+        """Start, and wait until the service says that it is ready."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, and look for what was left behind."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self._folder.cleanup()
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration file."""
+        self.config_file.write_text(yaml.safe_dump(config))
+
+    def start(self) -> None:
+        """Start the service; `sd_notify` tells when it is ready.
+
+        Raises:
+            AssertionError: It ended instead; with its log.
+        """
+        address = str(self.folder / "notify")
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+            self.log_file.open("w") as log,
+            (self.folder / "stdout").open("w") as stdout,
+        ):
+            manager.bind(address)
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=stdout,
+                stderr=log,
+                env={**self._environment, "NOTIFY_SOCKET": address},
+                text=True,
+                start_new_session=True,
+            )
+            ended = os.pidfd_open(self.process.pid)
+            try:
+                readable, _, _ = select.select([manager, ended], [], [], START_TIME_S)
+            finally:
+                os.close(ended)
+            assert manager in readable, f"the service did not start:\n{self.log_text()}"
+            assert "READY=1" in manager.recv(4096).decode()
+        ready = json.loads((self.folder / "ready.json").read_text())
+        self.url, self.admin = ready["public"], ready["admin"]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(END_TIME_S)
+
+    @property
+    def stdout(self) -> str:
+        """What the service printed."""
+        return (self.folder / "stdout").read_text()
+
+    def log_text(self) -> str:
+        """Everything that the service logged."""
+        return self.log_file.read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log's events of one name."""
+        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+    def invocation(self, invocation_id: str) -> dict[str, Any]:
+        """The figures of one finished invocation, waiting until they are logged."""
+        return self.wait_event("invocation", invocation_id=invocation_id)
+
+    def wait_event(self, name: str, **fields: object) -> dict[str, Any]:
+        """Wait for an event of the log."""
+        for _ in _until(20):
+            for event in self.events(name):
+                if all(event.get(field) == value for field, value in fields.items()):
+                    return event
+        raise AssertionError(f"no {name} {fields} in:\n{self.log_text()[-4000:]}")
+
+    def client(self, **options: Any) -> httpx.Client:
+        """An HTTP client whose base is the lab's hook."""
+        return httpx.Client(base_url=f"{self.url}/e/lab", timeout=30, trust_env=False, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """GET a path of the lab."""
+        with self.client() as client:
+            return client.get(path, **options)
+
+    def raw(self) -> RawConnection:
+        """A plain TCP connection to the public listener."""
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return RawConnection(socket.create_connection((host, int(port)), timeout=30))
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The live workers, as the admin listener tells them."""
+        workers: list[dict[str, Any]] = httpx.get(f"{self.admin}/workers", trust_env=False).json()["workers"]
+        return workers
+
+    def wait_workers(self, count: int, **fields: object) -> list[dict[str, Any]]:
+        """Wait until so many workers with these fields live."""
+        for _ in _until(20):
+            found = [one for one in self.workers() if all(one.get(name) == value for name, value in fields.items())]
+            if len(found) == count:
+                return found
+        raise AssertionError(f"not {count} workers {fields}: {self.workers()}")
+
+    def processes(self) -> list[psutil.Process]:
+        """The service's process and all below it."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def resting_processes(self) -> set[int]:
+        """Process ids once no worker is left: the supervisor and its zygotes."""
+        for _ in _until(20):
+            processes = self.processes()
+            if not self.workers() and len(processes) == self.resting_count:
+                break
+        return {process.pid for process in self.processes()}
+
+    resting_count = 3
+    """Supervisor, base zygote, and one plugin zygote."""
+
+    def descriptors(self) -> int:
+        """How many descriptors the supervisor has open."""
+        return psutil.Process(self.process.pid).num_fds()
+
+
+class RawConnection:
+    """A TCP connection on which HTTP is written by hand."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        """Keep it open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.sock.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self.sock.sendall(data)
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Read to the end of `mark`.
+
+        Raises:
+            EOFError: The connection ended first.
+        """
+        while mark not in self._buffer:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError(self._buffer[-2000:])
+            self._buffer += data
+        end = self._buffer.index(mark) + len(mark)
+        found, self._buffer = self._buffer[:end], self._buffer[end:]
+        return found
+
+    def read_all(self) -> bytes:
+        """Read to the end of the connection."""
+        with contextlib.suppress(ConnectionResetError):
+            while data := self.sock.recv(65536):
+                self._buffer += data
+        found, self._buffer = self._buffer, b""
+        return found
+
+
+def _until(seconds: float) -> Iterator[None]:
+    """Let a loop look again and again, for so long; the process looked at cannot wake us."""
+    waiter = select.poll()
+    for _ in range(int(seconds / 0.02)):
+        yield
+        waiter.poll(20)

@@ -1,0 +1,118 @@
+"""Endpoints that fail: every client is answered as documented, or visibly cut off, and nothing else suffers."""
+
+from __future__ import annotations
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.harness import LAB, Executor
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/raise/runtime", 500, "endpoint.raised"),
+        ("/raise/http", 500, "endpoint.raised"),
+        ("/raise/exit", 500, "endpoint.raised"),
+        ("/raise/recursion", 500, "endpoint.raised"),
+        ("/raise/early", 500, "endpoint.body"),
+        ("/body/bad-first-item", 500, "endpoint.body"),
+        ("/return/none", 500, "endpoint.wrong_type"),
+        ("/return/str", 500, "endpoint.wrong_type"),
+        ("/return/dict", 500, "endpoint.wrong_type"),
+        ("/return/tuple", 500, "endpoint.wrong_type"),
+        ("/die/exit", 502, "worker.crashed"),
+        ("/die/kill", 502, "worker.crashed"),
+        ("/die/segfault", 502, "worker.crashed"),
+        ("/die/abort", 502, "worker.crashed"),
+    ],
+)
+def test_failures_before_the_first_byte(lab: Executor, path: str, status: int, code: str) -> None:
+    """A clean answer with a stable code and no internals; the figures tell the operator more."""
+    answer = lab.get(path)
+    assert answer.status_code == status
+    document = answer.json()
+    assert document["code"] == code
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    figures = lab.invocation(document["invocation_id"])
+    assert figures["outcome"] == code
+    assert figures["detail"]
+    assert lab.get("/status/200").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/raise/late", "endpoint.body"),
+        ("/body/bad-item", "endpoint.body"),
+        ("/die/late-kill", "worker.crashed"),
+        ("/die/late-exit", "worker.crashed"),
+    ],
+)
+def test_failures_after_the_first_byte_cut_the_connection(lab: Executor, path: str, outcome: str) -> None:
+    """The client can tell that the response is not whole."""
+    with lab.client() as client, client.stream("GET", path) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError):
+            for data in answer.iter_raw():
+                assert data == b"first"
+    assert lab.invocation(answer.headers["x-invocation-id"])["outcome"] == outcome
+
+
+def test_value_error_is_not_found(lab: Executor) -> None:
+    """The contract's rule: 404 with the error's text."""
+    answer = lab.get("/raise/value")
+    assert (answer.status_code, answer.text) == (404, "no such thing")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_how_the_worker_ended_is_told(lab: Executor) -> None:
+    """Exit statuses and signals are in the figures."""
+    for path, how in (("/die/exit", "exit 3"), ("/die/kill", "SIGKILL"), ("/die/segfault", "SIGSEGV")):
+        figures = lab.invocation(lab.get(path).headers["x-invocation-id"])
+        assert how in figures["exit"]
+
+
+def test_debug_shows_the_traceback() -> None:
+    """With `debug`, and only then, the client sees what happened."""
+    with Executor(config={"debug": True, "plugins": [str(LAB)]}) as executor:
+        document = executor.get("/raise/runtime").json()
+    assert "internal secret" in document["error"]
+    assert "endpoints/raising.py" in document["traceback"]
+
+
+@pytest.mark.parametrize("kind", ["child", "daemon"])
+def test_processes_left_behind_are_ended(lab: Executor, kind: str) -> None:
+    """A child or a daemon of the endpoint's does not outlive its invocation."""
+    answer = lab.get(f"/spawn/{kind}")
+    figures = lab.invocation(answer.headers["x-invocation-id"])
+    assert figures["outcome"] == "ok"
+    psutil.wait_procs([psutil.Process(int(answer.text))] if psutil.pid_exists(int(answer.text)) else [], timeout=5)
+    assert not psutil.pid_exists(int(answer.text))
+
+
+def test_a_forked_endpoint_answers_once(lab: Executor) -> None:
+    """The copy cannot speak on the protocol's pipe."""
+    answer = lab.get("/spawn/fork")
+    assert answer.text == "answered once"
+    assert lab.invocation(answer.headers["x-invocation-id"])["outcome"] == "ok"
+
+
+def test_the_loss_of_a_zygote_is_survived() -> None:
+    """Requests that run are answered with an error, later ones by a new zygote."""
+    with Executor(LAB) as executor:
+        for depth in (2, 1):
+            processes = executor.processes()
+            victim = processes[depth]
+            with executor.client() as client, client.stream("GET", "/forever") as running:
+                victim.kill()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    for _ in running.iter_raw():
+                        pass
+            assert executor.get("/status/200").status_code == 200
+            assert executor.get("/count").text.startswith("1 ")
+        assert not any(process.pid == victim.pid for process in executor.processes())

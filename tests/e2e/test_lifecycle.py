@@ -1,0 +1,254 @@
+"""Starting, reloading, draining and ending the service."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.harness import COMMAND, LAB, Executor
+
+pytestmark = pytest.mark.e2e
+
+NEEDY_GROUP = """
+settings:
+  api_key: {type: secret-input, required: true, label: {en_US: Key}}
+  mode: {type: select, required: true, label: {en_US: Mode}, options: [{value: fast, label: {en_US: Fast}}]}
+endpoints:
+  - {path: /, method: GET, extra: {python: {source: endpoints/info.py}}}
+"""
+
+
+def copy_lab(folder: Path, *, name: str = "lab") -> Path:
+    """A copy of the lab that a test may change."""
+    plugin = folder / name
+    shutil.copytree(LAB, plugin, ignore=shutil.ignore_patterns("__pycache__"))
+    manifest = plugin / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("name: lab", f"name: {name}", 1))
+    return plugin
+
+
+def serve(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `executor serve` when it is expected to fail."""
+    return subprocess.run(
+        [*COMMAND, "serve", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_table_of_urls(lab: Executor) -> None:
+    """Every endpoint with its method and its whole address, once the service is ready."""
+    assert f"{lab.url}/e/lab/info/<int:number>/<name>/<uuid:key>/<float:ratio>" in lab.stdout
+    line = next(line for line in lab.stdout.splitlines() if line.endswith("/e/lab/duplex"))
+    assert "POST" in line
+    assert lab.admin in lab.stdout
+
+
+def test_ready_file_and_admin(lab: Executor) -> None:
+    """The ready file has the addresses and the process; the admin listener answers."""
+    ready = json.loads((lab.folder / "ready.json").read_text())
+    assert ready == {"public": lab.url, "admin": lab.admin, "pid": lab.process.pid}
+    assert httpx.get(f"{lab.admin}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{lab.admin}/readyz", trust_env=False).status_code == 200
+    lab.get("/status/200")
+    metrics = httpx.get(f"{lab.admin}/metrics", trust_env=False).text
+    assert 'executor_invocations_total{hook="lab",outcome="ok"}' in metrics
+
+
+def test_missing_settings_stop_the_start(tmp_path: Path) -> None:
+    """All problems at once, each with the way to give the value."""
+    plugin = copy_lab(tmp_path, name="needy")
+    (plugin / "group.yaml").write_text(NEEDY_GROUP)
+    ended = serve(plugin, "--port", "0", "--state-dir", tmp_path / "state", "--set", "needy.mode=slow")
+    assert ended.returncode == 1
+    assert "--set needy.api_key=VALUE" in ended.stderr
+    assert "needy.mode" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    arguments = (plugin, "--set", "needy.mode=fast", "--set", "needy.api_key=k")
+    with Executor(*arguments) as executor:
+        answer = httpx.get(f"{executor.url}/e/needy/", trust_env=False)
+        assert answer.json()["settings"] == {"mode": "fast", "api_key": "k"}
+        assert "api_key=k" not in executor.log_text()
+
+
+def test_broken_plugins_stop_the_start(tmp_path: Path) -> None:
+    """What the YAML says wrong, and what only an import can show."""
+    plugin = copy_lab(tmp_path)
+    group = plugin / "group.yaml"
+    group.write_text(group.read_text().replace('method: "GET"', 'method: "FETCH"', 1))
+    ended = serve(plugin, "--port", "0", "--state-dir", tmp_path / "state")
+    assert ended.returncode == 1
+    assert "group.yaml:" in ended.stderr
+    assert "FETCH" in ended.stderr
+    shutil.rmtree(plugin)
+    plugin = copy_lab(tmp_path)
+    (plugin / "endpoints" / "count.py").write_text(
+        "import module_that_is_missing\nfrom dify_plugin import Endpoint\nclass A(Endpoint): ...\n"
+    )
+    ended = serve(plugin, "--port", "0", "--state-dir", tmp_path / "state")
+    assert ended.returncode == 1
+    assert "endpoints/count.py" in ended.stderr
+    assert "module_that_is_missing" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_nothing_to_serve(tmp_path: Path) -> None:
+    """Without a plugin the command says what to do."""
+    ended = serve("--port", "0", "--state-dir", tmp_path)
+    assert ended.returncode != 0
+    assert "PLUGIN" in ended.stderr
+
+
+def test_a_second_instance_on_the_same_port(lab: Executor, tmp_path: Path) -> None:
+    """One clear sentence, not a traceback."""
+    port = lab.url.rpartition(":")[2]
+    ended = serve(LAB, "--port", port, "--state-dir", tmp_path)
+    assert ended.returncode == 1
+    assert f"port {port}" in ended.stderr
+    assert "in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_drain_lets_running_work_finish() -> None:
+    """After SIGTERM: no new connections, running work ends well, exit status 0, no process left."""
+    with Executor(LAB) as executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(executor.get, "/wait/2.0")
+        executor.wait_workers(1, state="running")
+        processes = executor.processes()
+        executor.process.send_signal(signal.SIGTERM)
+        executor.wait_event("service.draining")
+        with pytest.raises(httpx.ConnectError):
+            executor.get("/status/200")
+        assert running.result().text == "beginend"
+        assert executor.process.wait(30) == 0
+        assert psutil.wait_procs(processes, timeout=10)[1] == []
+        assert executor.events("service.stopped")[0]["ended_invocations"] == 0
+
+
+def test_drain_ends_what_does_not_finish() -> None:
+    """After the grace time a running invocation is ended and reported."""
+    config = {"plugins": [str(LAB)], "drain": {"grace_time": "500ms"}}
+    with Executor(config=config) as executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(executor.get, "/wait/30")
+        executor.wait_workers(1, state="running")
+        assert executor.stop() == 0
+        answer = running.result()
+        assert (answer.status_code, answer.json()["code"]) == (503, "shutdown")
+        assert executor.invocation(answer.headers["x-invocation-id"])["outcome"] == "shutdown"
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    """Who is in a hurry says it twice."""
+    with Executor(LAB) as executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(executor.get, "/wait/30")
+        executor.wait_workers(1, state="running")
+        executor.process.send_signal(signal.SIGTERM)
+        executor.wait_event("service.draining")
+        executor.process.send_signal(signal.SIGTERM)
+        assert executor.process.wait(20) == 0
+        assert running.result().status_code == 503
+
+
+def test_kill_leaves_nothing(tmp_path: Path) -> None:
+    """SIGKILL of the supervisor: zygotes and workers follow, and the next start removes the folders."""
+    executor = Executor(LAB)
+    with executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(executor.get, "/wait/30")
+        executor.wait_workers(1, state="running")
+        processes = executor.processes()
+        assert list((executor.state_dir / "scratch").iterdir())
+        executor.process.kill()
+        with pytest.raises(httpx.HTTPError):
+            running.result()
+        assert psutil.wait_procs(processes, timeout=10)[1] == []
+        executor.start()
+        assert executor.get("/status/200").status_code == 200
+        assert executor.events("scratch.swept")
+        assert executor.stop() == 0
+        assert list((executor.state_dir / "scratch").iterdir()) == []
+
+
+def test_reload_without_dropping_a_request(tmp_path: Path) -> None:
+    """SIGHUP under load: every request is answered; afterwards the new configuration holds."""
+    plugin = copy_lab(tmp_path)
+    hooks: dict[str, object] = {"lab": {}, "old": {"plugin": "lab"}}
+    config: dict[str, object] = {"plugins": [str(plugin)], "hooks": hooks}
+    with Executor(config=config) as executor:
+        stop = threading.Event()
+
+        def ask() -> list[int]:
+            statuses = []
+            with executor.client() as client:
+                while not stop.is_set():
+                    statuses.append(client.get("/stream/10/1000").status_code)
+            return statuses
+
+        with ThreadPoolExecutor(3) as pool:
+            asking = [pool.submit(ask) for _ in range(2)]
+            running = pool.submit(executor.get, f"{executor.url}/e/old/wait/2.0")
+            executor.wait_workers(1, hook_id="old", state="running")
+            for number in range(3):
+                group = plugin / "group.yaml"
+                group.write_text(group.read_text() + f"# change {number}\n")
+                executor.write_config({**config, "hooks": {"lab": {}, f"new{number}": {"plugin": "lab"}}})
+                executor.process.send_signal(signal.SIGHUP)
+                executor.wait_event("service.reloaded")
+                for _ in range(200):
+                    answer = executor.get(f"{executor.url}/e/new{number}/status/200")
+                    if answer.status_code == 200:
+                        break
+                assert answer.status_code == 200
+            stop.set()
+            assert running.result().text == "beginend"
+            statuses = [status for future in asking for status in future.result()]
+        assert len(statuses) > 10
+        assert set(statuses) == {200}
+        assert executor.get(f"{executor.url}/e/old/status/200").status_code == 404
+        executor.wait_workers(0)
+        assert len(executor.resting_processes()) == executor.resting_count, "old zygotes have gone"
+
+
+def test_a_bad_reload_changes_nothing(tmp_path: Path) -> None:
+    """What was served goes on being served, and the log says why."""
+    with Executor(config={"plugins": [str(LAB)]}) as executor:
+        executor.config_file.write_text("plugins: [/nowhere]\nlimits: {wall_time: never}\n")
+        executor.process.send_signal(signal.SIGHUP)
+        problem = executor.wait_event("service.reload_refused")
+        assert "wall_time" in problem["problem"] or "nowhere" in problem["problem"]
+        assert executor.get("/status/200").status_code == 200
+
+
+def test_nothing_is_left_of_files(lab: Executor) -> None:
+    """Whatever an endpoint writes is gone with its worker, even folders it has locked itself out of."""
+    answer = lab.get("/files")
+    lab.invocation(answer.headers["x-invocation-id"])
+    lab.wait_workers(0)
+    assert answer.text.startswith(str(lab.state_dir))
+    assert not Path(answer.text).parent.exists()
+
+
+def test_serving_as_an_ordinary_user(tmp_path: Path) -> None:
+    """Nothing here needs root: as `nobody` the service starts and answers."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests run as an ordinary user already")
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chmod(state, 0o777)
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    code = (
+        "import os,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); "
+        "os.environ['HOME']='/nonexistent'; os.execv(sys.executable, [sys.executable, '-m', 'executor', 'check', sys.argv[1]])"
+    )
+    ended = subprocess.run(
+        [COMMAND[0], "-c", code, str(LAB)], capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,198 @@
+"""Every limit, met."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.harness import LAB, Executor
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def tight() -> Any:
+    """The lab under small limits."""
+    config = {
+        "plugins": [str(LAB)],
+        "limits": {
+            "wall_time": "2s",
+            "first_byte_time": "1s",
+            "idle_time": "500ms",
+            "client_idle_time": "1s",
+            "cancel_grace_time": "200ms",
+            "request_body": "100 KiB",
+            "response_body": "1 MiB",
+            "log_output": "16 KiB",
+            "log_line": "1 KiB",
+        },
+        "http": {"header_count": 20, "header_size": "4 KiB", "url_size": "2 KiB", "header_time": "1s"},
+    }
+    with Executor(config=config) as executor:
+        yield executor
+
+
+def outcome(executor: Executor, answer: httpx.Response) -> Any:
+    """How an answered request ended."""
+    return executor.invocation(answer.headers["x-invocation-id"])["outcome"]
+
+
+def test_time_to_the_first_byte(tight: Executor) -> None:
+    """504, and the worker is gone."""
+    answer = tight.get("/wait/30")
+    assert (answer.status_code, answer.json()["code"]) == (504, "timeout.first_byte")
+    assert outcome(tight, answer) == "timeout.first_byte"
+
+
+def test_idle_time_between_chunks(tight: Executor) -> None:
+    """The connection is cut."""
+    with tight.client() as client, client.stream("GET", "/wait/30?where=middle") as answer:
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+    assert outcome(tight, answer) == "timeout.idle"
+
+
+def test_wall_time(tight: Executor) -> None:
+    """An endless stream ends in the end, although every limit within is kept."""
+    with tight.client() as client, client.stream("GET", "/stream/1000000/1") as answer:
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in answer.iter_raw():
+                pass
+    assert outcome(tight, answer) == "timeout.wall"
+
+
+def test_a_hook_on_close_cannot_hold_the_worker_for_ever(tight: Executor) -> None:
+    """The client has its answer; the worker is killed after a while."""
+    answer = tight.get("/wait/60?where=close")
+    assert answer.text == "beginend"
+    figures = tight.invocation(answer.headers["x-invocation-id"])
+    assert figures["outcome"] == "ok"
+    assert "SIGKILL" in figures["exit"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_request_body(tight: Executor, known: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """413, whether the length is told beforehand or not; exactly at the limit is fine."""
+    size = 100 * 1024
+    with tight.client() as client:
+        for extra, status in ((0, 200), (1, 413)):
+            data = b"b" * (size + extra)
+            answer = client.post("/echo", content=data if known else iter([data]))
+            assert answer.status_code == status
+    assert answer.json()["code"] == "limit.request_body"
+
+
+def test_response_body(tight: Executor) -> None:
+    """Over the limit the connection is cut; exactly at it the response is whole."""
+    assert len(tight.get("/stream/16/65536").content) == 1 << 20
+    with tight.client() as client, client.stream("GET", "/stream/17/65536") as answer:
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+    assert outcome(tight, answer) == "limit.response_body"
+
+
+def test_a_client_that_stops_sending(tight: Executor) -> None:
+    """408 when the body does not come."""
+    with tight.raw() as connection:
+        connection.send(b"POST /e/lab/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345")
+        answer = connection.read_all()
+    assert answer.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 200 ")), answer
+
+
+def test_a_client_that_stops_reading(tight: Executor) -> None:
+    """The connection is closed and the worker ended."""
+    with tight.raw() as connection:
+        connection.send(b"GET /e/lab/forever HTTP/1.1\r\nHost: h\r\n\r\n")
+        connection.read_until(b"\r\n\r\n")
+        tight.wait_event("invocation", outcome="client.timeout", rule="/forever")
+
+
+def test_head_limits(tight: Executor) -> None:
+    """431 and 414, without an invocation."""
+    many = {f"X-{number}": "1" for number in range(30)}
+    assert tight.get("/info", headers=many).status_code == 431
+    assert tight.get("/info", headers={"X-Long": "v" * 5000}).status_code == 431
+    assert tight.get("/info?" + "q" * 3000).status_code == 414
+    assert tight.get("/info").status_code == 200
+
+
+def test_a_header_without_an_end(tight: Executor) -> None:
+    """Neither an endless header nor an endless trailer is collected."""
+    for start in (
+        b"GET /e/lab/info HTTP/1.1\r\nX: ",
+        b"POST /e/lab/info HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ):
+        with tight.raw() as connection:
+            connection.send(start)
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                for _ in range(2000):
+                    connection.send(b"y" * 65536)
+
+
+def test_a_head_that_never_comes(tight: Executor) -> None:
+    """The connection is closed in the end."""
+    with tight.raw() as connection:
+        assert connection.read_all() == b""
+    with tight.raw() as connection:
+        connection.send(b"GET / HT")
+        assert connection.read_all() == b""
+
+
+def test_a_flood_of_output(tight: Executor) -> None:
+    """A worker that only prints is ended."""
+    answer = tight.get("/flood/stdout")
+    assert (answer.status_code, answer.json()["code"]) == (502, "limit.log_output")
+
+
+def test_output_over_the_limit_is_dropped(tight: Executor) -> None:
+    """A worker that prints too much is served, its output is cut."""
+    config = {"plugins": [str(LAB)], "limits": {"log_output": "1 MiB"}}
+    with Executor(config=config) as executor:
+        answer = executor.get("/flood/some")
+        assert answer.text == "flooded"
+        figures = executor.invocation(answer.headers["x-invocation-id"])
+    assert figures["log_records"] == pytest.approx(1025, abs=2)
+    assert figures["log_dropped_bytes"] > 1 << 20
+
+
+def ask(executor: Executor, path: str) -> httpx.Response:
+    """GET, for a thread pool."""
+    return executor.get(path)
+
+
+def test_concurrency_of_a_hook() -> None:
+    """Requests over the hook's limit wait; over its queue they get 429; in all 503."""
+    hook = {"plugin": "lab", "limits": {"concurrency": 1, "queue_length": 1}}
+    config = {
+        "plugins": [str(LAB)],
+        "hooks": {"lab": {}, "narrow": hook},
+        "admission": {"concurrency": 3, "queue_length": 2, "queue_time": "1s"},
+    }
+    with Executor(config=config) as executor, ThreadPoolExecutor(8) as pool:
+        narrow = [pool.submit(ask, executor, f"{executor.url}/e/narrow/wait/2.0") for _ in range(4)]
+        statuses = sorted(future.result().status_code for future in narrow)
+        assert statuses == [200, 429, 429, 429]
+        refused = [future.result() for future in narrow if future.result().status_code == 429]
+        assert {answer.json()["code"] for answer in refused} == {"queue.hook"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        wide = [pool.submit(ask, executor, "/wait/3.0") for _ in range(7)]
+        statuses = sorted(future.result().status_code for future in wide)
+        assert statuses == [200, 200, 200, 503, 503, 503, 503]
+        executor.wait_workers(0)
+        assert executor.get("/status/200").status_code == 200
+
+
+def test_levels_of_limits() -> None:
+    """The hook's limit goes before the plugin's, the plugin's before the general one."""
+    config = {
+        "plugins": [{"path": str(LAB), "limits": {"request_body": "20 B"}}],
+        "hooks": {"lab": {}, "own": {"plugin": "lab", "limits": {"request_body": "30 B"}}},
+        "limits": {"request_body": "10 B"},
+    }
+    with Executor(config=config) as executor, executor.client() as client:
+        for hook, limit in (("lab", 20), ("own", 30)):
+            assert client.post(f"{executor.url}/e/{hook}/echo", content=b"x" * limit).status_code == 200
+            assert client.post(f"{executor.url}/e/{hook}/echo", content=b"x" * (limit + 1)).status_code == 413

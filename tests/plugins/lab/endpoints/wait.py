@@ -1,0 +1,25 @@
+"""Waits; `?where=` says when: before the answer, in the middle of it, in `call_on_close`, or at import."""
+
+import time
+
+from dify_plugin import Endpoint
+from werkzeug import Response
+
+
+class Wait(Endpoint):
+    def _invoke(self, r, values, settings):
+        where = r.args.get("where", "before")
+        if where == "before":
+            time.sleep(values["seconds"])
+
+        def pieces():
+            yield b"begin"
+            if where == "middle":
+                time.sleep(values["seconds"])
+            yield b"end"
+
+        response = Response(pieces())
+        if where == "close":
+            response.call_on_close(lambda: time.sleep(values["seconds"]))
+        response.call_on_close(lambda: print("closed", flush=True))
+        return response
