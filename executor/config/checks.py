@@ -76,9 +76,7 @@ def _check_addresses(config: Config) -> Iterator[_Finding]:
     port, host = config.admin_port, config.admin.host
     if port > MAX_PORT:
         message = "there is no port after listen.port for the admin listener; give admin.port"
-        yield _Finding(
-            path=("listen", "port"), found=config.listen.port, expected="admin.port", message=message
-        )
+        yield _Finding(path=("listen", "port"), found=config.listen.port, expected="admin.port", message=message)
     elif port and port == config.listen.port and _overlap(host, config.listen.host):
         message = f"both listeners would use port {port}; give them different ones"
         yield _Finding(path=("admin", "port"), found=port, expected="another port", message=message)
@@ -173,7 +171,5 @@ def _check_plugins(config: Config) -> Iterator[_Finding]:
         path = plugin.path.resolve()
         if path in seen:
             message = f"the plugin {plugin.path} is given twice"
-            yield _Finding(
-                path=("plugins", index), found=plugin.path, expected="each plugin once", message=message
-            )
+            yield _Finding(path=("plugins", index), found=plugin.path, expected="each plugin once", message=message)
         seen.add(path)

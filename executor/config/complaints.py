@@ -10,12 +10,10 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from executor.catalog.findings import shorten, show
 from executor.config.places import KeyPath, Problem, Source, dotted
 
 __all__ = ["describe", "explain_validation", "field_names", "is_secret"]
-
-MAX_SHOWN: Final = 60
-"""Characters of a value that are shown."""
 
 _EXPECTED: Final = {
     "bool_type": "true or false",
@@ -49,7 +47,7 @@ def describe(value: object, *, secret: bool = False) -> str:
         case int() | float():
             text = str(value)
         case str():
-            text = repr(value)
+            return "a text" if secret else show(value)
         case Mapping():
             return "a map"
         case list():
@@ -57,8 +55,8 @@ def describe(value: object, *, secret: bool = False) -> str:
         case _:
             return f"a {type(value).__name__}"
     if secret:
-        return {str: "a text", bool: "a boolean"}.get(type(value), "a number")
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+        return "a boolean" if isinstance(value, bool) else "a number"
+    return shorten(text)
 
 
 def is_secret(path: KeyPath) -> bool:

@@ -78,9 +78,7 @@ def _levels(config: Config, plugin_root: Path | None, hook_id: str) -> list[tupl
     levels = [(Level.GENERAL, config.limits)]
     if plugin_root is not None:
         root = plugin_root.resolve()
-        levels += [
-            (Level.PLUGIN, plugin.limits) for plugin in config.plugins if plugin.path.resolve() == root
-        ]
+        levels += [(Level.PLUGIN, plugin.limits) for plugin in config.plugins if plugin.path.resolve() == root]
     if hook_id in config.hooks:
         levels.append((Level.HOOK, config.hooks[hook_id].limits))
     return levels

@@ -40,6 +40,7 @@ def load_config(file: Path | None, overrides: Overrides | None = None) -> Config
 def parse_config(source: Source, overrides: Overrides | None = None) -> Config:
     """Like `load_config`, for a document that was read already."""
     source, problems = apply_overrides(source, overrides or Overrides())
+    problems += source.problems
     base = source.file.absolute().parent if source.file is not None else Path.cwd()
     try:
         config = Config.model_validate(source.data, context={"base": base})

@@ -11,9 +11,10 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
+from pydantic_core import CoreSchema
 
 from executor.config.limits import Limits
 from executor.config.places import Problem, Source
@@ -144,9 +145,7 @@ class HttpLimits(_Section):
     connections: Annotated[int, Count(1, 1_000_000)] = Field(
         default=4096, description="Client connections open at the same time; further ones are closed at once."
     )
-    header_count: Annotated[int, Count(1, 900)] = Field(
-        default=100, description="Header fields. Over it: 431."
-    )
+    header_count: Annotated[int, Count(1, 900)] = Field(default=100, description="Header fields. Over it: 431.")
     header_size: Annotated[int, Size("1 KiB", "160 KiB", "64 KiB")] = Field(
         default=64 * 1024, description="All header fields together. Over it: 431."
     )
@@ -159,7 +158,7 @@ class HttpLimits(_Section):
     )
 
 
-class _PluginSource(_Section):
+class PluginSource(_Section):
     """A plugin folder to serve; a plain path stands for `{path: PATH}`."""
 
     path: FilePath = Field(description="The folder that holds `manifest.yaml`.")
@@ -168,12 +167,15 @@ class _PluginSource(_Section):
         description="Limits for the hooks of this plugin, in place of the general ones.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
 
-def _from_path(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
-
-
-PluginSource = Annotated[_PluginSource, BeforeValidator(_from_path)]
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe both forms to editors."""
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 class Hook(_Section):
@@ -233,9 +235,7 @@ class Config(_Section):
     )
     log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
     drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
-    limits: Limits = Field(
-        default_factory=Limits, description="Limits of every hook, unless its plugin or it differs."
-    )
+    limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")

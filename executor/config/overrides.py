@@ -86,7 +86,7 @@ class _Editor:
         self.problems: list[Problem] = []
 
     def finish(self) -> Source:
-        return Source(self._source.file, self._data, self._keys, self._values)
+        return Source(self._source.file, self._data, self._keys, self._values, self._source.problems)
 
     def put(self, path: KeyPath, value: object, option: str) -> None:
         """Set one value, with the maps around it; a file that has something else there is refused later."""
@@ -128,9 +128,7 @@ class _Editor:
             try:
                 value = json.loads(match["value"])
             except (ValueError, RecursionError):
-                self._complain(
-                    option.removeprefix("--set "), "the value after := is not JSON", "a JSON value"
-                )
+                self._complain(option.removeprefix("--set "), "the value after := is not JSON", "a JSON value")
                 return
         self.put(("hooks", match["hook"], "settings", match["name"]), value, option)
 

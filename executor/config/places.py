@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from executor.catalog.findings import printable
+
 __all__ = ["ConfigError", "KeyPath", "Place", "Problem", "Source", "dotted"]
 
 KeyPath = tuple[str | int, ...]
@@ -58,7 +60,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Write it in one line: place, name, message."""
-        return ": ".join(part for part in (str(self.place), self.name, self.message) if part)
+        return printable(": ".join(part for part in (str(self.place), self.name, self.message) if part))
 
 
 class ConfigError(Exception):
@@ -84,12 +86,14 @@ class Source:
         data: Plain data.
         keys: Place of each key and list item, by the path to it.
         values: Place of each value, by the path to it.
+        problems: What is wrong with the form of the document, such as repeated keys.
     """
 
     file: Path | None = None
     data: Mapping[str, object] = field(default_factory=dict)
     keys: Mapping[KeyPath, Place] = field(default_factory=dict)
     values: Mapping[KeyPath, Place] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
     def locate(self, path: KeyPath, *, key: bool = False) -> Place:
         """Find where a value was given, or else the nearest thing around it that was.

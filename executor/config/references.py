@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-__all__ = ["FromEnv", "FromFile", "ResolveError", "SettingValue", "read_value", "resolve"]
+__all__ = ["FromEnv", "FromFile", "ResolveError", "SettingValue", "read_value", "resolve", "show_value"]
 
 MAX_FILE_BYTES: Final = 65536
 """Largest file that a setting is read from."""
@@ -105,9 +105,7 @@ def read_value(value: object) -> object:
     if isinstance(value, Mapping) and set(value) & set(_KINDS):
         ((kind, target),) = value.items() if len(value) == 1 else ((None, None),)
         if kind is None or not isinstance(target, str) or not target or "\0" in target:
-            raise _wrong(
-                "a reference such as {from_env: NAME} or {from_file: PATH}, with nothing else in the map"
-            )
+            raise _wrong("a reference such as {from_env: NAME} or {from_file: PATH}, with nothing else in the map")
         return _KINDS[kind](target)
     _check_plain(value, MAX_DEPTH)
     return value
@@ -134,7 +132,8 @@ def _wrong(expected: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "expected {expected}", {"expected": expected})
 
 
-def _show(value: object) -> object:
+def show_value(value: object) -> object:
+    """Write a value back in the form in which it was given."""
     match value:
         case FromEnv(name):
             return {"from_env": name}
@@ -146,7 +145,7 @@ def _show(value: object) -> object:
 SettingValue = Annotated[
     Any,
     BeforeValidator(read_value),
-    PlainSerializer(_show),
+    PlainSerializer(show_value),
     WithJsonSchema({"description": "A plain value, {from_env: NAME} or {from_file: PATH}."}),
 ]
 """A value as it was given: plain data, `FromEnv` or `FromFile`."""

@@ -5,14 +5,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
-__all__ = ["FilePath", "HookId", "HostName", "Network", "NonEmpty", "Origin", "checked"]
+__all__ = ["FilePath", "HookId", "HostName", "Network", "NonEmpty", "Origin", "Text"]
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -20,19 +28,40 @@ _HOOK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 
 
-def checked(parse: Callable[[str], object], expected: str) -> BeforeValidator:
-    """Make a validator of texts from a function that returns `None` or raises `ValueError` on wrong ones."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Metadata of a pydantic field that is written as a text.
 
-    def check(value: object) -> object:
+    Attributes:
+        parse: Returns what the field holds; `None`, or a `ValueError`, when the text is not right.
+        expectation: What is accepted, for messages and documentation.
+    """
+
+    parse: Callable[[str], object]
+    expectation: str
+
+    def check(self, value: object) -> object:
+        """Read one value.
+
+        Raises:
+            PydanticCustomError: It is not right; its context holds `expected`.
+        """
         try:
-            result = parse(value) if isinstance(value, str) else None
+            result = self.parse(value) if isinstance(value, str) else None
         except ValueError:
             result = None
         if result is None:
-            raise PydanticCustomError("text", "expected {expected}", {"expected": expected})
+            raise PydanticCustomError("text", "expected {expected}", {"expected": self.expectation})
         return result
 
-    return BeforeValidator(check)
+    def __get_pydantic_core_schema__(self, _: type[Any], __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Tell pydantic how to read, check and write the field."""
+        shown = core_schema.plain_serializer_function_ser_schema(str, when_used="json")
+        return core_schema.no_info_plain_validator_function(self.check, serialization=shown)
+
+    def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the field to editors."""
+        return {"type": "string"}
 
 
 def _host(text: str) -> str | None:
@@ -43,9 +72,7 @@ def _host(text: str) -> str | None:
 
 def _origin(text: str) -> str | None:
     parts = urlsplit(text)
-    whole = (
-        parts.scheme in {"http", "https"} and parts.hostname and text == f"{parts.scheme}://{parts.netloc}"
-    )
+    whole = parts.scheme in {"http", "https"} and parts.hostname and text == f"{parts.scheme}://{parts.netloc}"
     return text if text == "*" or (whole and "@" not in parts.netloc) else None
 
 
@@ -57,29 +84,23 @@ def _path(value: object, info: ValidationInfo) -> Path:
     try:
         return Path(base, Path(value).expanduser())
     except RuntimeError as error:  # no such user
-        raise PydanticCustomError(
-            "path", "expected {expected}", {"expected": "the path of a known user"}
-        ) from error
+        raise PydanticCustomError("path", "expected {expected}", {"expected": "the path of a known user"}) from error
 
 
-_as_text: Final[Any] = PlainSerializer(str, return_type=str)
-
-NonEmpty = Annotated[str, checked(lambda text: text or None, "a text that is not empty")]
-HostName = Annotated[str, checked(_host, "an IP address or a host name")]
+NonEmpty = Annotated[str, Text(lambda text: text or None, "a text that is not empty")]
+HostName = Annotated[str, Text(_host, "an IP address or a host name")]
 HookId = Annotated[
     str,
-    checked(
+    Text(
         lambda text: text if _HOOK_ID.fullmatch(text) else None,
         "1 to 128 of the characters A-Z a-z 0-9 _ -, beginning with a letter or digit",
     ),
 ]
 Network = Annotated[
     IpNetwork,
-    checked(
-        ipaddress.ip_network, "an IP address or a network such as 10.0.0.0/8 (no bits set after the prefix)"
-    ),
-    WithJsonSchema({"type": "string"}),
-    _as_text,
+    Text(ipaddress.ip_network, "an IP address or a network such as 10.0.0.0/8 (no bits set after the prefix)"),
 ]
-Origin = Annotated[str, checked(_origin, 'an origin such as https://app.example.org, or "*"')]
-FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"}), _as_text]
+Origin = Annotated[str, Text(_origin, 'an origin such as https://app.example.org, or "*"')]
+FilePath = Annotated[
+    Path, BeforeValidator(_path), WithJsonSchema({"type": "string"}), PlainSerializer(str, when_used="json")
+]

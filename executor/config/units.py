@@ -68,9 +68,7 @@ def parse_duration(value: object) -> float:
         ValueError: It is neither.
     """
     if isinstance(value, str) and _DURATION.match(value):
-        return float(
-            sum(Decimal(number) * DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(value))
-        )
+        return float(sum(Decimal(number) * DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(value)))
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
     raise ValueError("not a duration")
@@ -164,13 +162,9 @@ class Quantity:
     def __get_pydantic_core_schema__(self, _: type[Any], __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Tell pydantic how to read, check and write the field."""
         shown = core_schema.plain_serializer_function_ser_schema(self.show, when_used="json")
-        return core_schema.no_info_plain_validator_function(
-            self.check, serialization=shown if self.pattern else None
-        )
+        return core_schema.no_info_plain_validator_function(self.check, serialization=shown if self.pattern else None)
 
-    def __get_pydantic_json_schema__(
-        self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the field to editors."""
         kind = "number" if self.parse is parse_duration else "integer"
         number = {"type": kind, "minimum": self.low, "maximum": self.high}

@@ -34,9 +34,7 @@ METHODS: Final = ("GET", "HEAD")
 class AdminApp:
     """The application; make it with `create_admin_app`."""
 
-    def __init__(
-        self, registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: frozenset[str]
-    ) -> None:
+    def __init__(self, registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: frozenset[str]) -> None:
         self._registry = registry
         self._snapshot = snapshot
         self._allowed_hosts = allowed_hosts
@@ -69,9 +67,7 @@ class AdminApp:
             )
         route = self._routes.get(scope["path"])
         if route is None:
-            return problem(
-                404, "admin.not_found", "No such address", detail=f"there are {', '.join(self._routes)}"
-            )
+            return problem(404, "admin.not_found", "No such address", detail=f"there are {', '.join(self._routes)}")
         if scope["method"] not in METHODS:
             answer = problem(405, "admin.method", "The admin listener only answers GET and HEAD")
             answer.headers.append((b"allow", ", ".join(METHODS).encode()))

@@ -44,8 +44,7 @@ def find_admin_url(url: str | None, state_dir: Path) -> str:
     instances = find_instances(state_dir)
     if not instances:
         raise AskError(
-            f"no running executor found in {state_dir}; start one with `executor serve`, "
-            "or give --url or --state-dir"
+            f"no running executor found in {state_dir}; start one with `executor serve`, or give --url or --state-dir"
         )
     if len(instances) > 1:
         listed = "\n".join(

@@ -29,9 +29,7 @@ def host_allowed(values: Iterable[str], allowed: frozenset[str]) -> bool:
         allowed: Configured names, lower case.
     """
     hosts = [split_host(value) for value in values]
-    return not hosts or (
-        len(hosts) == 1 and (hosts[0] in allowed or hosts[0] == "localhost" or _is_ip(hosts[0]))
-    )
+    return not hosts or (len(hosts) == 1 and (hosts[0] in allowed or hosts[0] == "localhost" or _is_ip(hosts[0])))
 
 
 def _is_ip(host: str) -> bool:

@@ -29,9 +29,7 @@ TIME_BUCKETS: Final = (
 )
 """Seconds, from a millisecond to the default of `limits.wall_time`."""
 CPU_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0)
-MEMORY_BUCKETS: Final = tuple(
-    float(n * MIB) for n in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
-)
+MEMORY_BUCKETS: Final = tuple(float(n * MIB) for n in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096))
 
 
 class Instruments:
@@ -61,12 +59,8 @@ class Instruments:
 
     def _make_invocation_metrics(self) -> None:
         by_hook = ("hook",)
-        self.invocations = self._counter(
-            "executor_invocations", "Invocations that ended.", ("hook", "outcome")
-        )
-        self.duration = self._times(
-            "duration", "From the request head to the end of the invocation.", by_hook
-        )
+        self.invocations = self._counter("executor_invocations", "Invocations that ended.", ("hook", "outcome"))
+        self.duration = self._times("duration", "From the request head to the end of the invocation.", by_hook)
         self.queue = self._times("queue", "Wait for admission.", by_hook)
         self.ready = self._times("ready", "From admission to a ready worker.", by_hook)
         self.first_byte = self._times("first_byte", "From the request head to the first byte.", by_hook)
@@ -81,9 +75,7 @@ class Instruments:
         name = "executor_invocation_page_faults"
         self.page_faults = self._counter(name, "Page faults of workers.", ("hook", "kind"))
         self.bytes_in = self._counter("executor_request_body_bytes", "Bytes of request bodies read.", by_hook)
-        self.bytes_out = self._counter(
-            "executor_response_body_bytes", "Bytes of response bodies sent.", by_hook
-        )
+        self.bytes_out = self._counter("executor_response_body_bytes", "Bytes of response bodies sent.", by_hook)
         self.log_dropped = self._counter("executor_log_dropped_bytes", "Log output over the limit.", by_hook)
 
     def _make_service_metrics(self) -> None:
@@ -136,9 +128,7 @@ class HookInstruments:
         """Count one invocation. What was not measured, because no worker ran, is left out."""
         outcome = self._outcomes.get(figures.outcome)
         if outcome is None:
-            outcome = self._outcomes[figures.outcome] = self._invocations.labels(
-                self._label, figures.outcome.code
-            )
+            outcome = self._outcomes[figures.outcome] = self._invocations.labels(self._label, figures.outcome.code)
         outcome.inc()
         self._duration.observe(figures.duration_s)
         self._queue.observe(figures.queue_s)

@@ -86,9 +86,7 @@ def _route_libraries(
 ) -> None:
     """Have `logging` and warnings rendered like our own events."""
     clean = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[clean, *renderers])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[clean, *renderers]))
     root = logging.getLogger()
     for old in root.handlers[:]:
         if isinstance(old, _LibraryHandler):
