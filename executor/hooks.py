@@ -34,7 +34,7 @@ class BoundHook:
     hook_id: str
     plugin: Plugin
     router: Router
-    settings: Mapping[str, object]
+    settings: dict[str, object]
     limits: Limits
     enabled: bool
 

@@ -53,7 +53,7 @@ class HttpServer(Server):
         self._task: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override] # a generator, as in uvicorn
+    def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
 

@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from executor.config.instance import announce, make_state_dir
 from executor.config.model import Config
 from executor.config.places import ConfigError
 from executor.errors import StartupError
@@ -100,9 +101,11 @@ class Service:
             await self._load_first()
             await self._start_servers(public, admin)
             self._install_signal_handlers()
-            self._announce(public, admin)
-            await self._serve()
-            await self._drain()
+            addresses = Addresses(_url(config.listen.host, public), _url(config.admin.host, admin))
+            with announce(config.state_dir, public=addresses.public, admin=addresses.admin):
+                self._tell_ready(addresses)
+                await self._serve()
+                await self._drain()
         finally:
             await self._supervisor.close()
             scratch.close()
@@ -140,9 +143,8 @@ class Service:
             loop.add_signal_handler(number, self._handle_stop)
         loop.add_signal_handler(signal.SIGHUP, self._handle_sighup)
 
-    def _announce(self, public: socket.socket, admin: socket.socket) -> None:
+    def _tell_ready(self, addresses: Addresses) -> None:
         self._ready = True
-        addresses = Addresses(_url(self._config.listen.host, public), _url(self._config.admin.host, admin))
         log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid())
         self._on_ready(addresses, self._bound)
         notify_manager("READY=1", f"STATUS=Serving {len(self._bound.hooks)} hooks at {addresses.public}")
@@ -237,6 +239,7 @@ class Service:
 
     def _open_scratch(self, state_dir: Path) -> ScratchRoot:
         try:
+            make_state_dir(state_dir)
             swept = sweep_scratch_roots(state_dir)
             scratch = ScratchRoot(state_dir)
         except OSError as error:

@@ -160,6 +160,7 @@ def _build_invoke(
         scheme=origin.scheme,
         server_name=origin.server_name,
         server_port=origin.server_port,
+        root_path="",
         path=path,
         query=scope["query_string"],
         http_version=scope["http_version"],

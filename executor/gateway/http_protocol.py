@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 __all__ = ["BoundedHttpProtocol", "HeadLimits", "bounded_protocol"]
@@ -105,10 +105,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what could not be parsed, with the reason where it is one of our limits."""
-        if not self._refusal and (self.cycle is None or self.cycle.response_complete):
+        if not self._refusal and not self._answering():
             super().send_400_response(msg)
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering():
             self.transport.abort()  # in the middle of another answer there is no way to say it
             return
         phrase = STATUS_PHRASES[self._refusal]
@@ -123,7 +123,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes = self._quiet_bytes = 0
         self._start_head_timer()
-        self.scope["extensions"] = {"executor.cut": self.cut}
+        self.scope["extensions"] = {"executor.cut": self.cut}  # type: ignore[dict-item] # uvicorn expects maps here
 
     def on_url(self, url: bytes) -> None:
         """Collect the request target."""
@@ -155,13 +155,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         Args:
             at_once: Drop what has not been sent, for a client that does not read; otherwise it is sent first.
         """
-        if self.cycle is not None:
+        if self._answering():
             self.cycle.response_complete = True
             self.cycle.message_event.set()
         if at_once:
             self.transport.abort()
         else:
             self.transport.close()
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it as never None, and sets it to None
+        return cycle is not None and not cycle.response_complete
 
     def _refuse(self, status: int) -> None:
         self._refusal = status

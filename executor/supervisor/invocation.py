@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from executor.config.model import Limits
+from executor.config.limits import Limits
 from executor.figures.figures import Figures
 from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.outcome import Outcome
