@@ -1,0 +1,232 @@
+"""A plugin, read from its folder: manifest, groups, endpoints, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from executor.catalog.cursor import Cursor
+from executor.catalog.digest import compute_digest
+from executor.catalog.endpoint import Endpoint, EndpointDraft
+from executor.catalog.files import FileError, PluginFiles
+from executor.catalog.findings import Code, Finding, Findings, has_errors
+from executor.catalog.group import Group, read_group
+from executor.catalog.i18n import LocalText
+from executor.catalog.manifest import MANIFEST, Manifest, read_manifest
+from executor.catalog.scalars import Kind
+from executor.catalog.setting import SettingDraft
+from executor.catalog.settings import MAX_SETTINGS, Setting
+from executor.catalog.source_check import check_source
+from executor.catalog.yaml_source import read_yaml
+
+__all__ = ["MAX_ENDPOINTS", "MAX_GROUPS", "Loaded", "Plugin", "load_plugin"]
+
+MAX_GROUPS: Final = 32
+"""Groups of a plugin; real ones have one."""
+
+MAX_ENDPOINTS: Final = 256
+"""Endpoints of a plugin; real ones have at most ten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin that can be served.
+
+    Attributes:
+        root: Its folder, with links followed.
+        name: From the manifest.
+        author: From the manifest.
+        version: From the manifest, as it was written.
+        label: Name for people.
+        groups: Paths of its groups' files, relative to `root`.
+        endpoints: Of all groups, in order of declaration.
+        settings: Of all groups, each name once.
+        memory_hint_bytes: What its author thinks is enough; not a limit. `None` when not given.
+        digest: SHA-256 over its files, in hexadecimal.
+    """
+
+    root: Path
+    name: str
+    author: str
+    version: str
+    label: LocalText
+    groups: tuple[Path, ...]
+    endpoints: tuple[Endpoint, ...]
+    settings: tuple[Setting, ...]
+    memory_hint_bytes: int | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What came of reading a plugin.
+
+    Attributes:
+        plugin: The plugin; `None` when there are errors.
+        findings: Everything that was found, errors and warnings.
+    """
+
+    plugin: Plugin | None
+    findings: tuple[Finding, ...]
+
+
+def load_plugin(root: Path) -> Loaded:
+    """Read a plugin and check everything that can be checked without running it.
+
+    Args:
+        root: Its folder. Nothing outside of it is read, and nothing in it is run.
+
+    Returns:
+        The plugin or what is wrong with it. Never raises, whatever the folder holds.
+    """
+    findings = Findings()
+    try:
+        is_folder = root.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        _refuse_root(root, findings)
+        return Loaded(plugin=None, findings=findings.close())
+    plugin = _Loader(PluginFiles(root), findings).load()
+    found = findings.close()
+    return Loaded(plugin=None if has_errors(found) else plugin, findings=found)
+
+
+def _refuse_root(root: Path, findings: Findings) -> None:
+    hint = "unpack it first" if root.suffix in {".difypkg", ".zip"} else ""
+    findings.add(
+        Code.PLUGIN_FOLDER, Path(), None, what="", found="none", expected=f"a folder with a {MANIFEST}", hint=hint
+    )
+
+
+class _Loader:
+    """Reads one plugin."""
+
+    def __init__(self, files: PluginFiles, findings: Findings) -> None:
+        self._files = files
+        self._findings = findings
+        self._endpoint_files = 0
+
+    def load(self) -> Plugin | None:
+        """Read everything; `None` when there is no manifest to start from."""
+        top = read_yaml(self._files, MANIFEST, self._findings)
+        if top is None:
+            return None
+        manifest = read_manifest(top)
+        groups = [(path, read_group(at, self._follow_endpoint)) for path, at in self._read_groups(manifest)]
+        drafts = [draft for _, group in groups for draft in group.endpoints]
+        self._check_count(top, groups, drafts)
+        self._check_duplicates(drafts)
+        return Plugin(
+            root=self._files.root,
+            name=manifest.name,
+            author=manifest.author,
+            version=manifest.version,
+            label=manifest.label,
+            groups=tuple(Path(path) for path, _ in groups),
+            endpoints=self._finish_endpoints(drafts),
+            settings=self._merge_settings([draft for _, group in groups for draft in group.settings]),
+            memory_hint_bytes=manifest.memory_hint_bytes,
+            digest=compute_digest(self._files.root),
+        )
+
+    def _read_groups(self, manifest: Manifest) -> list[tuple[str, Cursor]]:
+        groups = []
+        for named in manifest.groups[:MAX_GROUPS]:
+            top = self._follow(named)
+            if top is not None:
+                groups.append((named.text(), top))
+        if len(manifest.groups) > MAX_GROUPS:
+            manifest.groups[MAX_GROUPS].add(
+                Code.PLUGIN_TOO_LARGE, found=f"{len(manifest.groups)} groups", expected=f"at most {MAX_GROUPS}"
+            )
+        return groups
+
+    def _follow(self, named: Cursor) -> Cursor | None:
+        path = self._locate(named)
+        return None if path is None else read_yaml(self._files, path, self._findings)
+
+    def _follow_endpoint(self, named: Cursor) -> Cursor | None:
+        self._endpoint_files += 1
+        return self._follow(named) if self._endpoint_files <= MAX_ENDPOINTS else None
+
+    def _locate(self, named: Cursor) -> str | None:
+        """Check a path where it is named, so that the finding is there and not in the file that is not there."""
+        if not named.is_a(Kind.TEXT):
+            return None
+        try:
+            return self._files.locate(named.text())
+        except FileError as error:
+            named.add(error.code, found=error.found, expected=error.expected)
+            return None
+
+    def _check_count(self, top: Cursor, groups: Sequence[tuple[str, Group]], drafts: Sequence[EndpointDraft]) -> None:
+        """Refuse plugins without endpoints, and with too many."""
+        count = max(len(drafts), self._endpoint_files)
+        at = top.key("plugins").key("endpoints")
+        if count > MAX_ENDPOINTS:
+            at.add(Code.PLUGIN_TOO_LARGE, found=f"{count} endpoints", expected=f"at most {MAX_ENDPOINTS} endpoints")
+        elif groups and count == 0:
+            at.add(Code.MANIFEST_NO_ENDPOINTS, found="groups without endpoints", expected="at least one endpoint")
+
+    def _check_duplicates(self, drafts: Sequence[EndpointDraft]) -> None:
+        seen: dict[tuple[str, str], EndpointDraft] = {}
+        for draft in drafts:
+            if not draft.equivalence or not draft.method:
+                continue
+            first = seen.setdefault((draft.method, draft.equivalence), draft)
+            if first is not draft:
+                draft.at.key("path").add(
+                    Code.ENDPOINT_DUPLICATE,
+                    found=f"{draft.method} {draft.path} again",
+                    expected=f"each route once; {first.path} is declared in {first.at.file}:{first.at.line}",
+                )
+
+    def _finish_endpoints(self, drafts: Sequence[EndpointDraft]) -> tuple[Endpoint, ...]:
+        endpoints = []
+        checked: set[str] = set()
+        for draft in drafts:
+            source = self._locate(draft.source) or ""
+            if source and source not in checked:
+                checked.add(source)
+                check_source(self._files, source, draft.source, self._findings)
+            endpoints.append(
+                Endpoint(
+                    path=draft.path,
+                    method=draft.method,
+                    source=source,
+                    hidden=draft.hidden,
+                    declared_in=draft.at.file,
+                    line=draft.at.line,
+                )
+            )
+        return tuple(endpoints)
+
+    def _merge_settings(self, drafts: Sequence[SettingDraft]) -> tuple[Setting, ...]:
+        merged: dict[str, SettingDraft] = {}
+        for draft in drafts:
+            first = merged.setdefault(draft.setting.name, draft)
+            if first.setting != draft.setting and not _same_values(first.setting, draft.setting):
+                draft.at.add(
+                    Code.SETTING_CONFLICT,
+                    found=f"another {draft.setting.name}",
+                    expected=f"the same as in {first.at.file}:{first.at.line}",
+                )
+        settings = tuple(draft.setting for draft in merged.values())
+        if len(settings) > MAX_SETTINGS:
+            drafts[MAX_SETTINGS].at.add(
+                Code.SETTING_TOO_MANY, found=f"{len(settings)} settings", expected=f"at most {MAX_SETTINGS} settings"
+            )
+        return settings
+
+
+def _same_values(one: Setting, other: Setting) -> bool:
+    """Tell whether two settings take the same values, whatever their texts for people."""
+
+    def values(setting: Setting) -> tuple[object, ...]:
+        options = tuple(option.value for option in setting.options)
+        return (setting.type, setting.required, setting.default, options, setting.scope, setting.multiple)
+
+    return values(one) == values(other)
