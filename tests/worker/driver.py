@@ -1,0 +1,320 @@
+"""A small synchronous supervisor: starts the real base zygote and talks to real workers through real pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from protocol import (
+    MAX_CONTROL,
+    MAX_DATA,
+    Body,
+    BodyEnd,
+    Cancel,
+    Chunk,
+    Connection,
+    ControlMessage,
+    Credit,
+    End,
+    Error,
+    Exited,
+    Forked,
+    ForkFailed,
+    ForkWorker,
+    ForkZygote,
+    Invoke,
+    Kill,
+    Log,
+    Message,
+    Prepare,
+    Ready,
+    Response,
+    Role,
+    Shutdown,
+    ZygoteReady,
+    decode_control,
+    encode_control,
+)
+
+TIMEOUT_S: Final = 20.0
+ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+M = TypeVar("M", bound=ControlMessage)
+
+
+def wait_readable(*descriptors: int, timeout_s: float = TIMEOUT_S) -> list[int]:
+    """Wait until one of them can be read; fails the test when none can in time."""
+    ready, _, _ = select.select(descriptors, [], [], timeout_s)
+    if not ready:
+        raise TimeoutError(f"nothing to read within {timeout_s} s")
+    return ready
+
+
+class ZygoteDriver:
+    """Our end of a zygote's control socket."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.pending: list[ControlMessage] = []
+        self._next_id = 1
+
+    def next_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def command(self, message: ControlMessage, descriptors: Sequence[int] = ()) -> None:
+        socket.send_fds(self.control, [encode_control(message)], list(descriptors))
+
+    def report(self, kind: type[M], child_id: int | None = None) -> M:
+        """Wait for a report of this kind, about this child; others are kept."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            for index, message in enumerate(self.pending):
+                if isinstance(message, kind) and (child_id is None or getattr(message, "id", None) == child_id):
+                    del self.pending[index]
+                    return message
+            wait_readable(self.control.fileno(), timeout_s=max(0.0, deadline - time.monotonic()))
+            data = self.control.recv(MAX_CONTROL)
+            if not data:
+                raise EOFError("the zygote has closed its control socket")
+            self.pending.append(decode_control(data))
+
+    def fork_zygote(self, preload: Sequence[str] = ("dify_plugin",), sys_path: Sequence[str] = ()) -> ZygoteDriver:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child_id = self.next_id()
+        with theirs:
+            message = ForkZygote(zygote_id=child_id, name="plugin", preload=tuple(preload), sys_path=tuple(sys_path))
+            self.command(message, [theirs.fileno()])
+        child = ZygoteDriver(ours)
+        child.id = child_id
+        child.pid = self.report(Forked, child_id).pid
+        return child
+
+    id: int = 0
+    pid: int = 0
+
+    def fork_worker(self) -> WorkerDriver:
+        return WorkerDriver(self)
+
+    def close(self) -> None:
+        self.control.close()
+
+
+class BaseZygote(ZygoteDriver):
+    """The base zygote, as the executor starts it."""
+
+    def __init__(self, executable: str = sys.executable, stderr: int | None = None) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        super().__init__(ours)
+        self.pid = self.process.pid
+
+    def close(self) -> None:
+        super().close()
+        self.process.wait(TIMEOUT_S)
+
+
+@dataclass
+class Answer:
+    """All that a worker said about one invocation."""
+
+    head: Response | None = None
+    chunks: list[bytes] = field(default_factory=list)
+    error: Error | None = None
+    ended: bool = False
+    logs: list[Log] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    @property
+    def status(self) -> int:
+        assert self.head is not None, self.error
+        return self.head.status
+
+    def headers(self, name: str) -> list[str]:
+        assert self.head is not None, self.error
+        return [value.decode("latin-1") for key, value in self.head.headers if key.decode().lower() == name.lower()]
+
+
+class WorkerDriver:
+    """Our ends of a worker's pipes."""
+
+    def __init__(self, zygote: ZygoteDriver) -> None:
+        self.zygote = zygote
+        self.connection = Connection(Role.SUPERVISOR)
+        self.logs: list[Log] = []
+        requests_r, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        self.read_fd, responses_w = os.pipe2(os.O_CLOEXEC)
+        self.stdout_fd, stdout_w = os.pipe2(os.O_CLOEXEC)
+        self.stderr_fd, stderr_w = os.pipe2(os.O_CLOEXEC)
+        theirs = (requests_r, responses_w, stdout_w, stderr_w)
+        self.id = zygote.next_id()
+        zygote.command(ForkWorker(worker_id=self.id), theirs)
+        for descriptor in theirs:
+            os.close(descriptor)
+        self.pid = zygote.report(Forked, self.id).pid
+
+    def send(self, message: Message) -> None:
+        data = self.connection.send(message)
+        while data:
+            data = data[os.write(self.write_fd, data) :]
+
+    def receive_any(self) -> Message | None:
+        """Wait for the next message; None at the end of the pipe."""
+        while (message := self.connection.next_message()) is None:
+            if self.connection.at_eof:
+                return None
+            wait_readable(self.read_fd)
+            self.connection.receive_data(os.read(self.read_fd, 65536))
+        return message
+
+    def receive(self) -> Message | None:
+        """Wait for the next message that is no LOG and no CREDIT."""
+        while True:
+            message = self.receive_any()
+            if isinstance(message, Log):
+                self.logs.append(message)
+            elif not isinstance(message, Credit):
+                return message
+
+    def prepare(self, root: Path, sources: Sequence[str] = (), **options: Any) -> Ready | Error:
+        scratch = Path(str(root) + ".scratch")
+        scratch.mkdir(exist_ok=True)
+        self.send(
+            Prepare(
+                plugin_root=str(root),
+                sources=tuple(sources),
+                environ=dict(ENVIRONMENT),
+                options={"scratch": str(scratch), **options},
+            )
+        )
+        message = self.receive()
+        assert isinstance(message, Ready | Error), message
+        return message
+
+    def body(self, data: bytes) -> None:
+        """Send a whole body, waiting for credit."""
+        view = memoryview(data)
+        while view:
+            while self.connection.send_window == 0:
+                message = self.receive_any()
+                assert isinstance(message, Credit | Log), message
+            size = min(len(view), MAX_DATA, self.connection.send_window)
+            self.send(Body(data=bytes(view[:size])))
+            view = view[size:]
+        self.send(BodyEnd())
+
+    def collect(self, answer: Answer | None = None) -> Answer:
+        """Take everything up to the end of the pipe, granting credit."""
+        answer = answer or Answer()
+        while (message := self.receive_any()) is not None:
+            match message:
+                case Response():
+                    answer.head = message
+                case Chunk():
+                    answer.chunks.append(message.data)
+                    if not answer.ended:
+                        self.grant(len(message.data))
+                case End():
+                    answer.ended = True
+                case Error():
+                    answer.error = message
+                case Log():
+                    answer.logs.append(message)
+                case _:
+                    pass
+        answer.logs[:0] = self.logs
+        return answer
+
+    def grant(self, amount: int) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.send(Credit(amount=amount))
+
+    def cancel(self) -> None:
+        self.send(Cancel(reason="test"))
+
+    def output(self) -> tuple[bytes, bytes]:
+        """Everything that came on stdout and stderr, up to their end."""
+        return _read_all(self.stdout_fd), _read_all(self.stderr_fd)
+
+    def exited(self) -> Exited:
+        return self.zygote.report(Exited, self.id)
+
+    def kill(self) -> None:
+        self.zygote.command(Kill(worker_id=self.id))
+
+    def close(self) -> None:
+        for descriptor in (self.write_fd, self.read_fd, self.stdout_fd, self.stderr_fd):
+            os.close(descriptor)
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    while wait_readable(descriptor) and (data := os.read(descriptor, 65536)):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def make_invoke(source: str = "endpoints/main.py", **given: Any) -> Invoke:
+    """An INVOKE with plausible fields; `headers` may be a mapping of texts."""
+    headers = given.pop("headers", {"Host": "example.org"})
+    if isinstance(headers, Mapping):
+        headers = [(name, value) for name, value in headers.items()]
+    fields: dict[str, Any] = {
+        "invocation_id": "0192f0c1-0000-7000-8000-000000000001",
+        "source": source,
+        "method": "GET",
+        "scheme": "http",
+        "server_name": "example.org",
+        "server_port": 80,
+        "root_path": "",
+        "path": "/",
+        "query": b"",
+        "http_version": "1.1",
+        "headers": tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+        "remote_addr": None,
+        "values": (),
+        "settings": {},
+        "hook_id": "hook",
+        "content_length": None,
+        "has_body": False,
+        "debug": False,
+    }
+    return Invoke(**(fields | given))
+
+
+__all__ = [
+    "Answer",
+    "BaseZygote",
+    "ForkFailed",
+    "Iterator",
+    "Shutdown",
+    "WorkerDriver",
+    "ZygoteDriver",
+    "ZygoteReady",
+    "make_invoke",
+    "signal",
+    "wait_readable",
+]

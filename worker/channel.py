@@ -1,0 +1,321 @@
+"""Blocking input and output around the protocol, for a worker and all its threads.
+
+Theory of operation
+-------------------
+Endpoint code may have threads: one streams the answer, another reads the body, a third logs. They share one
+`Connection`, which knows nothing of threads, and two pipes. So:
+
+1. All state is guarded by one re-entrant lock. Re-entrant, because a signal handler or a finaliser may log while its
+   own thread is in here.
+2. Nobody waits for a pipe with the lock held. Whoever has to wait takes a role, polls with the lock released, then
+   moves bytes with the lock held and wakes the others, who wait for a condition meanwhile. There are two roles, each
+   held by one thread at a time: *the reader* waits for input, and *the writer* for room in the outgoing pipe. A
+   writer takes the reader's role too when it is free, to see a cancellation. Nobody but the reader reads, so that
+   nothing that it waits for is taken away while it polls.
+3. Both descriptors are non-blocking. What the pipe does not take at once stays in `_outgoing`, so a frame is never
+   torn, not even when a wait is cut short by a cancellation.
+4. Cancellation (CANCEL, the end of the supervisor's pipe, or a broken protocol) is noted when seen and raised as
+   `Cancelled` where the endpoint sends body or reads body, never where it logs. From then on nothing waits: what the
+   pipe does not take is kept up to a bound, then dropped.
+5. Only the process that made the channel may use it. A child forked by the endpoint closes its descriptors
+   (`os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from os import getpid
+from threading import Condition, RLock, get_ident
+from typing import Final
+
+from protocol import (
+    INITIAL_CREDIT,
+    MAX_DATA,
+    Body,
+    BodyEnd,
+    Cancel,
+    Chunk,
+    Connection,
+    Credit,
+    Invoke,
+    Log,
+    Message,
+    Prepare,
+    ProtocolError,
+    RemoteProtocolError,
+    Role,
+    WorkerState,
+)
+
+__all__ = ["Cancelled", "Channel", "NotTheWorkerError"]
+
+READ_SIZE: Final = 65_536
+"""Bytes asked of the pipe at once: the default capacity of a Linux pipe (pipe(7))."""
+
+CREDIT_STEP: Final = INITIAL_CREDIT // 4
+"""Credit goes back in steps of at least so many bytes, not for every read."""
+
+LAST_WORDS: Final = 65_536
+"""Bytes kept for a supervisor that does not read, once the invocation is cancelled."""
+
+_CAN_CREDIT: Final = frozenset({WorkerState.INVOKED, WorkerState.RESPONDING})
+
+
+class Cancelled(BaseException):
+    """Nobody waits for the answer any more. Clean up and let it pass; the process is killed soon."""
+
+
+class NotTheWorkerError(BaseException):
+    """A process that the endpoint has forked tried to speak or read as if it were the worker."""
+
+
+class Channel:
+    """The worker's end of the two pipes.
+
+    Args:
+        read_fd: The supervisor writes into it. Owned.
+        write_fd: The supervisor reads from it. Owned.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._pid = getpid()
+        self._connection = Connection(Role.WORKER)
+        self._changed = Condition(RLock())
+        self._reader: int | None = None
+        self._writer: int | None = None
+        self._outgoing = bytearray()
+        self._heads: deque[Prepare | Invoke] = deque()
+        self._body: deque[bytes] = deque()
+        self._body_complete = False
+        self._owed_credit = 0
+        self._cancel_reason: str | None = None
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+        os.register_at_fork(after_in_child=self._abandon)
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why nobody waits for the answer any more; `None` as long as somebody does, as far as is known."""
+        return self._cancel_reason
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that made the channel."""
+        return getpid() == self._pid
+
+    def receive(self) -> Prepare | Invoke | None:
+        """Wait for the next message that asks for something to be done.
+
+        Returns:
+            None when there will be none: cancelled, or the supervisor has gone.
+        """
+        self._check_process()
+        with self._changed:
+            self._wait(lambda: bool(self._heads))
+            return self._heads.popleft() if self._heads and self._cancel_reason is None else None
+
+    def read_body(self, size: int) -> bytes:
+        """Wait for bytes of the request body and grant the supervisor room for as many more.
+
+        Args:
+            size: Most bytes to return, 1 or more.
+
+        Returns:
+            1..size bytes, or none at the end of the body.
+
+        Raises:
+            Cancelled: Nobody waits for the answer any more.
+            RuntimeError: The answer has ended, and with it the transfer of the body.
+        """
+        self._check_process()
+        with self._changed:
+            self._read_all_nowait()
+            self._wait(lambda: bool(self._body) or self._body_complete or self._finished())
+            self._raise_if_cancelled()
+            if not self._body:
+                if not self._body_complete:
+                    raise RuntimeError("the answer has ended: what is left of the request body cannot be read")
+                return b""
+            data = self._body.popleft()
+            if len(data) > size:
+                self._body.appendleft(data[size:])
+                data = data[:size]
+            self._grant(len(data))
+            return data
+
+    def send(self, message: Message) -> None:
+        """Send a message, waiting until the pipe has taken it. Dropped when the supervisor has gone.
+
+        Raises:
+            LocalProtocolError: The message is illegal now.
+        """
+        self._check_process()
+        with self._changed:
+            self._enqueue(message)
+            self._wait_sent()
+
+    def send_chunk(self, data: bytes) -> None:
+        """Send a piece of the response body, waiting for credit.
+
+        Args:
+            data: 1..MAX_DATA bytes; sent in several messages where the credit is short.
+
+        Raises:
+            Cancelled: Nobody waits for the answer any more.
+        """
+        self._check_process()
+        view = memoryview(data)
+        with self._changed:
+            self._read_all_nowait()
+            while view:
+                self._wait(lambda: self._connection.send_window > 0)
+                self._raise_if_cancelled()
+                size = min(len(view), self._connection.send_window, MAX_DATA)
+                self._enqueue(Chunk(data=data if size == len(data) else bytes(view[:size])))
+                self._wait_sent()
+                view = view[size:]
+
+    def send_log(self, message: Log) -> bool:
+        """Send a log record, if the protocol still allows one; whether it does."""
+        if not self.ours:
+            return False
+        with self._changed:
+            try:
+                self._enqueue(message)
+            except ProtocolError:
+                return False
+            self._wait_sent()
+            return True
+
+    def _check_process(self) -> None:
+        if getpid() != self._pid:
+            raise NotTheWorkerError("only the worker itself can answer, not a process that it has forked")
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel_reason is not None:
+            raise Cancelled(self._cancel_reason)
+
+    def _finished(self) -> bool:
+        return self._connection.our_state in {WorkerState.ENDED, WorkerState.FAILED}
+
+    def _cancel(self, reason: str) -> None:
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+        if len(self._outgoing) > LAST_WORDS:
+            del self._outgoing[:]
+
+    def _enqueue(self, message: Message) -> None:
+        if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
+            return
+        try:
+            self._outgoing += self._connection.send(message)
+        except RemoteProtocolError:
+            return  # the connection is dead; the supervisor knows
+        self._write_nowait()
+
+    def _grant(self, amount: int) -> None:
+        self._owed_credit += amount
+        if self._owed_credit < CREDIT_STEP or self._body_complete:
+            return
+        if self._connection.our_state in _CAN_CREDIT:
+            credit = Credit(amount=self._owed_credit)
+            self._owed_credit = 0
+            self.send(credit)
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        """Wait, with the lock held, until reading has made `ready()` true, or until the invocation is cancelled."""
+        me = get_ident()
+        while not ready() and self._cancel_reason is None:
+            if self._reader in {None, me}:
+                self._poll(reading=True, writing=False)
+            else:
+                self._changed.wait()
+
+    def _wait_sent(self) -> None:
+        """Wait, with the lock held, until the pipe has taken everything, or until the invocation is cancelled."""
+        me = get_ident()
+        while self._outgoing and self._cancel_reason is None:
+            if self._writer in {None, me}:
+                self._poll(reading=self._reader in {None, me}, writing=True)
+            else:
+                self._changed.wait()
+
+    def _poll(self, *, reading: bool, writing: bool) -> None:
+        """Take the roles, wait with the lock released until a pipe is ready, and move what can be moved."""
+        before = self._reader, self._writer
+        poll = select.poll()
+        if reading:
+            self._reader = get_ident()
+            poll.register(self._read_fd, select.POLLIN)
+        if writing:
+            self._writer = get_ident()
+            poll.register(self._write_fd, select.POLLOUT)
+        try:
+            self._changed.release()
+            try:
+                poll.poll()
+            finally:
+                self._changed.acquire()
+            self._write_nowait()
+            self._read_all_nowait()
+        finally:
+            self._reader, self._writer = before
+            self._changed.notify_all()
+
+    def _read_all_nowait(self) -> None:
+        """Take what has come, unless another thread is waiting for it."""
+        while self._reader in {None, get_ident()} and self._cancel_reason is None and self._read_nowait():
+            pass
+
+    def _write_nowait(self) -> None:
+        try:
+            while self._outgoing:
+                del self._outgoing[: os.write(self._write_fd, self._outgoing)]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            del self._outgoing[:]
+            self._cancel("the supervisor has gone")
+
+    def _read_nowait(self) -> bool:
+        """Read once; whether there may be more."""
+        try:
+            data = os.read(self._read_fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        try:
+            self._connection.receive_data(data)
+            while (message := self._connection.next_message()) is not None:
+                self._dispatch(message)
+        except ProtocolError as error:
+            self._cancel(f"the supervisor broke the protocol: {error}")
+        if not data:
+            self._cancel("the supervisor has gone")
+        return len(data) == READ_SIZE
+
+    def _dispatch(self, message: Message) -> None:
+        match message:
+            case Body():
+                self._body.append(message.data)
+            case BodyEnd():
+                self._body_complete = True
+            case Prepare() | Invoke():
+                self._heads.append(message)
+                self._body_complete = isinstance(message, Invoke) and not message.has_body
+            case Cancel():
+                self._cancel(message.reason or "cancelled")
+            case _:
+                pass  # CREDIT is the connection's; CALL_RESULT is reserved
+
+    def _abandon(self) -> None:
+        """Let go of the pipes in a process that the endpoint has forked."""
+        for descriptor in (self._read_fd, self._write_fd):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue

@@ -1,0 +1,167 @@
+"""One invocation, from READY to the last hook: load, call, stream, close.
+
+Who is to blame decides the code of an ERROR:
+
+    load        importing the source, or its endpoint class
+    not_found   `_invoke` raised ValueError; the text is the body of the 404 (a rule of the Dify SDK)
+    raised      `_invoke` raised anything else, SystemExit and KeyboardInterrupt included
+    wrong_type  `_invoke` returned something that is not a response HTTP allows
+    body        iterating the body raised
+    cancelled   nobody waits for the answer any more
+    internal    we failed
+
+Before an ERROR the response is closed, so that its hooks run although the process is killed soon after. After END they
+run without anybody waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from werkzeug.wrappers import Request, Response
+
+from protocol import MAX_ERROR_TEXT, End, Error, Invoke, Ready, clip
+from worker.channel import Cancelled, Channel, NotTheWorkerError
+from worker.loader import EndpointClass, Loader, LoadError
+from worker.request import convert_values, make_request
+from worker.response import Answer, ResponseError, read_response
+from worker.session import make_session
+from worker.tracebacks import describe_error, format_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["serve"]
+
+NOT_OURS: Final = (Cancelled, NotTheWorkerError)
+"""What passes through, whoever is running."""
+
+log = logging.getLogger("worker")
+
+
+class _FailureError(Exception):
+    """The invocation failed; `code` and the message of the ERROR. Its cause is the endpoint's exception."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def serve(channel: Channel, loader: Loader, sources: Sequence[str], report: dict[str, object]) -> None:
+    """Import the sources, say READY, and answer one invocation, if there is one.
+
+    Args:
+        channel: Where PREPARE came from.
+        loader: Finds endpoint classes.
+        sources: To be imported before READY.
+        report: What READY says.
+    """
+    try:
+        for source in sources:
+            _load(loader, source)
+        channel.send(Ready(report=report))
+        invoke = channel.receive()
+        if isinstance(invoke, Invoke):
+            _answer(channel, loader, invoke)
+    except _FailureError as failure:
+        _fail(channel, failure)
+    except Cancelled as cancelled:
+        _fail(channel, _FailureError("cancelled", str(cancelled)))
+
+
+def _fail(channel: Channel, failure: _FailureError) -> None:
+    """Report a failure; once nobody waits any more, whatever failed did so because of that."""
+    code = failure.code if channel.cancel_reason is None else "cancelled"
+    cause = failure.__cause__
+    traceback = format_error(cause) if cause is not None else ""
+    channel.send(Error(code=code, message=clip(str(failure), MAX_ERROR_TEXT), traceback=traceback))
+
+
+def _answer(channel: Channel, loader: Loader, invoke: Invoke) -> None:
+    endpoint = _load(loader, invoke.source)
+    request = make_request(invoke, channel)
+    result = _call(endpoint, request, invoke)
+    try:
+        _send(channel, _read(result, request, f"{invoke.source}: {endpoint.__name__}._invoke"))
+    finally:
+        _close(result)
+
+
+def _load(loader: Loader, source: str) -> EndpointClass:
+    try:
+        return loader.load(source)
+    except LoadError as error:
+        raise _FailureError("load", str(error)) from error.__cause__
+
+
+def _call(endpoint: EndpointClass, request: Request, invoke: Invoke) -> object:
+    values = convert_values(invoke.values)
+    session = make_session(invocation_id=invoke.invocation_id, hook_id=invoke.hook_id)
+    try:
+        return endpoint(session)._invoke(request, values, invoke.settings)  # noqa: SLF001 - the contract's name
+    except NOT_OURS:
+        raise
+    except ValueError as error:
+        raise _FailureError("not_found", _text(error)) from error
+    except BaseException as error:
+        raise _FailureError("raised", describe_error(error)) from error
+
+
+def _text(error: ValueError) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - its __str__ is the endpoint's code
+        return describe_error(error)
+
+
+def _read(result: object, request: Request, who: str) -> Answer:
+    try:
+        return read_response(result, method=request.method, environ=request.environ)
+    except NOT_OURS:
+        raise
+    except ResponseError as error:
+        raise _FailureError("wrong_type", f"{who} {error}") from None
+    except BaseException as error:
+        raise _FailureError("body", describe_error(error)) from error
+
+
+def _send(channel: Channel, answer: Answer) -> None:
+    """Send the answer. The head waits for the first piece, so that an exception before it gives a clean status."""
+    pieces = _guard(answer.body)
+    first = next(pieces, None)
+    channel.send(answer.head)
+    if first is not None:
+        channel.send_chunk(first)
+        for piece in pieces:
+            channel.send_chunk(piece)
+    channel.send(End())
+
+
+def _guard(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Iterate over the endpoint's body and tell its exceptions from ours."""
+    while True:
+        try:
+            piece = next(body)
+        except StopIteration:
+            return
+        except NOT_OURS:
+            raise
+        except BaseException as error:
+            raise _FailureError("body", describe_error(error)) from error
+        yield piece
+
+
+def _close(result: Any) -> None:
+    """Close the response: its iterator first, then the hooks of `call_on_close`."""
+    if not isinstance(result, Response):
+        if hasattr(result, "close"):
+            result.close()  # a coroutine or a generator that nobody will run
+        return
+    try:
+        result.close()
+    except NOT_OURS:
+        raise
+    except BaseException:
+        log.exception("closing the response raised")

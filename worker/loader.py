@@ -1,0 +1,121 @@
+"""Finds the one endpoint class in a source file, by the rules of the Dify SDK.
+
+The file is executed under the name that the SDK would give it (`endpoints/duck.py` is `endpoints.duck`), after the
+packages above it, but is not put into `sys.modules`. Exactly one name in it may be a strict subclass of
+`dify_plugin.Endpoint`; imported names count.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.channel import Cancelled, NotTheWorkerError
+from worker.tracebacks import describe_error
+from worker.versions import installed_version
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
+
+STAND_IN: Final = str(Path(__file__).parent / "sdk")
+"""Folder of the bundled `dify_plugin`."""
+
+EndpointClass = type[Any]
+"""A subclass of `dify_plugin.Endpoint`: the real one, or the stand-in's."""
+
+
+class LoadError(Exception):
+    """A source holds no endpoint that could be called. The cause, if there is one, is the endpoint's own exception."""
+
+
+def provide_sdk() -> None:
+    """Make sure that `dify_plugin` can be imported: the stand-in serves where the SDK is not installed."""
+    if "dify_plugin" not in sys.modules and importlib.util.find_spec("dify_plugin") is None:
+        sys.path.append(STAND_IN)
+
+
+def sdk_version() -> str:
+    """Return the version of the SDK that endpoints get, or `stand-in`."""
+    spec = importlib.util.find_spec("dify_plugin")
+    if spec is None or spec.origin is None or spec.origin.startswith(STAND_IN + os.sep):
+        return "stand-in"
+    return installed_version("dify_plugin", spec.origin)
+
+
+class Loader:
+    """Loads endpoint classes of one plugin, each source once.
+
+    Args:
+        root: The plugin's folder, which must be on `sys.path` already.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._classes: dict[str, EndpointClass] = {}
+
+    def load(self, source: str) -> EndpointClass:
+        """Return the endpoint class of a source.
+
+        Args:
+            source: Path of the file, relative to the root, with `/`.
+
+        Raises:
+            LoadError: There is no such file, it raised, or it does not define exactly one endpoint.
+        """
+        if source not in self._classes:
+            self._classes[source] = _only_endpoint(source, self._execute(source))
+        return self._classes[source]
+
+    def _execute(self, source: str) -> ModuleType:
+        path = self._root / source
+        if not path.is_file():
+            raise LoadError(f"{source}: there is no such file in the plugin")
+        name = source.removesuffix(".py").replace("/", ".")
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
+        try:
+            _import_parent(name)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        except (Cancelled, NotTheWorkerError):
+            raise
+        except BaseException as error:
+            raise LoadError(f"{source}: {describe_error(error)}") from error
+        return module
+
+
+def _import_parent(name: str) -> None:
+    """Import the package that holds a source, as any import of the source would do."""
+    parent = name.rpartition(".")[0]
+    if parent and importlib.util.find_spec(parent) is not None:
+        importlib.import_module(parent)
+
+
+def _only_endpoint(source: str, module: ModuleType) -> EndpointClass:
+    base = importlib.import_module("dify_plugin").Endpoint
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+    if not found:
+        raise LoadError(f"{source}: no subclass of dify_plugin.Endpoint found; define exactly one")
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
+        raise LoadError(
+            f"{source}: {len(found)} subclasses of dify_plugin.Endpoint found ({names}); exactly one is allowed, "
+            "and imported names count"
+        )
+    (endpoint,) = found.values()
+    if inspect.isabstract(endpoint):
+        missing = ", ".join(sorted(getattr(endpoint, "__abstractmethods__", ())))
+        raise LoadError(f"{source}: {endpoint.__name__} does not define {missing}")
+    return endpoint

@@ -1,0 +1,242 @@
+"""The steps between a fork and a worker that may run endpoint code, in order, each of them mandatory.
+
+Theory of operation
+-------------------
+`STEPS` is the list; a step is a function of the `Birth`, and the one thing it does is in its name. The first step that
+fails ends the process: the supervisor gets ERROR `internal` with the name of the step, and nothing of the plugin was
+run. Locking the process down (namespaces, limits, Landlock, seccomp) will be steps between `enter_plugin` and
+`start_logs`; nothing after them needs more than reading the plugin and writing to the scratch folder.
+
+Descriptors, afterwards: 0 is /dev/null, 1 and 2 are the supervisor's pipes for output, the two of the protocol have
+high numbers and are closed on exec. There are no others. C code or a shell that writes to 0, 1 or 2, or closes them,
+does not disturb the protocol.
+
+A worker ends with `os._exit`: nothing of the endpoint's runs after the answer and its hooks, and nothing that the
+zygote has set up is torn down twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from protocol import MAX_ERROR_TEXT, Error, Prepare, clip
+from worker.channel import Cancelled, Channel, NotTheWorkerError
+from worker.invoke import serve
+from worker.kernel import adopt_orphans, die_with_parent, set_process_name
+from worker.loader import Loader, provide_sdk, sdk_version
+from worker.logs import flush_output, start_logging
+from worker.tracebacks import describe_error, format_error
+
+__all__ = ["EXIT_INTERNAL", "STEPS", "Birth", "become_worker", "close_other_descriptors"]
+
+EXIT_INTERNAL: Final = 70
+"""EX_SOFTWARE of sysexits.h: we failed, not the endpoint."""
+
+HIGHEST_DESCRIPTOR: Final = 1023
+"""Largest number for the protocol's descriptors: select(2) handles none above, and closing loops stop below."""
+
+PRIVATE_UMASK: Final = 0o077
+
+KEPT_IGNORED: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+"""Signals that Python programs expect to be ignored, so that they get an exception instead."""
+
+
+class SetUpError(Exception):
+    """A step failed; the text names it."""
+
+
+@dataclass(slots=True)
+class Birth:
+    """A worker on its way.
+
+    Attributes:
+        pipes: Its input, output, stdout and stderr, as the supervisor sent them.
+        parent_pid: The zygote.
+        report: What READY will say.
+        channel: Once the pipes are in place.
+        prepare: Once it has come.
+    """
+
+    pipes: tuple[int, int, int, int]
+    parent_pid: int
+    report: dict[str, object] = field(default_factory=dict)
+    channel: Channel | None = None
+    prepare: Prepare | None = None
+
+    def need_prepare(self) -> Prepare:
+        """Return PREPARE.
+
+        Raises:
+            SetUpError: It has not come.
+        """
+        if self.prepare is None:
+            raise SetUpError("PREPARE was expected")
+        return self.prepare
+
+
+def start_session(_birth: Birth) -> None:
+    """Lead a session and a process group of its own, without a terminal."""
+    os.setsid()
+
+
+def die_with_zygote(birth: Birth) -> None:
+    """Be killed by the kernel when the zygote ends."""
+    die_with_parent(birth.parent_pid)
+
+
+def keep_orphans(_birth: Birth) -> None:
+    """Be the parent of all that the endpoint leaves running, until this process ends; see `worker.children`."""
+    adopt_orphans()
+
+
+def reset_signals(_birth: Birth) -> None:
+    """Undo what the zygote has set up: handlers, blocked signals, the wake-up descriptor."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in KEPT_IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def place_descriptors(birth: Birth) -> None:
+    """Put output on 1 and 2, /dev/null on 0, and the protocol on high numbers."""
+    requests, responses, stdout, stderr = birth.pipes
+    highest = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_DESCRIPTOR + 1)
+    read_fd = fcntl.fcntl(requests, fcntl.F_DUPFD_CLOEXEC, highest - 2)
+    write_fd = fcntl.fcntl(responses, fcntl.F_DUPFD_CLOEXEC, highest - 2)
+    # The pipes may sit on 0, 1 or 2 if the zygote was started with these closed: move them away before replacing.
+    output = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in (stdout, stderr)]
+    os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+    os.dup2(output[0], 1)
+    os.dup2(output[1], 2)
+    birth.channel = Channel(read_fd, write_fd)
+    close_other_descriptors({0, 1, 2, read_fd, write_fd})
+
+
+def receive_prepare(birth: Birth) -> None:
+    """Wait for the supervisor to say what this worker is for."""
+    message = birth.channel.receive() if birth.channel is not None else None
+    if message is None:
+        raise Cancelled("the supervisor has gone")
+    if not isinstance(message, Prepare):
+        raise SetUpError(f"PREPARE was expected, {type(message).__name__} came")
+    birth.prepare = message
+
+
+def replace_environment(birth: Birth) -> None:
+    """Replace the whole environment, and make the scratch folder home and temporary folder."""
+    prepare = birth.need_prepare()
+    os.environ.clear()
+    os.environ.update(prepare.environ)
+    scratch = prepare.options.get("scratch")
+    if isinstance(scratch, str):
+        os.environ["HOME"] = os.environ["TMPDIR"] = scratch
+    tempfile.tempdir = None
+
+
+def set_umask(_birth: Birth) -> None:
+    """Make new files private."""
+    os.umask(PRIVATE_UMASK)
+
+
+def enter_plugin(birth: Birth) -> None:
+    """Make the plugin's folder the working directory and the first place to import from; leave nothing in it."""
+    root = birth.need_prepare().plugin_root
+    os.chdir(root)
+    sys.path.insert(0, root)
+    sys.argv[:] = [os.path.join(root, "main.py")]  # noqa: PTH118
+    sys.dont_write_bytecode = True
+    provide_sdk()
+
+
+def start_logs(birth: Birth) -> None:
+    """Send log records to the supervisor."""
+    if birth.channel is not None:
+        start_logging(birth.channel)
+
+
+STEPS: Final[tuple[Callable[[Birth], None], ...]] = (
+    start_session,
+    die_with_zygote,
+    keep_orphans,
+    reset_signals,
+    place_descriptors,
+    receive_prepare,
+    replace_environment,
+    set_umask,
+    enter_plugin,
+    start_logs,
+)
+"""What a forked child goes through, in this order, before it runs any code of the plugin."""
+
+
+def become_worker(birth: Birth) -> int:
+    """Go through the steps, then serve one invocation.
+
+    Returns:
+        The exit status: 0, or EXIT_INTERNAL.
+    """
+    try:
+        _take_steps(birth)
+        _serve(birth)
+    except Cancelled:
+        return 0
+    except NotTheWorkerError:
+        return EXIT_INTERNAL
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is ours, and it must be told
+        _report_failure(birth, error)
+        return EXIT_INTERNAL
+    finally:
+        flush_output()
+    return 0
+
+
+def close_other_descriptors(kept: set[int]) -> None:
+    """Close every descriptor of this process but these."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        descriptor = int(name)
+        if descriptor not in kept:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # the one that listed the folder
+
+
+def _take_steps(birth: Birth) -> None:
+    for step in STEPS:
+        try:
+            step(birth)
+        except Exception as error:
+            raise SetUpError(f"step {step.__name__}: {describe_error(error)}") from error
+
+
+def _serve(birth: Birth) -> None:
+    prepare = birth.need_prepare()
+    if birth.channel is None:
+        raise SetUpError("there is no channel")
+    set_process_name("ee-worker")
+    report: dict[str, object] = {"sdk": sdk_version()} if "sdk" not in birth.report else {}
+    report |= birth.report | {"pid": os.getpid(), "sources": list(prepare.sources)}
+    serve(birth.channel, Loader(Path(prepare.plugin_root)), prepare.sources, report)
+
+
+def _report_failure(birth: Birth, error: BaseException) -> None:
+    """Tell the supervisor that we failed; where even that fails, whoever reads descriptor 2."""
+    try:
+        if birth.channel is None:
+            birth.channel = Channel(birth.pipes[0], birth.pipes[1])
+        message = clip(f"worker: {error}", MAX_ERROR_TEXT)
+        birth.channel.send(Error(code="internal", message=message, traceback=format_error(error)))
+    except BaseException as second:  # noqa: BLE001
+        os.write(2, f"worker: {describe_error(error)}; reporting it failed: {describe_error(second)}\n".encode())

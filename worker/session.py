@@ -1,0 +1,43 @@
+"""The `session` of an endpoint: who is called, and the way back to Dify, which this executor does not have yet."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any, Final, NoReturn
+
+__all__ = ["REVERSE_CALLS_REFUSED", "make_session"]
+
+REVERSE_CALLS_REFUSED: Final = (
+    "reverse calls (session.app, .model, .tool, .workflow_node, .storage, .file) need a connection to Dify, "
+    "and this executor has none configured"
+)
+
+
+class _Refusal:
+    """Stands where the real SDK expects its reader and writer."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RuntimeError(REVERSE_CALLS_REFUSED)
+
+
+def make_session(*, invocation_id: str, hook_id: str) -> Any:
+    """Build the session of one invocation, with the class that the installed SDK has.
+
+    Args:
+        invocation_id: Becomes `session.session_id`.
+        hook_id: Becomes `session.endpoint_id`.
+    """
+    kind: Any = importlib.import_module("dify_plugin.core.runtime").Session
+    given: dict[str, Any] = {
+        "session_id": invocation_id,
+        "endpoint_id": hook_id,
+        "reader": _Refusal(),
+        "writer": _Refusal(),
+    }
+    accepted = inspect.signature(kind).parameters
+    if "executor" in accepted:
+        given["executor"] = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)
+    return kind(**{name: value for name, value in given.items() if name in accepted})
