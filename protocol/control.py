@@ -171,9 +171,7 @@ class Exited:
         check_int("killed_descendants", self.killed_descendants, 0, MAX_ID)
 
 
-ControlMessage: TypeAlias = (
-    ForkWorker | ForkZygote | Kill | Shutdown | ZygoteReady | Forked | ForkFailed | Exited
-)
+ControlMessage: TypeAlias = ForkWorker | ForkZygote | Kill | Shutdown | ZygoteReady | Forked | ForkFailed | Exited
 
 CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
     {
@@ -190,9 +188,7 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
 """Type -> message. Commands are below 0x40, reports above."""
 
 _CODES: Final = {message: code for code, message in CONTROL_TYPES.items()}
-_NAMES: Final = {
-    message: tuple(field.name for field in fields(message)) for message in CONTROL_TYPES.values()
-}
+_NAMES: Final = {message: tuple(field.name for field in fields(message)) for message in CONTROL_TYPES.values()}
 
 
 def encode_control(message: ControlMessage) -> bytes:

@@ -70,9 +70,7 @@ class FrameReader:
         if self._eof and data:
             raise LocalProtocolError("data after the end of the stream")
         if len(self._buffer) + len(data) > MAX_RECEIVE_BUFFER:
-            raise LocalProtocolError(
-                f"receive buffer over {MAX_RECEIVE_BUFFER} bytes: read the messages first"
-            )
+            raise LocalProtocolError(f"receive buffer over {MAX_RECEIVE_BUFFER} bytes: read the messages first")
         self._eof = not data
         self._buffer += data
 
@@ -106,9 +104,10 @@ class FrameReader:
             raise RemoteProtocolError(f"frame type 0x{kind:02x}: payload of {size} bytes, at most {limit}")
 
     def _read_preface(self) -> None:
-        start = bytes(self._buffer[: len(PREFACE)])
-        if not PREFACE.startswith(start):
-            raise RemoteProtocolError(f"preface: got {start!r}, expected {PREFACE!r} (version {VERSION})")
-        if start == PREFACE:
+        for index, (found, expected) in enumerate(zip(self._buffer, PREFACE, strict=False)):
+            if found != expected:
+                what = "version" if index == len(PREFACE) - 1 else f"byte {index} of the preface"
+                raise RemoteProtocolError(f"{what}: got {found}, expected {expected}")
+        if len(self._buffer) >= len(PREFACE):
             del self._buffer[: len(PREFACE)]
             self._preface_seen = True

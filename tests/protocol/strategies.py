@@ -1,0 +1,132 @@
+"""Hypothesis strategies for every message, and for whole legal conversations."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypothesis import strategies as st
+
+from protocol import control, messages
+from protocol.limits import MAX_CREDIT, MAX_ID
+from protocol.messages import ERROR_CODES, LOG_LEVELS, VALUE_KINDS, Message
+from protocol.states import Role
+
+text = st.text(st.characters(codec="utf-8"), max_size=40)
+"""Any text that UTF-8 can express."""
+name = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+token = st.from_regex(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,40}", fullmatch=True)
+header = st.tuples(
+    token.map(str.encode),
+    st.binary(max_size=60).filter(lambda value: not any(byte in value for byte in b"\r\n\0")),
+)
+headers = st.lists(header, max_size=12).map(tuple)
+plain: Final[st.SearchStrategy[object]] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | text
+    | st.binary(max_size=40),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text, inner, max_size=5),
+    max_leaves=20,
+)
+plain_map = st.dictionaries(text, plain, max_size=6)
+count = st.integers(0, MAX_ID)
+paths = st.lists(name, max_size=5).map(tuple)
+environ_name = name.filter(lambda value: "=" not in value and "\0" not in value)
+environ_value = text.filter(lambda value: "\0" not in value)
+scalar = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text
+data = st.binary(min_size=1, max_size=600)
+
+
+@st.composite
+def path_values(draw: st.DrawFn) -> tuple[messages.PathValue, ...]:
+    """Values of every kind."""
+    kinds = draw(st.lists(st.sampled_from(sorted(VALUE_KINDS)), max_size=5))
+    finite = st.floats(allow_nan=False)
+    return tuple((draw(name), kind, draw(finite) if kind == "float" else draw(text)) for kind in kinds)
+
+
+credit = st.builds(messages.Credit, st.integers(1, MAX_CREDIT))
+BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
+    messages.Prepare: st.builds(
+        messages.Prepare,
+        name,
+        paths,
+        st.dictionaries(environ_name, environ_value, max_size=5),
+        st.dictionaries(text, scalar, max_size=5),
+    ),
+    messages.Invoke: st.builds(
+        messages.Invoke,
+        invocation_id=token,
+        source=name,
+        method=token,
+        scheme=token,
+        server_name=text,
+        server_port=st.integers(0, 65535),
+        root_path=text,
+        path=text,
+        query=st.binary(max_size=60),
+        http_version=token,
+        headers=headers,
+        remote_addr=st.none() | text,
+        values=path_values(),
+        settings=plain_map,
+        hook_id=name,
+        content_length=st.none() | count,
+        has_body=st.booleans(),
+        debug=st.booleans(),
+    ),
+    messages.Body: st.builds(messages.Body, data),
+    messages.BodyEnd: st.builds(messages.BodyEnd),
+    messages.Credit: credit,
+    messages.CallResult: st.builds(
+        messages.CallResult, count, st.sampled_from(sorted(messages.CALL_RESULT_KINDS)), plain
+    ),
+    messages.Cancel: st.builds(messages.Cancel, text),
+    messages.Ready: st.builds(messages.Ready, plain_map),
+    messages.Response: st.builds(messages.Response, st.integers(200, 599), headers),
+    messages.Chunk: st.builds(messages.Chunk, data),
+    messages.End: st.builds(messages.End),
+    messages.Error: st.builds(messages.Error, st.sampled_from(sorted(ERROR_CODES)), text, text),
+    messages.Log: st.builds(messages.Log, st.floats(0, 2.0**40), st.sampled_from(sorted(LOG_LEVELS)), text, text),
+    messages.Call: st.builds(messages.Call, count, token, plain),
+}
+"""By class: any legal message, its sizes kept small."""
+
+pid = st.integers(1, 2**22)
+seconds = st.floats(0, 2.0**40)
+control_message: Final[st.SearchStrategy[control.ControlMessage]] = st.one_of(
+    st.builds(control.ForkWorker, count),
+    st.builds(control.ForkZygote, count, text, paths, paths),
+    st.builds(control.Kill, count),
+    st.builds(control.Shutdown),
+    st.builds(control.ZygoteReady, pid, plain_map),
+    st.builds(control.Forked, count, pid),
+    st.builds(control.ForkFailed, count, st.integers(0, 4095), text),
+    st.builds(control.Exited, count, st.integers(0, 65535), seconds, seconds, count, count, count, st.integers(0, 99)),
+)
+
+
+@st.composite
+def worker_streams(draw: st.DrawFn) -> list[tuple[Role, Message]]:
+    """A whole legal conversation, worker's messages of every kind in every place where they may stand."""
+
+    def some(*classes: type[Message]) -> list[tuple[Role, Message]]:
+        return [(Role.WORKER, item) for item in draw(st.lists(st.one_of(*(BY_CLASS[c] for c in classes)), max_size=4))]
+
+    def one(sender: Role, kind: type[Message]) -> list[tuple[Role, Message]]:
+        return [(sender, draw(BY_CLASS[kind]))]
+
+    body = draw(st.lists(BY_CLASS[messages.Body], max_size=4))
+    way = [*some(messages.Log), *one(Role.SUPERVISOR, messages.Prepare), *some(messages.Log)]
+    way += [*one(Role.WORKER, messages.Ready), *one(Role.SUPERVISOR, messages.Invoke)]
+    way += [(Role.SUPERVISOR, item) for item in body]
+    way += [*one(Role.SUPERVISOR, messages.BodyEnd), *some(messages.Log, messages.Call)]
+    way += [*one(Role.WORKER, messages.Response), *some(messages.Chunk, messages.Log)]
+    way += (
+        [*one(Role.WORKER, messages.End), *some(messages.Log)]
+        if draw(st.booleans())
+        else one(Role.WORKER, messages.Error)
+    )
+    return way

@@ -1,0 +1,164 @@
+"""Control datagrams: their bytes, their round trip, their limits, and everything that can be wrong."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import fields, replace
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.control import (
+    CONTROL_TYPES,
+    ControlMessage,
+    Exited,
+    Forked,
+    ForkFailed,
+    ForkWorker,
+    ForkZygote,
+    Kill,
+    Shutdown,
+    ZygoteReady,
+    decode_control,
+    encode_control,
+)
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.limits import MAX_CONTROL, MAX_ID, MAX_NAME, MAX_PATH, MAX_PATHS
+from tests.protocol import strategies
+
+EXITED = Exited(7, 9, 0.5, 0.25, 2**26, 300, 1, 2)
+FORK_ZYGOTE = ForkZygote(1, "plugin", ("dify_plugin",), ("/venv/lib",))
+EXAMPLES: list[ControlMessage] = [
+    ForkWorker(7),
+    FORK_ZYGOTE,
+    Kill(7),
+    Shutdown(),
+    ZygoteReady(100, {"python": "3.11.7"}),
+    Forked(7, 101),
+    ForkFailed(7, 11, "Resource temporarily unavailable"),
+    EXITED,
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "data"),
+    [
+        (ForkWorker(7), "92 01 07"),
+        (ForkZygote(1, "p", ("m",), ()), "95 02 01 a170 91 a16d 90"),
+        (Kill(300), "92 03 cd012c"),
+        (Shutdown(), "91 04"),
+        (ZygoteReady(2, {}), "93 41 02 80"),
+        (Forked(7, 8), "93 42 07 08"),
+        (ForkFailed(7, 11, "x"), "94 43 07 0b a178"),
+        (Exited(1, 9, 0.5, 0.0, 1, 2, 3, 4), "99 44 01 09 cb3fe0000000000000 cb0000000000000000 01 02 03 04"),
+    ],
+)
+def test_the_bytes_of_a_datagram(message: ControlMessage, data: str) -> None:
+    """Datagrams written by hand from the specification."""
+    assert encode_control(message) == bytes.fromhex(data)
+    assert decode_control(bytes.fromhex(data)) == message
+
+
+def test_every_message_has_an_example() -> None:
+    """The list above is complete."""
+    assert [type(message) for message in EXAMPLES] == list(CONTROL_TYPES.values())
+
+
+@given(strategies.control_message)
+def test_round_trip(message: ControlMessage) -> None:
+    """What is encoded is decoded to the same."""
+    assert decode_control(encode_control(message)) == message
+
+
+@given(st.binary(max_size=200) | strategies.plain.map(msgpack.packb))
+def test_garbage_gives_only_the_remote_error(data: bytes) -> None:
+    """Whatever comes, nothing else escapes."""
+    with suppress(RemoteProtocolError):
+        decode_control(data)
+
+
+@given(strategies.control_message, st.data())
+def test_mutated_datagrams_give_only_the_remote_error(message: ControlMessage, data: st.DataObject) -> None:
+    """A datagram with one byte changed is another message or a remote error."""
+    raw = bytearray(encode_control(message))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(RemoteProtocolError):
+        decode_control(bytes(raw))
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_every_truncation_is_refused(message: ControlMessage) -> None:
+    """A datagram that was cut short is never another message."""
+    data = encode_control(message)
+    for size in range(len(data)):
+        with pytest.raises(RemoteProtocolError):
+            decode_control(data[:size])
+    with pytest.raises(RemoteProtocolError):
+        decode_control(data + b"\xc0")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], {}, [None], ["x"], [True], [[1]], [9, 1], [1], [1, 2, 3], [1, None], [4, 1], [2, 1, "", [[1]], []]],
+)
+def test_wrong_datagrams(value: object) -> None:
+    """Not an array, an unknown type, a wrong number of fields, a wrong field."""
+    with pytest.raises(RemoteProtocolError):
+        decode_control(msgpack.packb(value))
+
+
+COUNTS = [-1, True, 1.0, None, "1", MAX_ID + 1]
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "legal", "illegal"),
+    [
+        (ForkWorker(1), "worker_id", [0, MAX_ID], COUNTS),
+        (FORK_ZYGOTE, "zygote_id", [0, MAX_ID], COUNTS),
+        (FORK_ZYGOTE, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
+        (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
+        (FORK_ZYGOTE, "sys_path", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [[""], ("",), (b"a",)]),
+        (Kill(1), "worker_id", [0, MAX_ID], COUNTS),
+        (ZygoteReady(1, {}), "pid", [1, 2**22], [0, 2**22 + 1, *COUNTS]),
+        (ZygoteReady(1, {}), "report", [{}, {"a": [1]}], [[], None, {1: 1}, {"a": "b" * MAX_CONTROL}]),
+        (Forked(1, 1), "id", [0, MAX_ID], COUNTS),
+        (Forked(1, 1), "pid", [1, 2**22], [0, *COUNTS]),
+        (ForkFailed(1, 1, ""), "id", [0, MAX_ID], COUNTS),
+        (ForkFailed(1, 1, ""), "errno", [0, 4095], [4096, *COUNTS]),
+        (ForkFailed(1, 1, ""), "message", ["", "a" * MAX_PATH], [None, "a" * (MAX_PATH + 1)]),
+        (EXITED, "id", [0, MAX_ID], COUNTS),
+        (EXITED, "status", [0, 65535], [65536, *COUNTS]),
+        (EXITED, "utime_s", [0.0, 2.0**40], [1, -0.1, float("nan")]),
+        (EXITED, "stime_s", [0.0, 2.0**40], [1, -0.1, float("inf")]),
+        (EXITED, "max_rss_bytes", [0, MAX_ID], COUNTS),
+        (EXITED, "minor_faults", [0, MAX_ID], COUNTS),
+        (EXITED, "major_faults", [0, MAX_ID], COUNTS),
+        (EXITED, "killed_descendants", [0, MAX_ID], COUNTS),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_field_at_its_limit_and_beyond(
+    message: ControlMessage, field: str, legal: list[object], illegal: list[object]
+) -> None:
+    """Every field takes what is allowed and refuses what is not."""
+    for value in legal:
+        assert getattr(replace(message, **{field: value}), field) is value  # type: ignore[arg-type]  # on purpose
+    for value in illegal:
+        with pytest.raises(LocalProtocolError, match=f"^{field}"):
+            replace(message, **{field: value})  # type: ignore[arg-type]  # on purpose
+    assert field in {item.name for item in fields(message)}
+
+
+def test_datagrams_have_a_largest_size() -> None:
+    """At the limit it goes through both ways, one byte beyond neither way."""
+    overhead = len(encode_control(ZygoteReady(1, {"a": "b" * 60000}))) - 60000
+    largest = ZygoteReady(1, {"a": "b" * (MAX_CONTROL - overhead)})
+    data = encode_control(largest)
+    assert len(data) == MAX_CONTROL
+    assert decode_control(data) == largest
+    with pytest.raises(LocalProtocolError, match=f"{MAX_CONTROL + 1} bytes, at most {MAX_CONTROL}"):
+        encode_control(ZygoteReady(1, {"a": "b" * (MAX_CONTROL - overhead + 1)}))
+    with pytest.raises(RemoteProtocolError, match=f"{MAX_CONTROL + 1} bytes, at most {MAX_CONTROL}"):
+        decode_control(data + b"\xc0")

@@ -1,0 +1,198 @@
+"""Messages: every field, its types, its range, at its limit and one beyond."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from protocol import limits
+from protocol.errors import LocalProtocolError
+from protocol.messages import (
+    CALL_RESULT_KINDS,
+    ERROR_CODES,
+    LOG_LEVELS,
+    VALUE_KINDS,
+    Body,
+    Call,
+    CallResult,
+    Cancel,
+    Chunk,
+    Credit,
+    Error,
+    Log,
+    Message,
+    Prepare,
+    Ready,
+    Response,
+)
+from tests.protocol.support import EXAMPLES, INVOKE, PREPARE, changed
+
+ALL = tuple({type(message): message for messages in EXAMPLES.values() for message in messages}.values())
+READY, RESPONSE, ERROR, LOG = Ready({}), Response(200, ()), Error("raised", "", ""), Log(1.0, "info", "", "")
+CALL, RESULT = Call(1, "k", None), CallResult(1, "end", None)
+MIB = 2**20
+
+
+def sized(count: int) -> list[str]:
+    """Plain data of about that many bytes, all of them text, and one list around it."""
+    return ["a" * (count - 6)]
+
+
+LEGAL: list[tuple[Message, str, list[object]]] = [
+    (PREPARE, "plugin_root", ["p" * limits.MAX_PATH, "é" * (limits.MAX_PATH // 2)]),
+    (PREPARE, "sources", [(), ("p" * limits.MAX_PATH,) * limits.MAX_PATHS]),
+    (PREPARE, "environ", [{}, {"A": "", "b c": "x=y\n"}, {"A": "b" * (limits.MAX_ENVIRON_BYTES - 8)}]),
+    (PREPARE, "environ", [{str(i): "" for i in range(limits.MAX_ENTRIES)}]),
+    (PREPARE, "options", [{}, {"a": 1, "b": 1.5, "c": "", "d": None, "e": True}, {"a": float("nan")}]),
+    (PREPARE, "options", [{"A": "b" * (limits.MAX_OPTIONS_BYTES - 6)}, {"a": -(2**63)}, {"a": 2**64 - 1}]),
+    (INVOKE, "invocation_id", ["a", "a" * limits.MAX_WORD]),
+    (INVOKE, "source", ["a", "a" * limits.MAX_PATH]),
+    (INVOKE, "method", ["GET", "M-SEARCH", "a" * limits.MAX_WORD]),
+    (INVOKE, "scheme", ["https", "a" * limits.MAX_WORD]),
+    (INVOKE, "server_name", ["", "::1", "a" * limits.MAX_NAME]),
+    (INVOKE, "server_port", [0, 65535]),
+    (INVOKE, "root_path", ["", "a" * limits.MAX_URL_PART]),
+    (INVOKE, "path", ["", "/\0é", "a" * limits.MAX_URL_PART]),
+    (INVOKE, "query", [b"", b"a" * limits.MAX_URL_PART]),
+    (INVOKE, "http_version", ["2", "a" * limits.MAX_WORD]),
+    (INVOKE, "headers", [(), ((b"A", b""),) * limits.MAX_HEADERS]),
+    (INVOKE, "remote_addr", [None, "", "a" * limits.MAX_NAME]),
+    (INVOKE, "values", [(), (("a", "float", float("nan")),), (("a", "str", ""),) * limits.MAX_PATH_VALUES]),
+    (INVOKE, "values", [(("a" * limits.MAX_NAME, "int", "1" * limits.MAX_URL_PART),)]),
+    (INVOKE, "settings", [{}, {"a": sized(limits.MAX_SETTINGS_BYTES - 3)}]),
+    (INVOKE, "hook_id", ["a", "a" * limits.MAX_NAME]),
+    (INVOKE, "content_length", [None, 0, limits.MAX_ID]),
+    (INVOKE, "has_body", [True, False]),
+    (INVOKE, "debug", [True, False]),
+    (Body(b"a"), "data", [b"a", bytes(limits.MAX_DATA)]),
+    (Credit(1), "amount", [1, limits.MAX_CREDIT]),
+    (RESULT, "call_id", [0, limits.MAX_ID]),
+    (RESULT, "kind", [*CALL_RESULT_KINDS]),
+    (RESULT, "data", [None, sized(limits.MAX_CALL_BYTES)]),
+    (Cancel(""), "reason", ["", "a" * limits.MAX_NAME]),
+    (READY, "report", [{}, {"a": [1]}, {"a": "b" * (limits.MAX_REPORT_BYTES - 6)}]),
+    (RESPONSE, "status", [200, 599]),
+    (RESPONSE, "headers", [(), ((b"A", b"\xff"),) * limits.MAX_HEADERS]),
+    (Chunk(b"a"), "data", [b"a", bytes(limits.MAX_DATA)]),
+    (ERROR, "code", [*ERROR_CODES]),
+    (ERROR, "message", ["", "a" * limits.MAX_ERROR_TEXT]),
+    (ERROR, "traceback", ["", "é" * (limits.MAX_ERROR_TEXT // 2)]),
+    (LOG, "time", [0.0, 1.5, 2.0**40]),
+    (LOG, "level", [*LOG_LEVELS]),
+    (LOG, "logger", ["", "a" * limits.MAX_LOGGER_NAME]),
+    (LOG, "message", ["", "\0\x1b", "a" * limits.MAX_LOG_MESSAGE]),
+    (CALL, "call_id", [0, limits.MAX_ID]),
+    (CALL, "kind", ["a", "llm.invoke", "a" * limits.MAX_WORD]),
+    (CALL, "request", [None, "x", sized(limits.MAX_CALL_BYTES)]),
+]
+
+ILLEGAL: list[tuple[Message, str, list[object]]] = [
+    (PREPARE, "plugin_root", ["", b"p", None, "p" * (limits.MAX_PATH + 1), "é" * (limits.MAX_PATH // 2 + 1)]),
+    (PREPARE, "sources", [["a"], ("",), (b"a",), ("a",) * (limits.MAX_PATHS + 1), ("a" * (limits.MAX_PATH + 1),)]),
+    (PREPARE, "environ", [None, {"": "a"}, {"a=b": "c"}, {"a\0": "b"}, {"a": "\0"}, {"a": 1}, {b"a": "b"}]),
+    (PREPARE, "environ", [{"A": "b" * (limits.MAX_ENVIRON_BYTES - 7)}, {"a": "\ud800"}]),
+    (PREPARE, "environ", [{str(i): "" for i in range(limits.MAX_ENTRIES + 1)}]),
+    (PREPARE, "options", [[], {"a": []}, {"a": {}}, {"a": b""}, {1: 1}, {"a": 2**64}, {"a": -(2**63) - 1}]),
+    (PREPARE, "options", [{"A": "b" * (limits.MAX_OPTIONS_BYTES - 5)}]),
+    (INVOKE, "invocation_id", ["", 1, "a" * (limits.MAX_WORD + 1)]),
+    (INVOKE, "source", ["", None, "a" * (limits.MAX_PATH + 1)]),
+    (INVOKE, "method", ["", "G T", b"GET", "É", "a" * (limits.MAX_WORD + 1)]),
+    (INVOKE, "scheme", ["", None, "a" * (limits.MAX_WORD + 1)]),
+    (INVOKE, "server_name", [None, b"", "\udc80", "a" * (limits.MAX_NAME + 1)]),
+    (INVOKE, "server_port", [-1, 65536, True, 80.0, "80", None]),
+    (INVOKE, "root_path", [None, "a" * (limits.MAX_URL_PART + 1)]),
+    (INVOKE, "path", [None, b"/", "\udce9", "a" * (limits.MAX_URL_PART + 1)]),
+    (INVOKE, "query", ["", None, b"a" * (limits.MAX_URL_PART + 1)]),
+    (INVOKE, "http_version", ["", 1.1, "a" * (limits.MAX_WORD + 1)]),
+    (INVOKE, "headers", [[], ((b"A", b""),) * (limits.MAX_HEADERS + 1), ((b"a", b"\n"),)]),
+    (INVOKE, "remote_addr", [b"", 1, "a" * (limits.MAX_NAME + 1)]),
+    (INVOKE, "values", [[], None, (("a", "str"),), (["a", "str", "b"],), (("", "str", "b"),), ((1, "str", "b"),)]),
+    (INVOKE, "values", [(("a", "bytes", "b"),), (("a", "str", 1),), (("a", "int", 1),), (("a", "float", "1"),)]),
+    (INVOKE, "values", [(("a", [], "b"),), (("a", "float", 1),), (("a", "str", ""),) * (limits.MAX_PATH_VALUES + 1)]),
+    (INVOKE, "values", [(("a" * (limits.MAX_NAME + 1), "int", "1"),)]),
+    (INVOKE, "values", [(("a", "str", "é" * (limits.MAX_URL_PART // 2)), ("b", "str", "x"))]),
+    (INVOKE, "settings", [None, [], {"a": object()}, {"a": (1,)}, {"a": sized(limits.MAX_SETTINGS_BYTES - 2)}]),
+    (INVOKE, "hook_id", ["", None, "a" * (limits.MAX_NAME + 1)]),
+    (INVOKE, "content_length", [-1, True, 1.0, "1", limits.MAX_ID + 1]),
+    (INVOKE, "has_body", [None, 1, "yes"]),
+    (INVOKE, "debug", [None, 0]),
+    (Body(b"a"), "data", [b"", "a", bytearray(b"a"), bytes(limits.MAX_DATA + 1)]),
+    (Credit(1), "amount", [0, -1, True, 1.0, limits.MAX_CREDIT + 1]),
+    (RESULT, "call_id", [-1, True, None, limits.MAX_ID + 1]),
+    (RESULT, "kind", ["", "other", None, [1]]),
+    (RESULT, "data", [object(), sized(limits.MAX_CALL_BYTES + 1)]),
+    (Cancel(""), "reason", [None, b"", "a" * (limits.MAX_NAME + 1)]),
+    (READY, "report", [None, [], {1: 1}, {"a": "b" * (limits.MAX_REPORT_BYTES - 5)}]),
+    (READY, "report", [{str(i): "" for i in range(limits.MAX_ENTRIES + 1)}]),
+    (RESPONSE, "status", [199, 600, 100, True, 200.0, "200"]),
+    (RESPONSE, "headers", [None, ((b"A", b"\xff"),) * (limits.MAX_HEADERS + 1)]),
+    (Chunk(b"a"), "data", [b"", "a", memoryview(b"a"), bytes(limits.MAX_DATA + 1)]),
+    (ERROR, "code", ["", "other", None]),
+    (ERROR, "message", [None, b"", "\ud800", "a" * (limits.MAX_ERROR_TEXT + 1)]),
+    (ERROR, "traceback", [None, "é" * (limits.MAX_ERROR_TEXT // 2 + 1)]),
+    (LOG, "time", [1, -0.5, 2.0**41, float("nan"), float("inf"), "1"]),
+    (LOG, "level", ["", "INFO", 20]),
+    (LOG, "logger", [None, "a" * (limits.MAX_LOGGER_NAME + 1)]),
+    (LOG, "message", [None, b"", "\ud800", "a" * (limits.MAX_LOG_MESSAGE + 1)]),
+    (CALL, "call_id", [-1, False, "1", limits.MAX_ID + 1]),
+    (CALL, "kind", ["", "a b", None, "a" * (limits.MAX_WORD + 1)]),
+    (CALL, "request", [object(), {"a": (1,)}, sized(limits.MAX_CALL_BYTES + 1)]),
+]
+
+
+def cases(table: list[tuple[Message, str, list[object]]]) -> list[object]:
+    """One test for each value."""
+    return [
+        pytest.param(message, field, value, id=f"{type(message).__name__}.{field}-{line}-{index}")
+        for line, (message, field, values) in enumerate(table)
+        for index, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(("message", "field", "value"), cases(LEGAL))
+def test_legal_values(message: Message, field: str, value: object) -> None:
+    """Every field takes what is allowed, the limit included."""
+    assert getattr(changed(message, **{field: value}), field) is value
+
+
+@pytest.mark.parametrize(("message", "field", "value"), cases(ILLEGAL))
+def test_illegal_values(message: Message, field: str, value: object) -> None:
+    """Every field refuses other types and what lies beyond its limit, and says which field it is."""
+    with pytest.raises(LocalProtocolError, match=f"^{field}") as caught:
+        changed(message, **{field: value})
+    assert isinstance(caught.value, ValueError)
+    assert len(str(caught.value)) < 200
+
+
+def test_every_field_is_tested() -> None:
+    """Both tables name every field of every message."""
+    every = {(type(message), field.name) for message in ALL for field in fields(message)}
+    for table in (LEGAL, ILLEGAL):
+        assert {(type(message), field) for message, field, _values in table} == every
+
+
+@pytest.mark.parametrize("message", ALL, ids=lambda message: type(message).__name__)
+def test_messages_are_frozen_and_slotted(message: Message) -> None:
+    """A message cannot change after it was checked, nor carry anything else."""
+    assert not hasattr(message, "__dict__")
+    for field in fields(message):
+        with pytest.raises(FrozenInstanceError):
+            setattr(message, field.name, None)
+
+
+def test_every_kind_of_path_value_is_legal() -> None:
+    """The closed list of kinds, each with a value of its type."""
+    values = tuple((kind, kind, 1.0 if kind == "float" else "1") for kind in sorted(VALUE_KINDS))
+    assert getattr(changed(INVOKE, values=values), "values") == values  # noqa: B009 - the union has no such field
+
+
+def test_invoke_takes_keywords_only() -> None:
+    """Eighteen positions would be too easy to confuse."""
+    with pytest.raises(TypeError):
+        type(INVOKE)("id", "source")  # type: ignore[call-arg]  # that is what is tested
+
+
+def test_prepare_may_be_empty() -> None:
+    """The least that a worker can be told."""
+    assert Prepare("/p", (), {}, {}).sources == ()
