@@ -201,7 +201,7 @@ def decode_payload(payload: bytes, *, count: int, nested: bool) -> list[object]:
             max_ext_len=0,
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise RemoteProtocolError(f"payload is not msgpack as used here ({type(error).__name__})") from error
+        raise RemoteProtocolError(f"payload is not msgpack as used here: {error}") from error
     if type(value) is not list:
         raise RemoteProtocolError(f"payload: expected an array, got {type(value).__name__}")
     if count not in {-1, len(value)}:

@@ -1,0 +1,335 @@
+"""Writes the corpus: `python -m tests.corpus.regenerate`. Says what each stream is about, and what comes out of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgpack
+
+from protocol.codec import TYPES, encode_message
+from protocol.control import encode_control
+from protocol.frames import PREFACE, frame_header
+from protocol.limits import INITIAL_CREDIT, MAX_CREDIT, MAX_DATA
+from protocol.messages import (
+    Body,
+    BodyEnd,
+    Call,
+    Cancel,
+    Chunk,
+    Credit,
+    End,
+    Error,
+    Log,
+    Message,
+    Prepare,
+    Ready,
+    Response,
+)
+from protocol.states import Role
+from tests.protocol.support import EXAMPLES, INVOKE, PEER, PREPARE, changed, message_to_json
+from tests.protocol.test_control import EXAMPLES as CONTROL_EXAMPLES
+
+if TYPE_CHECKING:
+    from protocol.control import ControlMessage
+
+FOLDER: Final = Path(__file__).parent
+S, W = Role.SUPERVISOR, Role.WORKER
+Replies = tuple[tuple[int, Message], ...]
+
+READY: Final = Ready({"python": "3.11.7"})
+HEAD: Final = Response(200, ((b"Content-Type", b"text/plain"),))
+ASKED: Final[Replies] = ((0, PREPARE), (1, INVOKE))
+"""What a supervisor sends, when the worker's first message is READY."""
+LOG: Final = Log(1700000000.25, "info", "endpoint", "hello")
+
+
+class Case(NamedTuple):
+    """One stream or datagram, and what comes out of it."""
+
+    about: str
+    data: bytes
+    messages: tuple[Message | ControlMessage, ...] = ()
+    receiver: Role | None = S
+    replies: Replies = ()
+    error: str | None = None
+
+
+def stream(sender: Role, *messages: Message) -> bytes:
+    """The preface and the frames of messages, without a look at states."""
+    return PREFACE + b"".join(encode_message(sender, message) for message in messages)
+
+
+def frame(code: int, payload: bytes) -> bytes:
+    """A frame with any type and payload."""
+    return frame_header(code, len(payload)) + payload
+
+
+def from_worker(about: str, *messages: Message, replies: Replies = ASKED) -> Case:
+    """A valid stream of a worker."""
+    return Case(about, stream(W, *messages), messages, S, replies)
+
+
+def to_worker(about: str, *messages: Message, replies: Replies = ((1, READY),)) -> Case:
+    """A valid stream of a supervisor."""
+    return Case(about, stream(S, *messages), messages, W, replies)
+
+
+VALID: Final[dict[str, Case]] = {
+    "nothing": Case("A stream that ended before its preface.", b""),
+    "preface": Case("A stream of a preface alone.", PREFACE),
+    "worker-small": from_worker("A whole answer.", READY, HEAD, Chunk(b"quack"), End()),
+    "worker-no-body": from_worker("An answer without a body.", READY, Response(204, ()), End()),
+    "worker-logs": from_worker(
+        "Log records wherever they may stand.", READY, LOG, HEAD, LOG, Chunk(b"x"), LOG, End(), LOG
+    ),
+    "worker-early-log": from_worker(
+        "A log record before anything else.", LOG, READY, replies=((0, PREPARE), (2, INVOKE))
+    ),
+    "worker-cookies": from_worker(
+        "Repeated fields stay apart and in order.",
+        READY,
+        Response(200, ((b"Set-Cookie", b"a=1"), (b"X-Latin", b"\xe9"), (b"set-cookie", b"b=2"))),
+        End(),
+    ),
+    "worker-full-chunk": from_worker("A chunk of the largest size.", READY, HEAD, Chunk(b"c" * MAX_DATA), End()),
+    "worker-calls": from_worker("Reverse calls, reserved.", READY, Call(0, "llm.invoke", {"a": [1]}), HEAD, End()),
+    "worker-credit": from_worker("Credit for the body.", READY, Credit(65536), Credit(1), HEAD, Credit(9), End()),
+    "worker-cut": from_worker("A worker that died within its answer, but between frames.", READY, HEAD),
+    "worker-error-early": from_worker(
+        "An error before anything was asked.", Error("internal", "mount", ""), replies=((0, PREPARE),)
+    ),
+    "worker-error-late": from_worker("An error within the body.", READY, HEAD, Error("body", "x", "Traceback")),
+    "worker-error-crossing": from_worker(
+        "An error that crosses with INVOKE.",
+        READY,
+        Error("load", "SyntaxError", ""),
+        replies=((0, PREPARE), (1, INVOKE)),
+    ),
+    "worker-every-code": from_worker("An error with text beyond ASCII.", READY, Error("not_found", "é😀\0", "")),
+    "supervisor-get": to_worker("A request without a body.", PREPARE, changed(INVOKE, has_body=False)),
+    "supervisor-post": to_worker("A request with a body.", PREPARE, INVOKE, Body(b"a=1"), Body(b"&b=2"), BodyEnd()),
+    "supervisor-cancel": to_worker("Cancelled within the body.", PREPARE, INVOKE, Body(b"a"), Cancel("client.gone")),
+    "supervisor-cancel-spare": to_worker("Cancelled before it was asked.", PREPARE, Cancel(""), replies=()),
+    "supervisor-call-result": to_worker("Answers to reverse calls, reserved.", PREPARE, INVOKE, *EXAMPLES[S][5:6]),
+    "supervisor-credit": to_worker("Credit for the answer.", PREPARE, INVOKE, Credit(1), BodyEnd(), Credit(2**20)),
+    "supervisor-empty": to_worker("The least that a worker can be told.", Prepare("/", (), {}, {}), replies=()),
+    "supervisor-null-fields": to_worker(
+        "Everything that may be missing is.",
+        PREPARE,
+        changed(INVOKE, remote_addr=None, content_length=None, values=(), settings={}, headers=(), query=b""),
+    ),
+    "supervisor-settings": to_worker(
+        "Plain data of every form.",
+        PREPARE,
+        changed(
+            INVOKE,
+            settings={
+                "": None,
+                "yes": True,
+                "ints": [0, 127, 128, 2**64 - 1, -1, -32, -33, -(2**63)],
+                "floats": [0.5, -1e300],
+                "text": "é😀",
+                "bytes": b"\0\xff",
+                "lists": [[], [[]], {}],
+                "long": "a" * 300,
+            },
+        ),
+    ),
+    "long-forms": Case(
+        "Longer forms of msgpack than needed.",
+        stream(W, READY)
+        + frame(0x48, b"\xdd\0\0\0\1\xd3" + (7).to_bytes(8, "big"))
+        + frame(0x46, b"\xdc\0\4\xca\x3f\xc0\0\0\xd9\4info\xda\0\0\xdb\0\0\0\1x"),
+        (READY, Credit(7), Log(1.5, "info", "", "x")),
+        S,
+        ASKED,
+    ),
+    **{
+        f"control-{type(message).__name__}": Case("A control datagram.", encode_control(message), (message,), None)
+        for message in CONTROL_EXAMPLES
+    },
+}
+
+
+def after_head(about: str, error: str, data: bytes) -> Case:
+    """Something illegal after READY and RESPONSE."""
+    return Case(about, stream(W, READY, HEAD) + data, (READY, HEAD), S, ASKED, error)
+
+
+def first(about: str, error: str, data: bytes) -> Case:
+    """Something illegal in place of READY."""
+    return Case(about, PREFACE + data, (), S, ASKED, error)
+
+
+def damaged(code: int, about: str, error: str, value: object) -> Case:
+    """A payload that is msgpack, but not what it should be."""
+    if code == 0x41:
+        return first(about, error, frame(code, msgpack.packb(value)))
+    return after_head(about, error, frame(code, msgpack.packb(value)))
+
+
+def out_of_turn(receiver: Role, replies: Replies, *messages: Message) -> Case:
+    """Messages of which the last is illegal."""
+    last = type(messages[-1]).__name__
+    data = stream(PEER[receiver], *messages)
+    return Case(f"{last} out of turn.", data, messages[:-1], receiver, replies, f"{last} is illegal while")
+
+
+FULL: Final = tuple(Chunk(b"c" * MAX_DATA) for _ in range(INITIAL_CREDIT // MAX_DATA))
+
+INVALID: Final[dict[str, Case]] = {
+    "preface-http": Case("Another protocol.", b"HTTP/1.1 200 OK\r\n", error="byte 0 of the preface"),
+    "preface-version-0": Case("A version that never was.", b"EEP\0", error="version"),
+    "preface-version-2": Case("A version of the future.", b"EEP\2" + stream(W, READY)[4:], error="version"),
+    "preface-cut": Case("An end within the preface.", b"EE", error="ended within a frame"),
+    "header-cut": after_head("An end within a header.", "after 4 bytes", b"\0\0\0\1"),
+    "payload-cut": after_head("An end within a payload.", "after 6 bytes", b"\0\0\0\2\x44\x90"),
+    "type-unknown": after_head("A type that does not exist.", "0x7f", frame(0x7F, b"\x90")),
+    "type-zero": first("A stream of zeros.", "0x00", bytes(64)),
+    "type-of-the-supervisor": after_head("A type of the other direction.", "0x05", frame(0x05, b"\x91\1")),
+    "type-of-the-worker": Case("The same, the other way.", PREFACE + frame(0x44, b"\x90"), receiver=W, error="0x44"),
+    **{
+        f"length-{code:02x}": Case(
+            "A length over the limit of the type; the payload does not follow.",
+            PREFACE + frame_header(code, row.limit_bytes + 1),
+            receiver=PEER[role],
+            error=f"at most {row.limit_bytes}",
+        )
+        for role, rows in TYPES.items()
+        for code, row in rows.items()
+    },
+    "length-largest": first("The largest length.", "payload of 4294967295 bytes", b"\xff\xff\xff\xff\x41"),
+    "payload-empty": after_head("A payload of nothing.", "Log", frame(0x46, b"")),
+    "payload-two-values": after_head("A payload of two values.", "End", frame(0x44, b"\x90\x90")),
+    "payload-unused-byte": after_head("The byte that msgpack does not use.", "End", frame(0x44, b"\xc1")),
+    "payload-map": damaged(0x46, "A map in place of the array.", "Log", {"level": "info"}),
+    "payload-nil": damaged(0x44, "Nil in place of the array.", "expected an array", None),
+    "payload-ext": damaged(0x41, "An ext type.", "Ready", [{"a": msgpack.ExtType(5, b"x")}]),
+    "payload-timestamp": damaged(0x41, "A timestamp.", "Ready", [{"a": msgpack.Timestamp(1, 0)}]),
+    "payload-not-utf8": after_head("A text that is not UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa1\xff")),
+    "payload-surrogate": after_head("A surrogate in UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa3\xed\xa0\x80")),
+    "payload-deep": after_head(
+        "Arrays nested 100 deep.", "Call", frame(0x47, b"\x93\0\xa1k" + b"\x91" * 100 + b"\xc0")
+    ),
+    "payload-bomb": after_head(
+        "Arrays that claim to be long.", "Call", frame(0x47, b"\x93\0\xa1k" + b"\xdd\0\1\0\0" * 99)
+    ),
+    "payload-key-int": damaged(0x41, "A key that is no text.", "Ready", [{1: 2}]),
+    "payload-key-bytes": damaged(0x41, "A key of bytes.", "key is bytes", [{b"a": 2}]),
+    "fields-missing": damaged(0x46, "A field too few.", "3 fields, expected 4", [1.5, "info", ""]),
+    "fields-extra": damaged(0x44, "A field too many.", "End", [1]),
+    "field-type": damaged(0x46, "Bytes in place of text.", "message: expected str", [1.5, "info", "", b"x"]),
+    "field-bool": damaged(0x48, "A bool in place of an int.", "amount: expected int", [True]),
+    "field-int-time": damaged(0x46, "An int in place of a float.", "time: expected float", [1, "info", "", ""]),
+    "field-nan": damaged(0x46, "A time that is no number.", "time: nan", [float("nan"), "info", "", ""]),
+    "field-level": damaged(0x46, "A level that does not exist.", "level: expected one of", [1.5, "loud", "", ""]),
+    "field-code": damaged(0x45, "An error code that does not exist.", "code: expected one of", ["bad", "", ""]),
+    "field-log-long": damaged(0x46, "A log message over its limit.", "16385 bytes", [1.5, "info", "", "a" * 16385]),
+    "field-call-id": damaged(0x47, "A negative identifier.", "call_id: -1", [-1, "k", None]),
+    "chunk-empty": damaged(0x43, "A chunk of nothing.", "0 bytes", [b""]),
+    "chunk-text": damaged(0x43, "A chunk of text.", "expected bytes", ["x"]),
+    "chunk-large": damaged(0x43, "A chunk over the limit.", "65537 bytes", [bytes(MAX_DATA + 1)]),
+    "credit-zero": damaged(0x48, "Credit of nothing.", "amount: 0", [0]),
+    "credit-negative": damaged(0x48, "Negative credit.", "amount: -1", [-1]),
+    "credit-overflow": damaged(0x48, "More credit than may be outstanding.", "outstanding", [MAX_CREDIT]),
+    "credit-overrun": Case(
+        "One byte more than the credit.",
+        stream(W, READY, HEAD, *FULL, Chunk(b"x")),
+        (READY, HEAD, *FULL),
+        S,
+        ASKED,
+        "the credit is 0",
+    ),
+    **{
+        f"head-{name}": Case(about, stream(W, READY) + frame(0x42, msgpack.packb(value)), (READY,), S, ASKED, error)
+        for name, about, error, value in (
+            ("status-100", "A provisional status.", "status: 100", [100, []]),
+            ("status-600", "A status that HTTP does not have.", "status: 600", [600, []]),
+            ("text", "Fields of text.", "bytes", [200, [["A", "b"]]]),
+            ("triple", "A field of three.", "tuples", [200, [[b"A", b"b", b"c"]]]),
+            ("newline", "A value with a line end.", "holds", [200, [[b"A", b"b\r\nX: y"]]]),
+            ("name", "A name with a space.", "token", [200, [[b"A b", b""]]]),
+            ("name-empty", "A name of nothing.", "token", [200, [[b"", b""]]]),
+            ("many", "More fields than allowed.", "1001 fields", [200, [[b"A", b""]] * 1001]),
+        )
+    },
+    "turn-ready-twice": out_of_turn(S, ((0, PREPARE),), READY, READY),
+    "turn-ready-unasked": out_of_turn(S, (), READY),
+    "turn-response-early": out_of_turn(S, ((0, PREPARE),), READY, HEAD),
+    "turn-chunk-before-head": out_of_turn(S, ASKED, READY, Chunk(b"x")),
+    "turn-head-twice": out_of_turn(S, ASKED, READY, HEAD, HEAD),
+    "turn-end-before-head": out_of_turn(S, ASKED, READY, End()),
+    "turn-chunk-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Chunk(b"x")),
+    "turn-error-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Error("raised", "", "")),
+    "turn-credit-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Credit(1)),
+    "turn-log-after-error": out_of_turn(S, ASKED, READY, Error("raised", "", ""), LOG),
+    "turn-call-before-invoke": out_of_turn(S, ((0, PREPARE),), READY, Call(0, "k", None)),
+    "turn-invoke-first": out_of_turn(W, (), INVOKE),
+    "turn-invoke-before-ready": out_of_turn(W, (), PREPARE, INVOKE),
+    "turn-invoke-twice": out_of_turn(W, ((1, READY),), PREPARE, INVOKE, INVOKE),
+    "turn-body-before-invoke": out_of_turn(W, ((1, READY),), PREPARE, Body(b"x")),
+    "turn-body-after-end": out_of_turn(W, ((1, READY),), PREPARE, INVOKE, BodyEnd(), Body(b"x")),
+    "turn-credit-before-invoke": out_of_turn(W, ((1, READY),), PREPARE, Credit(1)),
+    "turn-body-after-cancel": out_of_turn(W, ((1, READY),), PREPARE, INVOKE, Cancel(""), Body(b"x")),
+    "control-empty": Case("A datagram of nothing.", b"", receiver=None, error="payload"),
+    "control-no-type": Case("An array of nothing.", b"\x90", receiver=None, error="unknown type"),
+    "control-type": Case("A type that does not exist.", b"\x91\x09", receiver=None, error="unknown type"),
+    "control-fields": Case("A field too few.", b"\x91\x01", receiver=None, error="0 fields"),
+    "control-bool": Case("A bool for an int.", b"\x92\x01\xc3", receiver=None, error="expected int"),
+    "control-two": Case("Two messages at once.", b"\x91\x04\x91\x04", receiver=None, error="payload"),
+    "control-large": Case("More than a datagram may have.", bytes(65537), receiver=None, error="at most 65536"),
+}
+_LONG: Final = 256
+
+
+def shorten(value: object) -> object:
+    """Write long uniform texts and bytes as one piece and a count."""
+    if isinstance(value, dict):
+        if value.keys() == {"hex"} and len(value["hex"]) > _LONG:
+            piece, count = value["hex"][:2], len(value["hex"]) // 2
+            assert piece * count == value["hex"]
+            return {"repeat": [{"hex": piece}, count]}
+        return {key: shorten(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shorten(item) for item in value]
+    if isinstance(value, str) and len(value) > _LONG:
+        assert value[0] * len(value) == value
+        return {"repeat": [value[0], len(value)]}
+    return value
+
+
+def describe(case: Case) -> str:
+    """The JSON twin of a case."""
+    twin: dict[str, object] = {"about": case.about, "kind": "control" if case.receiver is None else "stream"}
+    if case.receiver is not None:
+        twin["receiver"] = case.receiver.value
+        twin["replies"] = [[after, shorten(message_to_json(message))] for after, message in case.replies]
+    twin["messages"] = [shorten(message_to_json(message)) for message in case.messages]
+    twin["error"] = case.error
+    return json.dumps(twin, indent=1, ensure_ascii=False) + "\n"
+
+
+def contents() -> dict[Path, bytes]:
+    """Every file of the corpus, by its path below the folder."""
+    files = {}
+    for folder, cases in (("valid", VALID), ("invalid", INVALID)):
+        for name, case in cases.items():
+            files[Path(folder, f"{name}.bin")] = case.data
+            files[Path(folder, f"{name}.json")] = describe(case).encode()
+    return files
+
+
+def main() -> None:
+    """Write what is new and remove what is no longer there."""
+    files = contents()
+    for path in [*FOLDER.glob("*/*.bin"), *FOLDER.glob("*/*.json")]:
+        if path.relative_to(FOLDER) not in files:
+            path.unlink()
+    for path, data in files.items():
+        (FOLDER / path).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
