@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from executor.config.section import Section
 from executor.config.units import Count, Duration, Size
 
 __all__ = ["Limits"]
 
 
-class Limits(BaseModel):
+class Limits(Section):
     """What one invocation, or one hook, may use. Times are in seconds, sizes in bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     wall_time: Annotated[float, Duration("10ms", "24h", "10m")] = Field(
         default=600.0,

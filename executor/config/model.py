@@ -13,12 +13,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
+from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
 from executor.config.limits import Limits
 from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
+from executor.config.section import Section
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
 from executor.config.units import Count, Duration, Size
 
@@ -41,13 +42,7 @@ Port = Annotated[int, Count(0, 65535)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
-class _Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Listen(_Section):
+class Listen(Section):
     """The address that serves hooks."""
 
     host: HostName = Field(
@@ -57,7 +52,7 @@ class Listen(_Section):
     port: Port = Field(default=8080, description="TCP port; 0 picks a free one.")
 
 
-class Admin(_Section):
+class Admin(Section):
     """The address that serves metrics, health and live workers. No authentication: keep it on loopback."""
 
     host: HostName = Field(default="127.0.0.1", description="Address to listen on.")
@@ -72,7 +67,7 @@ class Admin(_Section):
     )
 
 
-class Compat(_Section):
+class Compat(Section):
     """Compatibility with the reference stack."""
 
     routing: Literal["http", "dify"] = Field(
@@ -81,7 +76,7 @@ class Compat(_Section):
     )
 
 
-class Cors(_Section):
+class Cors(Section):
     """Answers to browsers on other origins, for paths whose plugin declares no `OPTIONS` endpoint."""
 
     origins: tuple[Origin, ...] = Field(
@@ -102,7 +97,7 @@ class Cors(_Section):
     )
 
 
-class LogOutput(_Section):
+class LogOutput(Section):
     """The executor's own log, on standard error."""
 
     format: Literal["auto", "json", "console"] = Field(
@@ -115,7 +110,7 @@ class LogOutput(_Section):
     )
 
 
-class Drain(_Section):
+class Drain(Section):
     """The end of the service."""
 
     grace_time: Annotated[float, Duration("0s", "1h")] = Field(
@@ -124,7 +119,7 @@ class Drain(_Section):
     )
 
 
-class AdmissionLimits(_Section):
+class AdmissionLimits(Section):
     """Limits over all hooks together."""
 
     concurrency: Annotated[int, Count(1, 10_000)] = Field(
@@ -139,7 +134,7 @@ class AdmissionLimits(_Section):
     )
 
 
-class HttpLimits(_Section):
+class HttpLimits(Section):
     """Limits of connections and of a request's head, within what the worker protocol can carry."""
 
     connections: Annotated[int, Count(1, 1_000_000)] = Field(
@@ -158,7 +153,7 @@ class HttpLimits(_Section):
     )
 
 
-class PluginSource(_Section):
+class PluginSource(Section):
     """A plugin folder to serve; a plain path stands for `{path: PATH}`."""
 
     path: FilePath = Field(description="The folder that holds `manifest.yaml`.")
@@ -178,7 +173,7 @@ class PluginSource(_Section):
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
-class Hook(_Section):
+class Hook(Section):
     """A plugin's endpoints under one address, `/e/<hook id>/`, with the values of the plugin's settings."""
 
     plugin: NonEmpty | None = Field(
@@ -214,7 +209,7 @@ def default_state_dir() -> Path:
     return base / "endpoint-executor"
 
 
-class Config(_Section):
+class Config(Section):
     """The whole configuration."""
 
     listen: Listen = Field(default_factory=Listen, description=Listen.__doc__)

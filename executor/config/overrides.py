@@ -92,7 +92,8 @@ class _Editor:
         """Set one value, with the maps around it; a file that has something else there is refused later."""
         data = self._data
         for part in path[:-1]:
-            inner = data.get(str(part), {})
+            inner = data.get(str(part))
+            inner = {} if inner is None else inner
             if not isinstance(inner, Mapping):
                 return
             copied = dict(inner)
@@ -102,7 +103,8 @@ class _Editor:
         for places in (self._values, self._keys):
             for known in [known for known in places if known[: len(path)] == path]:
                 del places[known]
-            places[path] = Place(origin=option)
+            for end in range(1, len(path) + 1):
+                places.setdefault(path[:end], Place(origin=option))
 
     def add_plugins(self, plugins: tuple[Path, ...]) -> None:
         present = self._data.get("plugins") or []

@@ -47,7 +47,7 @@ SIZE_UNITS: Final = {
 _SHOWN_DURATIONS: Final = ("h", "m", "s", "ms")
 _SHOWN_SIZES: Final = ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB")
 
-_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,20})?"
+_NUMBER: Final = r"[0-9]{1,18}(?:\.[0-9]{1,40})?"
 _DURATION_PART: Final = re.compile(rf"({_NUMBER})\s*(ms|s|m|h)\s*", re.ASCII)
 _DURATION_PATTERN: Final = rf"^\s*(?:{_NUMBER}\s*(?:ms|s|m|h)\s*)+$"
 _SIZE_PATTERN: Final = rf"^\s*({_NUMBER})\s*({'|'.join(SIZE_UNITS)})\s*$"

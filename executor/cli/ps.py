@@ -1,0 +1,79 @@
+"""`executor ps`: what the live workers are doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from executor.cli.asking import Format, Question, StateDir, Url, Watch, answer, cell, human_bytes, human_seconds
+
+__all__ = ["draw_workers", "ps", "register"]
+
+EXAMPLES = """
+Examples:
+
+  executor ps                                  the workers of the executor that runs here
+
+  executor ps --watch 1                        ... again every second, until Ctrl-C
+
+  executor ps --url http://127.0.0.1:9001      of the one with this admin listener
+
+  executor ps --format json | jq '.workers[] | select(.age_s > 60) | .invocation_id'
+
+Every request has a worker process of its own. CPU is the time that it has used so far, and its share of one
+processor; MEMORY is its resident set; CHILDREN counts the processes that it has started.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(
+        "ps", help="List the live workers: what runs now, for whom, since when, at what cost.", epilog=EXAMPLES
+    )(ps)
+
+
+def ps(*, url: Url = None, state_dir: StateDir = None, output: Format = "table", watch: Watch = None) -> None:
+    """Ask the admin listener for its live workers and show them."""
+    answer(Question(path="/workers", draw=draw_workers, url=url, state_dir=state_dir, output=output, watch_s=watch))
+
+
+def draw_workers(document: Any) -> RenderableType:
+    """Draw the answer of `/workers`."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("PID", "HOOK", "METHOD", "RULE", "STATE"):
+        table.add_column(name, justify="right" if name == "PID" else "left", no_wrap=name != "RULE")
+    for name in ("AGE", "CPU", "%", "MEMORY", "THREADS", "CHILDREN", "IN", "OUT"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("INVOCATION", no_wrap=True)
+    for worker in document["workers"]:
+        table.add_row(*_row(worker))
+    return Group(table, Text(_summary(document), style="dim"))
+
+
+def _row(worker: dict[str, Any]) -> list[Text]:
+    return [
+        cell(worker["pid"]),
+        cell(worker["hook_id"], "cyan"),
+        cell(worker["method"]),
+        cell(worker["rule"]),
+        cell(worker["state"]),
+        human_seconds(worker["age_s"]),
+        human_seconds(worker["cpu_s"]),
+        cell(worker["cpu_percent"]),
+        human_bytes(worker["rss_bytes"]),
+        cell(worker["threads"]),
+        cell(worker["descendants"]),
+        human_bytes(worker["bytes_in"]),
+        human_bytes(worker["bytes_out"]),
+        cell(worker["invocation_id"], "dim"),
+    ]
+
+
+def _summary(document: dict[str, Any]) -> str:
+    count = len(document["workers"])
+    text = f"{count} live worker{'' if count == 1 else 's'}, {document['queued']} waiting"
+    return f"{text}; the executor is shutting down" if document["draining"] else text
