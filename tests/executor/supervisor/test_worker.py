@@ -1,0 +1,356 @@
+"""The supervisor's end of a worker's pipes, with a worker that the test plays by hand: well-behaved and hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+import pytest
+
+from executor.supervisor.output import Stream
+from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
+from executor.supervisor.zygote import Child, Zygote
+from protocol.connection import Connection
+from protocol.control import Exited
+from protocol.limits import INITIAL_CREDIT, MAX_DATA
+from protocol.messages import (
+    Body,
+    Call,
+    Chunk,
+    Credit,
+    End,
+    Invoke,
+    Log,
+    Message,
+    Prepare,
+    Ready,
+    Response,
+)
+from protocol.states import Role
+
+
+class PlayedWorker:
+    """The worker's ends of the pipes, and the zygote that would have forked it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.child = Child(1, loop)
+        self.killed = False
+        self.connection = Connection(Role.WORKER)
+        self.output: list[tuple[Stream, bytes]] = []
+        self.logs: list[Log] = []
+        self.handle = WorkerHandle(cast("Zygote", self), self, loop)
+
+    def fork_worker(self, descriptors: Sequence[int]) -> Child:
+        """Take the descriptors as a zygote does."""
+        self.requests, self.responses, self.stdout, self.stderr = descriptors
+        for descriptor in descriptors:
+            os.set_blocking(descriptor, False)
+        return self.child
+
+    def kill(self, _child: Child) -> None:
+        """End, as a killed process does."""
+        self.killed = True
+        self.end(status=9)
+
+    def add_message(self, message: Log) -> None:
+        """Take a log message."""
+        self.logs.append(message)
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Take output."""
+        self.output.append((stream, data))
+
+    def say(self, *messages: Message) -> None:
+        """Send messages by the rules."""
+        os.write(self.responses, b"".join(self.connection.send(message) for message in messages))
+
+    def hear(self) -> list[Message]:
+        """Receive what has come."""
+        try:
+            while data := os.read(self.requests, 1 << 20):
+                self.connection.receive_data(data)
+        except BlockingIOError:
+            pass
+        heard = []
+        while (message := self.connection.next_message()) is not None:
+            heard.append(message)
+        return heard
+
+    def end(self, status: int = 0) -> None:
+        """Close everything, as the end of a process does, and report it."""
+        for name in ("requests", "responses", "stdout", "stderr"):
+            descriptor = getattr(self, name)
+            if descriptor is not None:
+                os.close(descriptor)
+                setattr(self, name, None)
+        if not self.child.exited.done():
+            self.child.exited.set_result(
+                Exited(
+                    id=1,
+                    status=status,
+                    utime_s=0.0,
+                    stime_s=0.0,
+                    max_rss_bytes=0,
+                    minor_faults=0,
+                    major_faults=0,
+                    killed_descendants=0,
+                )
+            )
+
+    def begin(self) -> None:
+        """Get ready and take an invocation."""
+        self.handle.send(Prepare(plugin_root="/p", sources=(), environ={}, options={}))
+        self.hear()
+        self.say(Ready(report={}))
+
+    async def invoked(self) -> None:
+        """Get to the state in which an endpoint runs."""
+        self.begin()
+        assert isinstance(await self.handle.receive(), Ready)
+        self.handle.send(INVOKE)
+        self.hear()
+
+
+INVOKE = Invoke(
+    invocation_id="i",
+    source="a.py",
+    method="POST",
+    scheme="http",
+    server_name="h",
+    server_port=80,
+    root_path="",
+    path="/",
+    query=b"",
+    http_version="1.1",
+    headers=(),
+    remote_addr=None,
+    values=(),
+    settings={},
+    hook_id="h",
+    content_length=None,
+    has_body=True,
+    debug=False,
+)
+
+
+def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
+    """Run a test against a fresh worker, and look for what it leaves."""
+
+    async def run() -> None:
+        before = set(os.listdir("/proc/self/fd"))
+        worker = PlayedWorker(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(20):
+                await test(worker)
+        finally:
+            worker.handle.close()
+            worker.end()
+        assert set(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(run())
+
+
+def test_a_conversation() -> None:
+    """Ready, invoked, answered, ended."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.say(Response(status=200, headers=((b"a", b"b"),)), Chunk(data=b"x"), End())
+        received = [await worker.handle.receive() for _ in range(3)]
+        assert received == [Response(status=200, headers=((b"a", b"b"),)), Chunk(data=b"x"), End()]
+        worker.end()
+        assert await worker.handle.receive() is None
+        assert worker.handle.violation is None
+        report = await worker.handle.wait_exit(1)
+        assert describe_exit(report) == "exit 0"
+
+    play(test)
+
+
+def test_side_messages_do_not_wait_in_line() -> None:
+    """Logs go to the sink, credit to the window, reverse calls are refused, at once."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        log = Log(time=1.0, level="info", logger="l", message="m")
+        worker.say(log, Credit(amount=5), Call(call_id=7, kind="app", request={}))
+        os.write(worker.stdout, b"out")
+        worker.say(Response(status=200, headers=()))
+        assert isinstance(await worker.handle.receive(), Response)
+        assert worker.logs == [log]
+        assert worker.handle.send_window == INITIAL_CREDIT + 5
+        (answer,) = worker.hear()
+        assert "not available" in str(answer)
+        worker.end()
+        await worker.handle.wait_exit(1)
+        assert worker.output == [("stdout", b"out")]
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("garbage", b"garbage, not a preface"),
+        ("another version", b"EEP\xff"),
+        ("an endless frame", b"EEP\x01\xff\xff\xff\xff\x43"),
+        ("an unknown type", b"EEP\x01\x00\x00\x00\x01\xee\x90"),
+        ("not msgpack", b"EEP\x01\x00\x00\x00\x01\x41\xc1"),
+        ("half a frame", b"EEP\x01\x00\x00\x00\x09\x41\x90"),
+    ],
+)
+def test_bytes_that_break_the_protocol(name: str, data: bytes) -> None:
+    """The violation is noted, nothing more is read, the invocation is told."""
+
+    async def test(worker: PlayedWorker) -> None:
+        os.write(worker.responses, data)
+        if name == "half a frame":
+            worker.end(status=9)
+        assert await worker.handle.receive() is None
+        assert worker.handle.violation is not None
+
+    play(test)
+
+
+@pytest.mark.parametrize("early", [Response(status=200, headers=()), Chunk(data=b"x"), Credit(amount=1)])
+def test_answers_before_the_question_are_refused(early: Message) -> None:
+    """A worker that answers without having been invoked breaks the protocol."""
+
+    async def test(worker: PlayedWorker) -> None:
+        worker.begin()
+        assert isinstance(await worker.handle.receive(), Ready)
+        peer = Connection(Role.SUPERVISOR)
+        liar = Connection(Role.WORKER)
+        liar.receive_data(peer.send(Prepare(plugin_root="/p", sources=(), environ={}, options={})))
+        liar.next_message()
+        peer.receive_data(liar.send(Ready(report={})))
+        peer.next_message()
+        liar.receive_data(peer.send(INVOKE))
+        liar.next_message()
+        if isinstance(early, Chunk):
+            liar.send(Response(status=200, headers=()))
+        data = liar.send(early)
+        os.write(worker.responses, data)
+        assert await worker.handle.receive() is None
+        assert worker.handle.violation is not None
+
+    play(test)
+
+
+def test_a_flood_of_tiny_chunks_is_not_collected() -> None:
+    """Reading stops long before the credit is used up, and goes on when the invocation has caught up."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.say(Response(status=200, headers=()))
+        total = sent = 0
+        data = b"".join(worker.connection.send(Chunk(data=b"y")) for _ in range(20_000))
+        while sent < len(data):
+            try:
+                sent += os.write(worker.responses, data[sent:])
+            except BlockingIOError:
+                await asyncio.sleep(0)
+                assert len(worker.handle._inbox) <= INBOX_HIGH
+                message = await worker.handle.receive()
+                total += isinstance(message, Chunk)
+        while total < 20_000:
+            total += isinstance(await worker.handle.receive(), Chunk)
+        assert worker.handle.violation is None
+
+    play(test)
+
+
+def test_a_chattering_worker_does_not_hold_the_loop() -> None:
+    """Between two messages of the loop's own only a bounded number of the worker's are taken."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        data = b"".join(
+            worker.connection.send(Log(time=1.0, level="info", logger="l", message="m")) for _ in range(3000)
+        )
+        os.write(worker.responses, data[:65536])
+        steps = []
+        for _ in range(40):
+            before = len(worker.logs)
+            await asyncio.sleep(0)
+            steps.append(len(worker.logs) - before)
+        assert max(steps) <= 64
+        assert sum(steps) > 200
+
+    play(test)
+
+
+def test_upload_waits_for_credit_and_for_the_pipe() -> None:
+    """The supervisor holds at most what the worker has room for."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        sent = 0
+
+        async def upload() -> None:
+            nonlocal sent
+            while await worker.handle.wait_writable() and sent < 1 << 20:
+                size = min(worker.handle.send_window, MAX_DATA)
+                worker.handle.send(Body(data=bytes(size)))
+                sent += size
+
+        task = asyncio.create_task(upload())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert sent <= INITIAL_CREDIT
+        received = 0
+        while not task.done():
+            for message in worker.hear():
+                assert isinstance(message, Body)
+                received += len(message.data)
+                worker.say(Credit(amount=len(message.data)))
+            await asyncio.sleep(0)
+        assert received <= sent
+        assert sent >= 1 << 20
+
+    play(test)
+
+
+def test_a_worker_that_will_not_read_any_more_does_not_hang_the_upload() -> None:
+    """Its end wakes whoever waits for room."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.handle.send(Body(data=bytes(MAX_DATA)))
+        worker.handle.send(Body(data=bytes(MAX_DATA)))
+        waiting = asyncio.create_task(worker.handle.wait_writable())
+        await asyncio.sleep(0)
+        worker.end(status=9)
+        assert await waiting is False
+
+    play(test)
+
+
+def test_the_last_output_is_read_after_the_end() -> None:
+    """Drain, then reap."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        os.write(worker.stderr, b"last words")
+        worker.end(status=11)
+        report = await worker.handle.wait_exit(5)
+        assert worker.output == [("stderr", b"last words")]
+        assert describe_exit(report) == "signal 11 (SIGSEGV)"
+
+    play(test)
+
+
+def test_a_worker_that_does_not_end_is_killed() -> None:
+    """After the grace time, and only then."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        assert not worker.killed
+        report = await worker.handle.wait_exit(0.01)
+        assert worker.killed
+        assert describe_exit(report) == "signal 9 (SIGKILL)"
+        assert describe_exit(None) == "lost with its zygote"
+
+    play(test)
