@@ -1,0 +1,248 @@
+"""Fuzzes a connection: `python -m tests.fuzz --seconds 60`.
+
+What must hold, whatever a peer sends:
+
+1. Nothing but `RemoteProtocolError` escapes.
+2. After it the connection is dead: every call raises it again, and the states are what they were.
+3. A message that was received is legal: it can be encoded, and comes back the same.
+4. However the bytes come cut, the messages and the error are the same.
+5. Windows stay within 0..MAX_CREDIT.
+6. What is received costs a bounded multiple of what was sent (the receive buffer refuses more).
+
+atheris drives it where it is installed (`make fuzz`); elsewhere a mutator of our own does, which knows frames.
+The first byte of an input is the receiver's role and whether the preface is put before the rest for free, the second
+one is the size of the pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import msgpack
+
+from protocol.codec import TYPES, decode_message, encode_message
+from protocol.connection import Connection
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.frames import HEADER_SIZE, PREFACE, frame_header
+from protocol.limits import MAX_CREDIT
+from protocol.messages import Message
+from protocol.states import Role, SupervisorState, WorkerState
+from tests.protocol.support import EXAMPLES, INVOKE, PEER, PREPARE
+
+CORPUS: Final = Path(__file__).parent.parent / "corpus"
+FOR_WORKER: Final = 1
+WITH_PREFACE: Final = 2
+READY: Final = EXAMPLES[Role.WORKER][0]
+CODES: Final = {(role, row.message): code for role, rows in TYPES.items() for code, row in rows.items()}
+MAX_INPUT: Final = 1 << 16
+
+
+def check(data: bytes) -> int:
+    """Check one input; an AssertionError or any other exception is a finding.
+
+    Returns:
+        How many messages it held, to tell whether the fuzzer gets anywhere.
+    """
+    flags, size, stream = data[:1] or b"\0", data[1:2] or b"\1", data[2:]
+    role = Role.WORKER if flags[0] & FOR_WORKER else Role.SUPERVISOR
+    if flags[0] & WITH_PREFACE:
+        stream = PREFACE + stream
+    whole = receive(Connection(role), role, [stream] if stream else [])
+    step = max(size[0], len(stream) // 64, 1)
+    pieces = [stream[start : start + step] for start in range(0, len(stream), step)]
+    assert receive(Connection(role), role, pieces) == whole
+    return len(whole[0])
+
+
+def receive(connection: Connection, role: Role, pieces: list[bytes]) -> tuple[list[bytes], str | None]:
+    """Feed pieces and the end of the stream to a connection, and answer like an obliging peer.
+
+    Returns:
+        The frames of the messages, and the text of the error that ended them, if one did.
+    """
+    frames: list[bytes] = []
+    oblige(connection)
+    for piece in [*pieces, b""]:
+        connection.receive_data(piece)
+        while True:
+            states = connection.our_state, connection.their_state
+            try:
+                message = connection.next_message()
+            except RemoteProtocolError as error:
+                check_dead(connection, (connection.our_state, connection.their_state) == states)
+                return frames, str(error)
+            if message is None:
+                break
+            frames.append(check_message(PEER[role], message))
+            assert 0 <= connection.send_window <= MAX_CREDIT
+            assert 0 <= connection.receive_window <= MAX_CREDIT
+            oblige(connection)
+    assert connection.at_eof
+    return frames, None
+
+
+def check_message(sender: Role, message: Message) -> bytes:
+    """Check that a message can be sent as well, and return its frame."""
+    frame = encode_message(sender, message)
+    again = decode_message(sender, CODES[sender, type(message)], frame[HEADER_SIZE:])
+    assert type(again) is type(message)
+    assert encode_message(sender, again) == frame
+    return frame
+
+
+def check_dead(connection: Connection, unchanged: bool) -> None:  # noqa: FBT001 - a fact, not an option
+    """Check that a connection takes nothing more after a violation."""
+    assert unchanged
+    assert not connection.at_eof
+    for call in (connection.next_message, lambda: connection.receive_data(b"x"), lambda: connection.send(READY)):
+        try:
+            call()
+        except RemoteProtocolError:
+            continue
+        raise AssertionError("a dead connection took a call")
+
+
+def oblige(connection: Connection) -> None:
+    """Send what lets the peer go on."""
+    wanted: dict[object, Message] = {
+        SupervisorState.START: PREPARE,
+        (SupervisorState.PREPARED, WorkerState.READY): INVOKE,
+        (WorkerState.PREPARING, SupervisorState.PREPARED): READY,
+    }
+    message = wanted.get(connection.our_state) or wanted.get((connection.our_state, connection.their_state))
+    if message is not None:
+        try:
+            connection.send(message)
+        except LocalProtocolError as error:
+            raise AssertionError("an obliging message was refused") from error
+
+
+def seeds() -> list[bytes]:
+    """The streams of the corpus as inputs, for either role, preface cut off and given for free."""
+    streams = sorted(path.read_bytes() for path in CORPUS.glob("*/*.bin") if not path.name.startswith("control"))
+    return [
+        bytes([role | WITH_PREFACE, 7]) + stream[len(PREFACE) :]
+        for stream in streams
+        if stream.startswith(PREFACE) and len(stream) < MAX_INPUT // 8
+        for role in (0, FOR_WORKER)
+    ]
+
+
+class Mutator:
+    """Makes new inputs of old ones, with a knowledge of frames.
+
+    Args:
+        seed: Of the random numbers; the same seed gives the same inputs.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._seeds = seeds()
+
+    def next_input(self) -> bytes:
+        """Return the next input."""
+        data = self._random.choice(self._seeds)
+        frames = self._split(data[2:])
+        for _ in range(self._random.randint(1, 3)):
+            self._change(frames)
+        stream = b"".join(frames)
+        if self._random.random() < 0.3:
+            stream = self._damage(stream)
+        return bytes([data[0], self._random.randint(1, 255)]) + stream[:MAX_INPUT]
+
+    def _split(self, stream: bytes) -> list[bytes]:
+        frames = []
+        while len(stream) >= HEADER_SIZE:
+            end = HEADER_SIZE + int.from_bytes(stream[:4], "big")
+            frames.append(stream[:end])
+            stream = stream[end:]
+        return frames
+
+    def _change(self, frames: list[bytes]) -> None:
+        index = self._random.randint(0, len(frames))
+        choice = self._random.randint(0, 5)
+        if choice == 0 or index == len(frames):
+            frames[index:index] = self._split(self._random.choice(self._seeds)[2:])
+        elif choice == 1:
+            del frames[index]
+        elif choice == 2:
+            frames.insert(index, frames[index])
+        else:
+            code, payload = frames[index][4], frames[index][HEADER_SIZE:]
+            if choice == 3:
+                payload = msgpack.packb([self._value(0) for _ in range(self._random.randint(0, 4))])
+            else:
+                payload = self._damage(payload)
+            frames[index] = frame_header(code, len(payload)) + payload
+
+    def _damage(self, data: bytes) -> bytes:
+        changed = bytearray(data)
+        for _ in range(self._random.randint(1, 4)):
+            start = self._random.randint(0, len(changed))
+            stop = min(len(changed), start + self._random.choice((0, 1, 1, 4)))
+            changed[start:stop] = self._random.randbytes(self._random.choice((0, 1, 1, 4)))
+        return bytes(changed)
+
+    def _value(self, depth: int) -> object:
+        choice = self._random.randint(0, 9 if depth < 40 else 6)
+        scalars = (None, True, 0, -1, 2**64 - 1, "é", b"\xff")
+        if choice < len(scalars):
+            return scalars[choice]
+        inner = [self._value(depth + 1) for _ in range(self._random.randint(0, 2))]
+        return inner if choice < 9 else {str(index): value for index, value in enumerate(inner)}
+
+
+def fuzz_plainly(seconds: float, seed: int) -> tuple[int, int]:
+    """Fuzz with the mutator above.
+
+    Returns:
+        How many inputs were tried, and how many messages they held.
+    """
+    mutator, inputs, messages = Mutator(seed), 0, 0
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        data = mutator.next_input()
+        try:
+            messages += check(data)
+        except BaseException:
+            sys.stderr.write(f"input {inputs} of seed {seed}: {data.hex()}\n")
+            raise
+        inputs += 1
+    return inputs, messages
+
+
+def fuzz_with_atheris(seconds: float, arguments: list[str]) -> None:
+    """Fuzz with coverage, from the corpus. Does not return: libFuzzer exits."""
+    atheris = importlib.import_module("atheris")
+
+    def check_input(data: bytes) -> None:
+        check(data)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for index, data in enumerate(seeds()):
+            Path(folder, str(index)).write_bytes(data)
+        options = [f"-max_total_time={int(seconds)}", f"-max_len={MAX_INPUT}", *arguments, folder]
+        atheris.Setup([sys.argv[0], *options], check_input)
+        atheris.Fuzz()
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Fuzz the protocol.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
+    parser.add_argument("--seed", type=int, default=None, help="of the plain mutator (default: the time)")
+    parser.add_argument("--plain", action="store_true", help="do not use atheris")
+    options, rest = parser.parse_known_args()
+    if not options.plain and importlib.util.find_spec("atheris") is not None:
+        fuzz_with_atheris(options.seconds, rest)
+    seed = time.time_ns() if options.seed is None else options.seed
+    inputs, messages = fuzz_plainly(options.seconds, seed)
+    sys.stdout.write(f"{inputs} inputs with {messages} messages, seed {seed}: nothing found\n")
