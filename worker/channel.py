@@ -17,8 +17,8 @@ Endpoint code may have threads: one streams the answer, another reads the body, 
 4. Cancellation (CANCEL, the end of the supervisor's pipe, or a broken protocol) is noted when seen and raised as
    `Cancelled` where the endpoint sends body or reads body, never where it logs. From then on nothing waits: what the
    pipe does not take is kept up to a bound, then dropped.
-5. Only the process that made the channel may use it. A child forked by the endpoint closes its descriptors
-   (`os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
+5. Only the process that made the channel may use it. A child forked by the endpoint abandons it at once (a hook of
+   `os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ class Channel:
         self._cancel_reason: str | None = None
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
-        os.register_at_fork(after_in_child=self._abandon)
 
     @property
     def cancel_reason(self) -> str | None:
@@ -191,6 +190,14 @@ class Channel:
                 return False
             self._wait_sent()
             return True
+
+    def abandon(self) -> None:
+        """Let go of the pipes; for a process that the endpoint has forked."""
+        for descriptor in (self._read_fd, self._write_fd):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue
 
     def _check_process(self) -> None:
         if getpid() != self._pid:
@@ -311,11 +318,3 @@ class Channel:
                 self._cancel(message.reason or "cancelled")
             case _:
                 pass  # CREDIT is the connection's; CALL_RESULT is reserved
-
-    def _abandon(self) -> None:
-        """Let go of the pipes in a process that the endpoint has forked."""
-        for descriptor in (self._read_fd, self._write_fd):
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue

@@ -86,7 +86,8 @@ def _answer(channel: Channel, loader: Loader, invoke: Invoke) -> None:
     try:
         _send(channel, _read(result, request, f"{invoke.source}: {endpoint.__name__}._invoke"))
     finally:
-        _close(result)
+        if channel.ours:
+            _close(result)
 
 
 def _load(loader: Loader, source: str) -> EndpointClass:

@@ -20,7 +20,7 @@ from worker.tracebacks import shorten
 if TYPE_CHECKING:
     from worker.channel import Channel
 
-__all__ = ["ChannelHandler", "flush_output", "prepare_output", "start_logging"]
+__all__ = ["ChannelHandler", "flush_output", "prepare_output", "start_logging", "write_error"]
 
 SDK_FORMATTER: Final = "DifyPluginLoggerFormatter"
 """Class of the formatter that the SDK's handler has, in every version of it and in our stand-in."""
@@ -50,7 +50,7 @@ class ChannelHandler(logging.Handler):
                 entry = Log(record.created, level, clip(record.name, MAX_LOGGER_NAME), message)
                 if self._channel.send_log(entry):
                     return
-            _write_line(f"{level} {record.name}: {message}\n")
+            write_error(f"{level} {record.name}: {message}\n")
         except Exception:  # noqa: BLE001 - logging must not fail; this is what its own handlers do
             self.handleError(record)
 
@@ -62,10 +62,10 @@ def prepare_output() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def start_logging(channel: Channel) -> None:
-    """Send what is logged, from level INFO on unless the endpoint says otherwise, to the supervisor."""
+def start_logging(channel: Channel, level: int) -> None:
+    """Send what is logged from a level on, unless the endpoint sets another one, to the supervisor."""
     root = logging.getLogger()
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     root.addHandler(ChannelHandler(channel))
 
 
@@ -78,6 +78,14 @@ def flush_output() -> None:
         except Exception:  # noqa: BLE001, S112 - the endpoint may have closed or replaced it
             continue
     flush_c_output()
+
+
+def write_error(text: str) -> None:
+    """Write a text to descriptor 2, if anybody reads it."""
+    try:
+        os.write(STDERR, text.encode(errors="backslashreplace"))
+    except OSError:
+        return
 
 
 def _level(number: int) -> str:
@@ -97,7 +105,3 @@ def _taken_by_sdk(record: logging.LogRecord) -> bool:
                 return True
         logger = logger.parent if logger.propagate else None
     return False
-
-
-def _write_line(line: str) -> None:
-    os.write(STDERR, line.encode(errors="backslashreplace"))

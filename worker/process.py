@@ -18,6 +18,7 @@ zygote has set up is torn down twice.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import resource
 import signal
@@ -33,7 +34,7 @@ from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.invoke import serve
 from worker.kernel import adopt_orphans, die_with_parent, set_process_name
 from worker.loader import Loader, provide_sdk, sdk_version
-from worker.logs import flush_output, start_logging
+from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
 
 __all__ = ["EXIT_INTERNAL", "STEPS", "Birth", "become_worker", "close_other_descriptors"]
@@ -121,6 +122,7 @@ def place_descriptors(birth: Birth) -> None:
     os.dup2(output[0], 1)
     os.dup2(output[1], 2)
     birth.channel = Channel(read_fd, write_fd)
+    os.register_at_fork(after_in_child=birth.channel.abandon)
     close_other_descriptors({0, 1, 2, read_fd, write_fd})
 
 
@@ -161,9 +163,10 @@ def enter_plugin(birth: Birth) -> None:
 
 
 def start_logs(birth: Birth) -> None:
-    """Send log records to the supervisor."""
+    """Send log records to the supervisor: from INFO on, or from DEBUG on when debugging."""
     if birth.channel is not None:
-        start_logging(birth.channel)
+        debug = birth.need_prepare().options.get("debug") is True
+        start_logging(birth.channel, logging.DEBUG if debug else logging.INFO)
 
 
 STEPS: Final[tuple[Callable[[Birth], None], ...]] = (
@@ -192,7 +195,8 @@ def become_worker(birth: Birth) -> int:
         _serve(birth)
     except Cancelled:
         return 0
-    except NotTheWorkerError:
+    except NotTheWorkerError as error:
+        write_error(f"a process that the endpoint has forked was ended: {error}\n")
         return EXIT_INTERNAL
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is ours, and it must be told
         _report_failure(birth, error)
@@ -239,4 +243,4 @@ def _report_failure(birth: Birth, error: BaseException) -> None:
         message = clip(f"worker: {error}", MAX_ERROR_TEXT)
         birth.channel.send(Error(code="internal", message=message, traceback=format_error(error)))
     except BaseException as second:  # noqa: BLE001
-        os.write(2, f"worker: {describe_error(error)}; reporting it failed: {describe_error(second)}\n".encode())
+        write_error(f"worker: {describe_error(error)}; reporting it failed: {describe_error(second)}\n")

@@ -31,13 +31,10 @@ def make_session(*, invocation_id: str, hook_id: str) -> Any:
         hook_id: Becomes `session.endpoint_id`.
     """
     kind: Any = importlib.import_module("dify_plugin.core.runtime").Session
-    given: dict[str, Any] = {
-        "session_id": invocation_id,
-        "endpoint_id": hook_id,
-        "reader": _Refusal(),
-        "writer": _Refusal(),
-    }
+    given: dict[str, Any] = {"session_id": invocation_id, "endpoint_id": hook_id}
     accepted = inspect.signature(kind).parameters
-    if "executor" in accepted:
-        given["executor"] = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)
-    return kind(**{name: value for name, value in given.items() if name in accepted})
+    if "reader" in accepted:  # the real SDK
+        executor = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)
+        given |= {"executor": executor, "reader": _Refusal(), "writer": _Refusal()}
+        given = {name: value for name, value in given.items() if name in accepted}
+    return kind(**given)

@@ -54,7 +54,7 @@ from worker.children import Children
 from worker.hiding import hide_ourselves
 from worker.kernel import adopt_orphans, die_with_parent, set_process_name
 from worker.loader import provide_sdk, sdk_version
-from worker.logs import prepare_output
+from worker.logs import prepare_output, write_error
 from worker.process import EXIT_INTERNAL, Birth, become_worker, close_other_descriptors
 from worker.tracebacks import format_error
 from worker.versions import installed_version
@@ -238,7 +238,7 @@ class Zygote:
             self._outgoing.popleft()
 
     def _complain(self, text: str) -> None:
-        _write_error(f"zygote {self._name}: {text}\n")
+        write_error(f"zygote {self._name}: {text}\n")
 
 
 def run_base_zygote(control_fd: int) -> None:
@@ -270,16 +270,9 @@ def _end_as(be: Callable[[Sequence[int]], int], descriptors: Sequence[int]) -> N
     try:
         status = be(descriptors)
     except BaseException as error:  # noqa: BLE001 - nothing may get back into the zygote's loop
-        _write_error(format_error(error))
+        write_error(format_error(error))
     finally:
         os._exit(status)
-
-
-def _write_error(text: str) -> None:
-    try:
-        os.write(2, text.encode(errors="backslashreplace"))
-    except OSError:
-        return  # nobody reads it
 
 
 def _ignore(_number: int, _frame: object) -> None:

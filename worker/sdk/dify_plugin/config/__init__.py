@@ -1,0 +1,1 @@
+"""Configuration of a plugin, and its log format."""

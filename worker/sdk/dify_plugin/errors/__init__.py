@@ -1,0 +1,1 @@
+"""Exceptions that models and tools raise."""

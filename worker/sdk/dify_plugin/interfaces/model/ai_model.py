@@ -1,0 +1,7 @@
+"""AIModel, under the name of the SDK's module."""
+
+from __future__ import annotations
+
+from dify_plugin.interfaces.model import AIModel
+
+__all__ = ["AIModel"]

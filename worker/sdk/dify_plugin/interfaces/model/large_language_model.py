@@ -1,0 +1,7 @@
+"""LargeLanguageModel, under the name of the SDK's module."""
+
+from __future__ import annotations
+
+from dify_plugin.interfaces.model import LargeLanguageModel
+
+__all__ = ["LargeLanguageModel"]

@@ -1,0 +1,7 @@
+"""ModerationModel, under the name of the SDK's module."""
+
+from __future__ import annotations
+
+from dify_plugin.interfaces.model import ModerationModel
+
+__all__ = ["ModerationModel"]

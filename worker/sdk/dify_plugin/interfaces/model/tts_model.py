@@ -1,0 +1,7 @@
+"""TTSModel, under the name of the SDK's module."""
+
+from __future__ import annotations
+
+from dify_plugin.interfaces.model import TTSModel
+
+__all__ = ["TTSModel"]

@@ -1,0 +1,1 @@
+"""Calls back to Dify, none of which can be made yet."""

@@ -1,0 +1,1 @@
+"""Calls of single nodes of workflows."""
