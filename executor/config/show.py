@@ -117,5 +117,11 @@ def _comment(text: str | None) -> list[str]:
 
 
 def _flow(value: object) -> str:
-    """Write plain data in one line of YAML."""
-    return yaml.safe_dump([value], default_flow_style=True, width=10**9, sort_keys=False).strip()[1:-1]
+    """Write plain data in one line of YAML; texts with line ends and the like are written with escapes."""
+    line = _dump(value, None)
+    return line if line.isprintable() else _dump(value, '"')
+
+
+def _dump(value: object, style: str | None) -> str:
+    text = yaml.safe_dump([value], default_flow_style=True, default_style=style, width=10**9, sort_keys=False)
+    return text.strip().removeprefix("[").removesuffix("]")

@@ -11,7 +11,6 @@ from executor.config.load import load_config
 from executor.config.places import ConfigError
 from tests.executor.config.support import load, problems_of, write
 
-
 BOMB = b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [%s]\n" % (name, name, b",".join([b"*%c" % (name - 1)] * 8)) for name in b"bcdefgh"
 )
