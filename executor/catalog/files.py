@@ -73,6 +73,14 @@ class PluginFiles:
         self._stat(normal)
         return normal
 
+    def has_folder(self, path: str) -> bool:
+        """Tell whether a path is a folder inside the plugin."""
+        try:
+            target = self._follow(self._normalise(path))
+        except FileError:
+            return False
+        return os.path.isdir(target)  # noqa: PTH112 - hot
+
     def read(self, path: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """Read a file.
 
@@ -112,7 +120,16 @@ class PluginFiles:
         return normal
 
     def _stat(self, normal: str) -> str:
-        """Follow links, check that they stay inside and that a regular file is at the end; return its real path."""
+        """Follow links, check that a regular file is at the end; return its real path."""
+        target = self._follow(normal)
+        try:
+            _require_regular(os.lstat(target).st_mode)
+        except OSError as error:
+            raise _os_error(error) from error
+        return target
+
+    def _follow(self, normal: str) -> str:
+        """Follow links and check that they stay inside; return the real path."""
         try:
             target = os.path.realpath(os.path.join(self.root, normal), strict=True)  # noqa: PTH118 - hot
         except OSError as error:
@@ -123,10 +140,6 @@ class PluginFiles:
                 f"{show(normal)}, where a symbolic link leads out of the plugin",
                 "a path inside the plugin's folder",
             )
-        try:
-            _require_regular(os.lstat(target).st_mode)
-        except OSError as error:
-            raise _os_error(error) from error
         return target
 
 
@@ -137,5 +150,5 @@ def _require_regular(mode: int) -> None:
 
 def _os_error(error: OSError) -> FileError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return FileError(Code.FILE_MISSING, "no such file", "an existing file")
+        return FileError(Code.FILE_MISSING, "none", "a file of this name")
     return FileError(Code.FILE_UNREADABLE, (error.strerror or "an error").lower(), "a file that can be read")

@@ -68,6 +68,7 @@ class Code(Enum):
     MANIFEST_AUTHOR_CASE = ("manifest.author_case", "warning", "Dify's daemon refuses capitals in the author.")
     MANIFEST_NAME = ("manifest.name", "error", "The plugin's name has characters that are not allowed.")
     MANIFEST_CREATED_AT = ("manifest.created_at", "warning", "`created_at` is not a date and time of RFC 3339.")
+    MANIFEST_ICON = ("manifest.icon", "warning", "The icon is not in the folder `_assets`.")
     MANIFEST_LANGUAGE = ("manifest.language", "error", "The plugin is not written in Python.")
     MANIFEST_MEMORY = ("manifest.memory", "warning", "The memory hint is not a number of bytes above zero.")
     MANIFEST_MIXED = ("manifest.mixed", "warning", "Dify refuses endpoints together with this kind of provider.")
@@ -100,8 +101,10 @@ class Code(Enum):
     SOURCE_SYNTAX = ("source.syntax", "error", "A source is not Python.")
     SOURCE_NO_CLASS = ("source.no_class", "error", "A source has no subclass of Endpoint.")
     SOURCE_SEVERAL_CLASSES = ("source.several_classes", "error", "A source has several subclasses of Endpoint.")
-    SOURCE_NO_INVOKE = ("source.no_invoke", "warning", "The endpoint's class does not define `_invoke`.")
+    SOURCE_NO_INVOKE = ("source.no_invoke", "error", "The endpoint's class does not define `_invoke`.")
     SOURCE_ASYNC_INVOKE = ("source.async_invoke", "error", "The endpoint's `_invoke` is a coroutine or generator.")
+
+    SOURCE_UNCHECKED = ("source.unchecked", "warning", "A source is too large or too complex to be checked.")
 
     def __init__(self, code: str, severity: Severity, meaning: str) -> None:
         self.code = code

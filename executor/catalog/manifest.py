@@ -54,6 +54,7 @@ class Manifest:
         memory_hint_bytes: What the author thinks is enough memory; `None` when not given. Real plugins say 1 MiB,
             less than Python itself needs, so this must not be used as a limit.
         groups: Where the files of its groups are named.
+        icons: Where files in the folder `_assets` are named.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Manifest:
     label: LocalText
     memory_hint_bytes: int | None
     groups: tuple[Cursor, ...]
+    icons: tuple[Cursor, ...]
 
 
 def read_manifest(at: Cursor) -> Manifest:
@@ -82,6 +84,7 @@ def read_manifest(at: Cursor) -> Manifest:
         label=read_text(at.key("label"), required=True),
         memory_hint_bytes=_read_memory(at.key("resource")),
         groups=_read_groups(at.key("plugins")),
+        icons=tuple(icon for icon in (at.key("icon"), at.key("icon_dark")) if icon.text(required=False)),
     )
 
 

@@ -18,7 +18,7 @@ from executor.catalog.manifest import MANIFEST, Manifest, read_manifest
 from executor.catalog.scalars import Kind
 from executor.catalog.setting import SettingDraft
 from executor.catalog.settings import MAX_SETTINGS, Setting
-from executor.catalog.source_check import check_source
+from executor.catalog.source_check import SourceCheck
 from executor.catalog.yaml_source import read_yaml
 
 __all__ = ["MAX_ENDPOINTS", "MAX_GROUPS", "Loaded", "Plugin", "load_plugin"]
@@ -119,6 +119,7 @@ class _Loader:
         drafts = [draft for _, group in groups for draft in group.endpoints]
         self._check_count(top, groups, drafts)
         self._check_duplicates(drafts)
+        self._check_icons(manifest.icons)
         return Plugin(
             root=self._files.root,
             name=manifest.name,
@@ -184,14 +185,20 @@ class _Loader:
                     expected=f"each route once; {first.path} is declared in {first.at.file}:{first.at.line}",
                 )
 
+    def _check_icons(self, icons: Sequence[Cursor]) -> None:
+        for icon in icons:
+            try:
+                self._files.locate(f"_assets/{icon.text()}")
+            except FileError as error:
+                icon.add(Code.MANIFEST_ICON, found=error.found, expected=f'{error.expected} in "_assets"')
+
     def _finish_endpoints(self, drafts: Sequence[EndpointDraft]) -> tuple[Endpoint, ...]:
         endpoints = []
-        checked: set[str] = set()
+        check = SourceCheck(self._files, self._findings)
         for draft in drafts:
             source = self._locate(draft.source) or ""
-            if source and source not in checked:
-                checked.add(source)
-                check_source(self._files, source, draft.source, self._findings)
+            if source:
+                check.check(source, draft.source)
             endpoints.append(
                 Endpoint(
                     path=draft.path,

@@ -27,6 +27,8 @@ TAG: Final = "tag:yaml.org,2002:"
 class Kind(Enum):
     """What a value is; the value is how it is called in messages."""
 
+    _value_: str
+
     TEXT = "a text"
     INTEGER = "an integer"
     NUMBER = "a number"
@@ -92,7 +94,8 @@ def read_scalar(kind: Kind, written: str) -> Scalar:
 
 def describe(kind: Kind, written: str) -> str:
     """Say what a value is, for a message; scalars with what was written."""
+    called: str = kind.value
     if kind in {Kind.NULL, Kind.LIST, Kind.MAP}:
-        return kind.value
+        return called
     text = show(written)
-    return f"the text {text}" if kind is Kind.TEXT else f"the {kind.value.partition(' ')[2]} {text[1:-1]}"
+    return f"the text {text}" if kind is Kind.TEXT else f"the {called.partition(' ')[2]} {text[1:-1]}"

@@ -1,0 +1,58 @@
+"""Parsing Python that nobody vouches for: it is read, never run, and within bounds."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Final
+
+__all__ = ["SourceSyntaxError", "SourceTooComplexError", "parse_source"]
+
+MAX_PARSED: Final = 256 * 1024
+"""Bytes of a source that is parsed; the parser takes up to 300 times as much memory. Real ones have some kilobytes."""
+
+MAX_BRACES: Final = 10_000
+"""Opening braces of a source that is parsed. Up to Python 3.11, f-strings take time with the square of them."""
+
+
+class SourceTooComplexError(ValueError):
+    """A source would take too much time or memory to check; it may well be right."""
+
+
+class SourceSyntaxError(ValueError):
+    """A source is not Python.
+
+    Attributes:
+        position: Line and column, from 1; `None` when not known.
+    """
+
+    def __init__(self, reason: str, position: tuple[int, int] | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+def parse_source(content: bytes) -> ast.Module:
+    """Parse a source.
+
+    Args:
+        content: What is in the file.
+
+    Raises:
+        SourceTooComplexError: It is too large.
+        SourceSyntaxError: It is not Python, or so deeply nested that Python gives up.
+    """
+    if len(content) > MAX_PARSED:
+        raise SourceTooComplexError(f"more than {MAX_PARSED} bytes")
+    if content.count(b"{") > MAX_BRACES:
+        raise SourceTooComplexError(f"more than {MAX_BRACES} braces")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except SyntaxError as error:
+        position = (error.lineno, max(error.offset or 1, 1)) if error.lineno else None
+        raise SourceSyntaxError(error.msg or "invalid syntax", position) from error
+    except (RecursionError, MemoryError) as error:
+        raise SourceSyntaxError("it is nested too deeply") from error
+    except ValueError as error:
+        raise SourceSyntaxError(str(error)) from error
