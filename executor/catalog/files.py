@@ -99,7 +99,7 @@ class PluginFiles:
                 _require_regular(os.fstat(descriptor).st_mode)
                 content = file.read(limit + 1)
         except OSError as error:
-            raise _os_error(error) from error
+            raise _os_error(error, path) from error
         if len(content) > limit:
             raise FileError(Code.FILE_TOO_LARGE, "a larger file", f"a file of at most {limit} bytes")
         return content
@@ -119,25 +119,25 @@ class PluginFiles:
             raise FileError(Code.FILE_OUTSIDE, show(path), "a path inside the plugin's folder")
         return normal
 
-    def _stat(self, normal: str) -> str:
+    def _stat(self, path: str) -> str:
         """Follow links, check that a regular file is at the end; return its real path."""
-        target = self._follow(normal)
+        target = self._follow(path)
         try:
             _require_regular(os.lstat(target).st_mode)
         except OSError as error:
-            raise _os_error(error) from error
+            raise _os_error(error, path) from error
         return target
 
-    def _follow(self, normal: str) -> str:
+    def _follow(self, path: str) -> str:
         """Follow links and check that they stay inside; return the real path."""
         try:
-            target = os.path.realpath(os.path.join(self.root, normal), strict=True)  # noqa: PTH118 - hot
+            target = os.path.realpath(os.path.join(self.root, path), strict=True)  # noqa: PTH118 - hot
         except OSError as error:
-            raise _os_error(error) from error
+            raise _os_error(error, path) from error
         if os.path.commonpath((target, self.root)) != str(self.root):
             raise FileError(
                 Code.FILE_OUTSIDE,
-                f"{show(normal)}, where a symbolic link leads out of the plugin",
+                f"{show(path)}, where a symbolic link leads out of the plugin",
                 "a path inside the plugin's folder",
             )
         return target
@@ -148,7 +148,7 @@ def _require_regular(mode: int) -> None:
         raise FileError(Code.FILE_KIND, KINDS.get(stat.S_IFMT(mode), "something else"), "a regular file")
 
 
-def _os_error(error: OSError) -> FileError:
+def _os_error(error: OSError, path: str) -> FileError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return FileError(Code.FILE_MISSING, "none", "a file of this name")
+        return FileError(Code.FILE_MISSING, "none", f"the file {show(path)}")
     return FileError(Code.FILE_UNREADABLE, (error.strerror or "an error").lower(), "a file that can be read")
