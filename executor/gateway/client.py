@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from executor.gateway.asgi import Receive, Scope, Send
@@ -43,12 +44,14 @@ class ASGIClient:
         self._debug = debug
         self._body_ended = False
         self._missing: int | None = None
+        self._complete = False
 
     async def receive(self) -> bytes | None:
         """Return the next piece of the request body, `None` after the last."""
         while not self._body_ended:
             message = await self._receive()
             if message["type"] == "http.disconnect":
+                await self._gone_or_served()
                 raise ClientGoneError
             self._body_ended = not message.get("more_body", False)
             body: bytes = message.get("body", b"")
@@ -60,6 +63,7 @@ class ASGIClient:
         """Return when the client has gone; what it sends until then is ignored."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        await self._gone_or_served()
 
     async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Send the head of the response."""
@@ -78,18 +82,21 @@ class ASGIClient:
         )
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
+        """Send a piece of the body; the last one of a declared length completes the response at once."""
         if self._missing is not None:
             self._missing -= len(data)
             if self._missing < 0:
                 raise InvalidResponseError("the body is longer than the response's Content-Length")
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._complete = self._missing == 0
+        await self._send({"type": "http.response.body", "body": data, "more_body": not self._complete})
 
     async def finish(self) -> None:
         """End the body."""
         if self._missing:
             raise InvalidResponseError(f"the body is {self._missing} bytes shorter than the response's Content-Length")
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self._complete:
+            self._complete = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, verdict: Verdict) -> None:
         """Send the answer that the verdict stands for."""
@@ -100,6 +107,11 @@ class ASGIClient:
         cut = self._scope.get("extensions", {}).get("executor.cut")
         if cut is not None:
             cut(at_once)
+
+    async def _gone_or_served(self) -> None:
+        """Tell "it has gone" from "it has all it asked for", which ASGI reports alike: in that case wait for ever."""
+        if self._complete:
+            await asyncio.get_running_loop().create_future()
 
     def _answer(self, verdict: Verdict) -> Answer:
         if verdict.outcome is Outcome.ENDPOINT_REJECTED:

@@ -34,15 +34,17 @@ class CorsPolicy:
         return headers
 
     def preflight(self, scope: Scope, methods: tuple[str, ...]) -> Answer | None:
-        """Answer a preflight for a path that serves `methods`; `None` when this is none, or is not allowed."""
+        """Answer a preflight for a path that serves `methods`; `None` when this is none, or is not allowed.
+
+        `response_headers` belong to this answer as to every other.
+        """
         origin = _header(scope, b"origin")
         wanted = _header(scope, b"access-control-request-method")
         if self._cors is None or scope["method"] != "OPTIONS" or not wanted or not self._allows(origin):
             return None
         if wanted not in methods:
             return None
-        headers = self._origin_headers(origin)
-        headers.append((b"access-control-allow-methods", _join(methods)))
+        headers = [(b"access-control-allow-methods", _join(methods))]
         allowed = _join(self._cors.headers)
         if allowed == b"*":
             allowed = _header(scope, b"access-control-request-headers").encode("latin-1")

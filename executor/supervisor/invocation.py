@@ -221,8 +221,10 @@ class Invocation:
 
     async def _serve(self) -> Verdict:
         """Carry the call through as long as nothing interrupts it; how it ended."""
+        if (self.invoke.content_length or 0) > self.limits.request_body:
+            return Verdict(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
         if not self.invoke.has_body:
-            self._uplink = self.loop.create_task(self._carry_body())
+            self._uplink = self.loop.create_task(self._listen())
         try:
             await self._admission.acquire(
                 self.invoke.hook_id,
@@ -244,7 +246,7 @@ class Invocation:
         handle = self._worker.handle
         handle.send(self.invoke)
         if self.invoke.has_body:
-            self._uplink = self.loop.create_task(self._carry_body())
+            self._uplink = self.loop.create_task(self._listen())
         return await self._carry_response(handle)
 
     async def _carry_response(self, handle: WorkerHandle) -> Verdict:
@@ -282,18 +284,11 @@ class Invocation:
         await sending
         self._watchdog.watch(Outcome.TIMEOUT_IDLE, self.limits.idle_time)
 
-    async def _carry_body(self) -> None:
-        """Carry the request body to the worker, then wait for the client to go away."""
+    async def _listen(self) -> None:
+        """Carry the request body, if there is one, to the worker; then wait for the client to go away."""
         try:
-            while (data := await self._receive_body()) is not None:
-                self.measured.bytes_in += len(data)
-                if self.measured.bytes_in > self.limits.request_body:
-                    self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
-                    return
-                await self._send_body(data)
             if self.invoke.has_body and self._worker is not None:
-                with contextlib.suppress(LocalProtocolError):  # the invocation is being cancelled
-                    self._worker.handle.send(BodyEnd())
+                await self._carry_body(self._worker.handle)
             await self._client.wait_gone()
             self.interrupt(Outcome.CLIENT_GONE)
         except ClientGoneError:
@@ -304,15 +299,28 @@ class Invocation:
             log.exception("invocation.failed", id=self.invoke.invocation_id)
             self.interrupt(Outcome.INTERNAL, repr(error))
 
-    async def _receive_body(self) -> bytes | None:
-        async with asyncio.timeout(self.limits.client_idle_time):
-            return await self._client.receive()
+    async def _carry_body(self, handle: WorkerHandle) -> None:
+        while (data := await self._receive_body()) is not None:
+            self.measured.bytes_in += len(data)
+            if self.measured.bytes_in > self.limits.request_body:
+                self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
+                return
+            await self._send_body(handle, data)
+        handle.send(BodyEnd())
 
-    async def _send_body(self, data: bytes) -> None:
+    async def _receive_body(self) -> bytes | None:
+        """Wait for the client, on the client's clock: the endpoint cannot be expected to answer meanwhile."""
+        if self.measured.first_byte is None:
+            self._watchdog.rest()
+        try:
+            async with asyncio.timeout(self.limits.client_idle_time):
+                return await self._client.receive()
+        finally:
+            if self.measured.first_byte is None:
+                self._expect_first_byte()
+
+    async def _send_body(self, handle: WorkerHandle, data: bytes) -> None:
         """Send one piece as fast as the worker takes it; a worker that has ended takes nothing any more."""
-        if self._worker is None:
-            return
-        handle = self._worker.handle
         view = memoryview(data)
         while view:
             if not await handle.wait_writable():
@@ -320,8 +328,6 @@ class Invocation:
             size = min(len(view), MAX_DATA, handle.send_window)
             handle.send(Body(data=bytes(view[:size])))
             view = view[size:]
-            if self.measured.first_byte is None:
-                self._expect_first_byte()
 
     def _expect_first_byte(self) -> None:
         self._watchdog.watch(Outcome.TIMEOUT_FIRST_BYTE, self.limits.first_byte_time)

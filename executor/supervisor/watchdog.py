@@ -46,6 +46,10 @@ class Watchdog:
         if self._phase_deadline < self._armed_for:
             self._arm()
 
+    def rest(self) -> None:
+        """Begin a phase that only the wall time ends."""
+        self._phase_deadline = math.inf
+
     def stop(self) -> None:
         """End all phases."""
         if self._timer is not None:

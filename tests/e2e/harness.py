@@ -92,6 +92,7 @@ class Executor:
             AssertionError: It ended instead; with its log.
         """
         address = str(self.folder / "notify")
+        Path(address).unlink(missing_ok=True)
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
             self.log_file.open("w") as log,
@@ -228,6 +229,23 @@ class RawConnection:
         end = self._buffer.index(mark) + len(mark)
         found, self._buffer = self._buffer[:end], self._buffer[end:]
         return found
+
+    def read_exactly(self, size: int) -> bytes:
+        """Read so many bytes.
+
+        Raises:
+            EOFError: The connection ended first.
+        """
+        pieces = [self._buffer[:size]]
+        self._buffer = self._buffer[size:]
+        missing = size - len(pieces[0])
+        while missing:
+            data = self.sock.recv(missing)
+            if not data:
+                raise EOFError
+            pieces.append(data)
+            missing -= len(data)
+        return b"".join(pieces)
 
     def read_all(self) -> bytes:
         """Read to the end of the connection."""

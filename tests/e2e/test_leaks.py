@@ -41,8 +41,8 @@ def call(executor: Executor, client: httpx.Client, kind: str) -> str:
         case "post":
             return str(client.post("/echo", content=BLOCK).status_code)
         case "upload":
-            answer = client.post("/echo", content=(BLOCK for _ in range(800)))
-            return f"{answer.status_code} {len(answer.content)}"
+            answer = client.post("/digest", content=(BLOCK for _ in range(800)))
+            return f"{answer.status_code} {answer.text.split()[0]}"
         case "download":
             with client.stream("GET", "/stream/800/65536") as answer:
                 return f"{answer.status_code} {sum(len(data) for data in answer.iter_raw())}"

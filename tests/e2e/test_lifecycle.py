@@ -91,7 +91,7 @@ def test_broken_plugins_stop_the_start(tmp_path: Path) -> None:
     shutil.rmtree(plugin)
     plugin = copy_lab(tmp_path)
     (plugin / "endpoints" / "count.py").write_text(
-        "import module_that_is_missing\nfrom dify_plugin import Endpoint\nclass A(Endpoint): ...\n"
+        "import module_that_is_missing\n" + (LAB / "endpoints" / "count.py").read_text()
     )
     ended = serve(plugin, "--port", "0", "--state-dir", tmp_path / "state")
     assert ended.returncode == 1

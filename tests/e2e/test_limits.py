@@ -99,15 +99,20 @@ def test_a_client_that_stops_sending(tight: Executor) -> None:
     with tight.raw() as connection:
         connection.send(b"POST /e/lab/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345")
         answer = connection.read_all()
-    assert answer.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 200 ")), answer
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
 
 
-def test_a_client_that_stops_reading(tight: Executor) -> None:
+def test_a_client_that_stops_reading() -> None:
     """The connection is closed and the worker ended."""
-    with tight.raw() as connection:
-        connection.send(b"GET /e/lab/forever HTTP/1.1\r\nHost: h\r\n\r\n")
-        connection.read_until(b"\r\n\r\n")
-        tight.wait_event("invocation", outcome="client.timeout", rule="/forever")
+    with Executor(config={"plugins": [str(LAB)], "limits": {"client_idle_time": "500ms"}}) as executor:
+        with executor.raw() as connection:
+            connection.send(b"GET /e/lab/stream/2000/65536 HTTP/1.1\r\nHost: h\r\n\r\n")
+            connection.read_until(b"\r\n\r\n")
+            figures = executor.wait_event("invocation", outcome="client.timeout")
+            with pytest.raises((EOFError, ConnectionResetError)):
+                connection.read_exactly(2000 * 65536)
+        assert figures["bytes_out"] < 64 << 20
+        executor.wait_workers(0)
 
 
 def test_head_limits(tight: Executor) -> None:

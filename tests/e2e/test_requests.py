@@ -45,7 +45,7 @@ def test_the_raw_query_is_unchanged(lab: Executor) -> None:
     query = "b=2&a=1&flag&x=%zz;y=+&a=%E4"
     seen = raw_info(lab, f"GET /e/lab/info?{query} HTTP/1.1\nHost: h\nConnection: close\n")
     assert seen["query"] == query
-    assert seen["args"]["a"] == ["1", "\ufffd"]
+    assert seen["args"]["a"] == ["1", "%E4"]
 
 
 def test_repeated_headers_are_kept(lab: Executor) -> None:

@@ -10,16 +10,16 @@ class Wait(Endpoint):
     def _invoke(self, r, values, settings):
         where = r.args.get("where", "before")
         if where == "before":
-            time.sleep(values["seconds"])
+            time.sleep(float(values["seconds"]))
 
         def pieces():
             yield b"begin"
             if where == "middle":
-                time.sleep(values["seconds"])
+                time.sleep(float(values["seconds"]))
             yield b"end"
 
         response = Response(pieces())
         if where == "close":
-            response.call_on_close(lambda: time.sleep(values["seconds"]))
+            response.call_on_close(lambda: time.sleep(float(values["seconds"])))
         response.call_on_close(lambda: print("closed", flush=True))
         return response
