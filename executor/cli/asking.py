@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -24,7 +24,9 @@ __all__ = ["Format", "Question", "StateDir", "Url", "Watch", "answer", "cell", "
 
 Url = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="The admin listener to ask, such as http://127.0.0.1:8081.  (default: found by itself)"),
+    typer.Option(
+        metavar="URL", help="The admin listener to ask, such as http://127.0.0.1:8081.  (default: found by itself)"
+    ),
 ]
 StateDir = Annotated[
     Path | None,
@@ -97,12 +99,12 @@ def _show(question: Question, document: Any) -> None:
     if question.watch_s is None or not console.is_terminal:
         console.print(question.draw(document))
         while question.watch_s is not None:
-            time.sleep(question.watch_s)
+            sleep(question.watch_s)
             console.print(_redraw(question))
         return
     with Live(question.draw(document), console=console, auto_refresh=False) as live:
         while True:
-            time.sleep(question.watch_s)
+            sleep(question.watch_s)
             live.update(_redraw(question), refresh=True)
 
 
@@ -121,7 +123,7 @@ def _show_json(question: Question, document: Any) -> None:
         return
     while True:
         typer.echo(json.dumps(document))
-        time.sleep(question.watch_s)
+        sleep(question.watch_s)
         try:
             document = question.ask()
         except ExecutorError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ def find_admin_url(url: str | None, state_dir: Path) -> str:
         AskError: None runs, or several do.
     """
     if url is not None:
-        if urlsplit(url).scheme not in {"http", "https"}:
+        if not _is_web_url(url):
             raise AskError(f"not a URL of an admin listener: {url!r}; it looks like http://127.0.0.1:8081")
         return url.rstrip("/")
     instances = find_instances(state_dir)
@@ -54,6 +55,14 @@ def find_admin_url(url: str | None, state_dir: Path) -> str:
     return instances[0].admin
 
 
+def _is_web_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
 def ask(admin_url: str, path: str) -> Any:
     """Get one of the JSON documents of the admin listener.
 
@@ -67,6 +76,6 @@ def ask(admin_url: str, path: str) -> Any:
     except urllib.error.HTTPError as error:
         with error:
             raise AskError(f"{url} answered {error.code} {error.reason}; is it an admin listener?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise AskError(f"{url} gave no answer: {reason}") from error
