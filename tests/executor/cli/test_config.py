@@ -37,7 +37,7 @@ def test_the_effective_configuration_is_shown(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["limits"]["concurrency"] == 100
     assert "secret" not in result.stdout
-    assert f"# key: hidden, given in {file}:2:30" in result.stdout
+    assert f"# key: hidden, given in {file}:2:31" in result.stdout
     assert "note: " in result.stderr
     assert "admission.concurrency is 64" in result.stderr
 
