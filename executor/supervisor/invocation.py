@@ -192,11 +192,17 @@ class Invocation:
         """Seconds since the request was received."""
         return self.loop.time() - self.measured.began
 
-    def interrupt(self, outcome: Outcome, detail: str = "") -> None:
-        """End the invocation with this outcome, unless it is ending already."""
-        if self._verdict is None and not self._concluding and self._task is not None:
-            self._verdict = Verdict(outcome, detail)
-            self._task.cancel()
+    def interrupt(self, outcome: Outcome, detail: str = "") -> bool:
+        """End the invocation with this outcome.
+
+        Returns:
+            False when it is ending already, and this changes nothing.
+        """
+        if self._verdict is not None or self._concluding or self._task is None:
+            return False
+        self._verdict = Verdict(outcome, detail)
+        self._task.cancel()
+        return True
 
     async def run(self) -> None:
         """Carry the call through. Never raises: every end is an outcome, recorded and told to the client."""

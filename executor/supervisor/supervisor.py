@@ -135,11 +135,8 @@ class Supervisor:
         return ended
 
     def end_all(self) -> int:
-        """End every invocation now; how many there were."""
-        running = tuple(self._live)
-        for invocation in running:
-            invocation.interrupt(Outcome.SHUTDOWN)
-        return len(running)
+        """End every invocation now; how many were not ending already."""
+        return sum(invocation.interrupt(Outcome.SHUTDOWN) for invocation in tuple(self._live))
 
     async def close(self) -> None:
         """End all zygotes."""

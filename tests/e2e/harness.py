@@ -36,6 +36,8 @@ class Executor:
         arguments: Of `executor serve`, besides the port and the state directory.
         config: Content of a configuration file.
         environment: Additional environment variables.
+        python: Interpreter to run it with.
+        user: Id of the user and group to run it as; the tests' own unless given.
     """
 
     def __init__(
@@ -43,9 +45,14 @@ class Executor:
         *arguments: str | Path,
         config: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
+        python: str = sys.executable,
+        user: int | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="executor-test-")
         self.folder = Path(self._folder.name)
+        self._user = user
+        if user is not None:
+            os.chown(self.folder, user, user)
         self.state_dir = self.folder / "state"
         self.log_file = self.folder / "log"
         self.config_file = self.folder / "executor.yaml"
@@ -53,7 +60,8 @@ class Executor:
             self.write_config(config)
             arguments = ("--config", self.config_file, *arguments)
         self.command = [
-            *COMMAND,
+            python,
+            *COMMAND[1:],
             "serve",
             *(str(argument) for argument in arguments),
             *("--port", "0"),
@@ -99,6 +107,7 @@ class Executor:
             (self.folder / "stdout").open("w") as stdout,
         ):
             manager.bind(address)
+            Path(address).chmod(0o777)
             self.process = subprocess.Popen(
                 self.command,
                 stdout=stdout,
@@ -106,6 +115,10 @@ class Executor:
                 env={**self._environment, "NOTIFY_SOCKET": address},
                 text=True,
                 start_new_session=True,
+                cwd=self.folder,
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
             )
             ended = os.pidfd_open(self.process.pid)
             try:
