@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from executor.catalog.findings import printable
@@ -20,7 +21,20 @@ from executor.config.model import default_state_dir
 from executor.errors import ExecutorError
 from executor.figures.client import ask, find_admin_url
 
-__all__ = ["Format", "Question", "StateDir", "Url", "Watch", "answer", "cell", "human_bytes", "human_seconds"]
+__all__ = [
+    "Column",
+    "Format",
+    "Question",
+    "StateDir",
+    "Url",
+    "Watch",
+    "answer",
+    "cell",
+    "draw_table",
+    "human_bytes",
+    "human_seconds",
+    "printable_lines",
+]
 
 Url = Annotated[
     str | None,
@@ -38,6 +52,8 @@ Watch = Annotated[
     typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Show it again and again, every so many seconds."),
 ]
 
+WIDE: Final = 250
+"""Characters per line where no terminal sets a limit."""
 WIDEST: Final = 1000
 """A size as large as this goes to the next unit."""
 LONGEST: Final = 120
@@ -52,7 +68,7 @@ class Question:
 
     Attributes:
         path: Address on the admin listener.
-        draw: Makes a picture of the answer.
+        draw: Makes a picture of the answer that fits into so many characters.
         url: The admin listener; `None` to look for it.
         state_dir: Where to look; `None` for the default.
         output: `table` or `json`.
@@ -60,7 +76,7 @@ class Question:
     """
 
     path: str
-    draw: Callable[[Any], RenderableType]
+    draw: Callable[[Any, int], RenderableType]
     url: str | None
     state_dir: Path | None
     output: Literal["table", "json"]
@@ -96,22 +112,24 @@ def _show(question: Question, document: Any) -> None:
         _show_json(question, document)
         return
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)  # what reads it does not fold lines
     if question.watch_s is None or not console.is_terminal:
-        console.print(question.draw(document))
+        console.print(question.draw(document, console.width))
         while question.watch_s is not None:
             sleep(question.watch_s)
-            console.print(_redraw(question))
+            console.print(_redraw(question, console.width))
         return
-    with Live(question.draw(document), console=console, auto_refresh=False) as live:
+    with Live(question.draw(document, console.width), console=console, auto_refresh=False) as live:
         while True:
             sleep(question.watch_s)
-            live.update(_redraw(question), refresh=True)
+            live.update(_redraw(question, console.width), refresh=True)
 
 
-def _redraw(question: Question) -> RenderableType:
+def _redraw(question: Question, width: int) -> RenderableType:
     """Ask again; an executor that is being restarted is waited for."""
     try:
-        return question.draw(question.ask())
+        return question.draw(question.ask(), width)
     except ExecutorError as error:
         return Text(printable_lines(str(error)), style="red")
 
@@ -133,6 +151,35 @@ def _show_json(question: Question, document: Any) -> None:
 def printable_lines(text: str) -> str:
     """Escape what a terminal might take for a command, line by line."""
     return "\n".join(printable(line) for line in text.splitlines())
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: Its head.
+        needs: Characters that a line must have for this column to be shown.
+        text: Whether it holds text, aligned to the left, and not figures.
+        folds: Whether long values may be cut.
+    """
+
+    name: str
+    needs: int = 0
+    text: bool = False
+    folds: bool = False
+
+
+def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Text]], width: int) -> Table:
+    """Make a table of those columns for which there is room."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [index for index, column in enumerate(columns) if width >= column.needs]
+    for index in shown:
+        column = columns[index]
+        table.add_column(column.name, justify="left" if column.text else "right", no_wrap=not column.folds)
+    for row in rows:
+        table.add_row(*(row[index] for index in shown))
+    return table
 
 
 def cell(value: object, style: str = "") -> Text:

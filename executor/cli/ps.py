@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from executor.cli.asking import Format, Question, StateDir, Url, Watch, answer, cell, human_bytes, human_seconds
+from executor.cli.asking import (
+    Column,
+    Format,
+    Question,
+    StateDir,
+    Url,
+    Watch,
+    answer,
+    cell,
+    draw_table,
+    human_bytes,
+    human_seconds,
+)
 
 __all__ = ["draw_workers", "ps", "register"]
 
@@ -25,8 +36,26 @@ Examples:
   executor ps --format json | jq '.workers[] | select(.age_s > 60) | .invocation_id'
 
 Every request has a worker process of its own. CPU is the time that it has used so far, and its share of one
-processor; MEMORY is its resident set; CHILDREN counts the processes that it has started.
+processor; MEMORY is its resident set; CHILDREN counts the processes that it has started. Narrow terminals show fewer
+columns.
 """
+
+COLUMNS: Final = (
+    Column("PID"),
+    Column("HOOK", text=True),
+    Column("METHOD", text=True),
+    Column("RULE", text=True, folds=True),
+    Column("STATE", text=True, needs=90),
+    Column("AGE"),
+    Column("CPU"),
+    Column("%", needs=100),
+    Column("MEMORY"),
+    Column("THREADS", needs=160),
+    Column("CHILDREN", needs=160),
+    Column("IN", needs=100),
+    Column("OUT", needs=80),
+    Column("INVOCATION", text=True, needs=140),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -41,16 +70,9 @@ def ps(*, url: Url = None, state_dir: StateDir = None, output: Format = "table",
     answer(Question(path="/workers", draw=draw_workers, url=url, state_dir=state_dir, output=output, watch_s=watch))
 
 
-def draw_workers(document: Any) -> RenderableType:
-    """Draw the answer of `/workers`."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("PID", "HOOK", "METHOD", "RULE", "STATE"):
-        table.add_column(name, justify="right" if name == "PID" else "left", no_wrap=name != "RULE")
-    for name in ("AGE", "CPU", "%", "MEMORY", "THREADS", "CHILDREN", "IN", "OUT"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("INVOCATION", no_wrap=True)
-    for worker in document["workers"]:
-        table.add_row(*_row(worker))
+def draw_workers(document: Any, width: int) -> RenderableType:
+    """Draw the answer of `/workers` in lines of `width` characters."""
+    table = draw_table(COLUMNS, [_row(worker) for worker in document["workers"]], width)
     return Group(table, Text(_summary(document), style="dim"))
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from executor.cli.asking import Format, Question, StateDir, Url, Watch, answer, cell, human_bytes, human_seconds
+from executor.cli.asking import (
+    Column,
+    Format,
+    Question,
+    StateDir,
+    Url,
+    Watch,
+    answer,
+    cell,
+    draw_table,
+    human_bytes,
+    human_seconds,
+)
 
 __all__ = ["draw_statistics", "register", "stats"]
 
@@ -27,6 +38,21 @@ no longer than P50. CPU is the mean of one invocation, MEMORY the largest peak o
 listed below the table. Figures over time, and alerts, are what /metrics is for.
 """
 
+COLUMNS: Final = (
+    Column("HOOK", text=True),
+    Column("COUNT"),
+    Column("OK", needs=90),
+    Column("FAILED"),
+    Column("P50"),
+    Column("P95", needs=100),
+    Column("P99"),
+    Column("MAX", needs=110),
+    Column("CPU"),
+    Column("MEMORY"),
+    Column("IN", needs=120),
+    Column("OUT", needs=120),
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -40,16 +66,12 @@ def stats(*, url: Url = None, state_dir: StateDir = None, output: Format = "tabl
     answer(Question(path="/stats", draw=draw_statistics, url=url, state_dir=state_dir, output=output, watch_s=watch))
 
 
-def draw_statistics(document: Any) -> RenderableType:
-    """Draw the answer of `/stats`."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("HOOK", no_wrap=True)
-    for name in ("COUNT", "OK", "FAILED", "P50", "P95", "P99", "MAX", "CPU", "MEMORY", "IN", "OUT"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for hook_id, figures in document["hooks"].items():
-        table.add_row(cell(hook_id, "cyan"), *_row(figures))
-    if len(document["hooks"]) != 1:
-        table.add_row(cell("all", "bold"), *_row(document["totals"]))
+def draw_statistics(document: Any, width: int) -> RenderableType:
+    """Draw the answer of `/stats` in lines of `width` characters."""
+    rows = [[cell(hook_id, "cyan"), *_row(figures)] for hook_id, figures in document["hooks"].items()]
+    if len(rows) != 1:
+        rows.append([cell("all", "bold"), *_row(document["totals"])])
+    table = draw_table(COLUMNS, rows, width)
     uptime = human_seconds(document["uptime_s"])
     head = Text(f"endpoint-executor {document['version']}, up for {uptime}", style="dim")
     return Group(table, *_failures(document["hooks"]), head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import socket
@@ -14,11 +15,13 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from executor.cli import asking, ps
 from executor.config.instance import announce
 from executor.figures.live import Snapshot
+from executor.figures.processes import describe_workers
 from executor.figures.registry import Registry
 from tests.executor.figures.support import IDLE, running_admin, worker
 
@@ -214,6 +217,22 @@ def test_an_executor_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 0
     assert "0 live workers" in result.output
     assert "gave no answer" in result.output
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, 8), (100, 11), (140, 12), (200, 14)])
+def test_narrow_terminals_get_fewer_columns(width: int, columns: int) -> None:
+    """And no cut figures; long rules make place."""
+    live = describe_workers((worker(pid=os.getpid(), rule="/x" * 100, bytes_out=999 * 1024**2),))
+    document = {"workers": live, "queued": 0, "draining": True}
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    with console.capture() as capture:
+        console.print(ps.draw_workers(document, width))
+    header, *rest, summary = capture.get().splitlines()
+    assert len(header.split()) == columns
+    assert all(len(line) <= width for line in rest)
+    assert rest[0].split()[0] == str(os.getpid())
+    assert "999 MiB" in rest[0]
+    assert summary == "1 live worker, 0 waiting; the executor is shutting down"
 
 
 def test_help_teaches() -> None:
