@@ -58,7 +58,7 @@ class Cursor:
         return self.node is not None and self.node.kind in kinds
 
     def key(self, name: str) -> Cursor:
-        """Go to the value of a key, which may be missing."""
+        """Go to the value of a key, which may be missing, as may be the map itself."""
         entry = self.node.entries.get(name) if self.node is not None else None
         return Cursor(
             findings=self.findings,
@@ -66,7 +66,7 @@ class Cursor:
             name=f"{self.name}.{name}" if self.name else name,
             position=self.position if entry is None else entry.value.position,
             node=None if entry is None else entry.value,
-            excused=self.excused or not self.is_a(Kind.MAP),
+            excused=self.excused or (self.given and not self.is_a(Kind.MAP)),
         )
 
     def items(self) -> tuple[Cursor, ...]:

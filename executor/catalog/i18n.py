@@ -53,9 +53,8 @@ def read_text(at: Cursor, *, required: bool = False) -> LocalText:
         if locale not in LOCALES or not value.given:
             continue
         if value.is_a(Kind.LIST, Kind.MAP):
-            value.add(Code.FIELD_TEXT, expected=Kind.TEXT.value)
-        elif value.node is not None:
-            texts.setdefault(locale, value.node.written)
+            value.add(Code.FIELD_TEXT, expected="a text")
+        texts.setdefault(locale, value.node.written if value.node is not None else "")
     if FALLBACK not in texts:
         at.key(FALLBACK).add(Code.FIELD_TEXT, expected=expected)
     return LocalText(texts)

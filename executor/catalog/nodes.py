@@ -260,7 +260,7 @@ class _Composer:
                     self._mistakes.append(Mistake(Code.FIELD_TYPE, source.position, source.describe(), expected))
 
     def _refuse_tag(self, tag: str, position: Position) -> None:
-        self._mistakes.append(Mistake(Code.YAML_TAG, position, f"the tag {show(tag)}", "plain data without a tag"))
+        self._mistakes.append(Mistake(Code.YAML_TAG, position, f"the tag {show(tag.replace(TAG, '!!'))}", "plain data"))
 
 
 def _position(event: yaml.Event) -> Position:

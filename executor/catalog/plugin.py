@@ -181,8 +181,8 @@ class _Loader:
             if first is not draft:
                 draft.at.key("path").add(
                     Code.ENDPOINT_DUPLICATE,
-                    found=f"{draft.method} {draft.path} again",
-                    expected=f"each route once; {first.path} is declared in {first.at.file}:{first.at.line}",
+                    found=f"{draft.method} {draft.path} again, first in {first.at.file}:{first.at.line}",
+                    expected="each method of a route once",
                 )
 
     def _check_icons(self, icons: Sequence[Cursor]) -> None:
@@ -190,7 +190,7 @@ class _Loader:
             try:
                 self._files.locate(f"_assets/{icon.text()}")
             except FileError as error:
-                icon.add(Code.MANIFEST_ICON, found=error.found, expected=f'{error.expected} in "_assets"')
+                icon.add(Code.MANIFEST_ICON, found=error.found, expected=error.expected)
 
     def _finish_endpoints(self, drafts: Sequence[EndpointDraft]) -> tuple[Endpoint, ...]:
         endpoints = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from executor.catalog.cursor import Cursor
-from executor.catalog.findings import Code
+from executor.catalog.findings import Code, show
 from executor.catalog.i18n import read_text
 from executor.catalog.scalars import Kind
 from executor.catalog.settings import (
@@ -68,8 +68,8 @@ def read_settings(at: Cursor) -> tuple[SettingDraft, ...]:
         draft = SettingDraft(_read_setting(item, _read_name(at_name)), item)
         name = draft.setting.name
         if name and name in drafts:
-            expected = f"each name once, this one is already on line {drafts[name].at.line}"
-            at_name.add(Code.SETTING_DUPLICATE, expected=expected)
+            found = f"{show(name)} again, first on line {drafts[name].at.line}"
+            at_name.add(Code.SETTING_DUPLICATE, found=found, expected="each name once")
         elif name:
             drafts[name] = draft
     return tuple(drafts.values())

@@ -6,7 +6,7 @@ Only what is certain is reported. Whether a class really can be imported and use
 from __future__ import annotations
 
 import ast
-import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -60,8 +60,8 @@ class SourceCheck:
         except SourceTooComplexError as error:
             self._add(Code.SOURCE_UNCHECKED, path, None, found=str(error), expected="a source that is quick to check")
         except SourceSyntaxError as error:
-            expected = f"Python {platform.python_version()}"
-            self._add(Code.SOURCE_SYNTAX, path, error.position, found=f"a mistake: {error}", expected=expected)
+            expected = f"valid Python {sys.version_info.major}.{sys.version_info.minor}"
+            self._add(Code.SOURCE_SYNTAX, path, error.position, found=f"an error ({error})", expected=expected)
         else:
             self._check_classes(path, namespace)
 

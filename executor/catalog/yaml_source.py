@@ -81,11 +81,11 @@ def _locate(before: str) -> Position:
 
 def _syntax_mistake(error: yaml.YAMLError) -> Mistake:
     position = (1, 1)
-    found = "something else"
+    reason = ""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         position = (mark.line + 1, mark.column + 1) if mark else position
-        found = ", ".join(part for part in (error.context, error.problem) if part) or found
+        reason = ", ".join(part for part in (error.problem, error.context) if part)
     elif isinstance(error, ReaderError):
-        found = str(error.reason)
-    return Mistake(Code.YAML_SYNTAX, position, f"a mistake: {found}", "YAML")
+        reason = str(error.reason)
+    return Mistake(Code.YAML_SYNTAX, position, f"an error ({reason})" if reason else "an error", "valid YAML")
