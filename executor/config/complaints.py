@@ -60,8 +60,8 @@ def describe(value: object, *, secret: bool = False) -> str:
 
 
 def is_secret(path: KeyPath) -> bool:
-    """Tell whether the value there must not be shown: anything within the settings of a hook."""
-    return len(path) > 3 and path[0] == "hooks" and path[2] == "settings"  # noqa: PLR2004
+    """Tell whether the value there must not be shown: the settings of a hook and anything within them."""
+    return path[:1] == ("hooks",) and path[2:3] == ("settings",)
 
 
 def field_names(model: type[BaseModel], path: KeyPath) -> list[str]:

@@ -72,7 +72,7 @@ class FromFile:
         Raises:
             ResolveError: It cannot be read, is too large or is not text.
         """
-        path = Path(base, Path(self.path).expanduser())
+        path = Path(base, self._expanded())
         expected = f"a text file of at most {MAX_FILE_BYTES} bytes"
         try:
             with path.open("rb") as file:
@@ -89,6 +89,16 @@ class FromFile:
             message = f"{path} is not text in UTF-8"
             raise ResolveError(message, expected=expected, found="other bytes") from None
         return text.removesuffix("\n").removesuffix("\r")
+
+    def absolute(self, base: Path) -> FromFile:
+        """Make it mean the same wherever it is read."""
+        return FromFile(str(Path(base, self._expanded())))
+
+    def _expanded(self) -> Path:
+        try:
+            return Path(self.path).expanduser()
+        except RuntimeError:  # there is no such user, or no home folder: then it is a name like any other
+            return Path(self.path)
 
 
 _KINDS: Final = {"from_env": FromEnv, "from_file": FromFile}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 import yaml
@@ -102,7 +101,7 @@ class _Writer:
         file = self._config.source.file
         if file is None or isinstance(value, FromEnv):
             return value
-        return FromFile(str(Path(file.absolute().parent, Path(value.path).expanduser())))
+        return value.absolute(file.absolute().parent)
 
 
 def _block(head: str, lines: Iterable[str], *, empty: str = "{}") -> Iterator[str]:

@@ -160,7 +160,7 @@ def test_unknown_keys_get_a_suggestion(tmp_path: Path, text: str, hint: str) -> 
         (b"text", "a map of settings, found a text"),
         (b"debug: \xff", "text in UTF-8"),
         (b"debug: \x00", "expected YAML"),
-        (b"debug: !!python/object:os.system {}", "plain data without a tag"),
+        (b"debug: !!python/object:os.system {}", "expected plain data"),
         (b"a: &a [*a]", "stands before it"),
         (BOMB, "at most"),
         (b"---\n{}\n---\n{}\n", "one document"),

@@ -38,6 +38,7 @@ def test_one_line_end_is_taken_off_a_file(tmp_path: Path, content: bytes, value:
         ("{from_env: NOT_SET_AT_ALL}", "the environment variable NOT_SET_AT_ALL is not set"),
         ("{from_file: nope}", "no such file or directory"),
         ("{from_file: .}", "is a directory"),
+        ("{from_file: ~no-such-user/key}", "no such file or directory"),
         ("{from_file: binary}", "is not text in UTF-8"),
         ("{from_file: large}", "is larger than 65536 bytes"),
         ("{from_env: 3}", "a reference such as"),
@@ -65,6 +66,29 @@ def test_a_value_that_is_refused_is_not_shown(tmp_path: Path, value: str) -> Non
     for problem in problems:
         assert SECRET not in repr(problem)
         assert "000000" not in repr(problem)
+
+
+@pytest.mark.parametrize("text", [SECRET, f"[{SECRET}]"])
+def test_settings_that_are_no_map_are_not_shown(tmp_path: Path, text: str) -> None:
+    """A secret may have slipped out of its place."""
+    (problem,) = problems_of(tmp_path, f"hooks: {{cat: {{settings: {text}}}}}")
+    assert "expected a map" in problem.message
+    assert SECRET not in repr(problem)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[" * 20 + "]" * 20, "nested at most 16 deep"),
+        (str(2**64), "an integer of at most 64 bits"),
+        ("{1: 2}", "a text as a key"),
+        ("!!binary aGVsbG8=", "plain data"),
+    ],
+)
+def test_what_cannot_be_sent_to_a_worker_is_refused(tmp_path: Path, value: str, expected: str) -> None:
+    """At once, and not at the first request."""
+    problems = problems_of(tmp_path, f"hooks: {{cat: {{settings: {{key: {value}}}}}}}")
+    assert any(expected in problem.message for problem in problems)
 
 
 def test_settings_beyond_what_a_worker_can_be_sent_are_refused(tmp_path: Path) -> None:
