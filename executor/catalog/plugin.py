@@ -58,6 +58,11 @@ class Plugin:
     memory_hint_bytes: int | None
     digest: str
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files of its endpoints, each once."""
+        return tuple(dict.fromkeys(endpoint.source for endpoint in self.endpoints))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:

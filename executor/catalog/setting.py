@@ -159,11 +159,18 @@ def _check_scope(setting: Setting, at: Cursor) -> None:
         at.add(Code.SETTING_SCOPE, expected=f"one of {', '.join(scopes)}")
 
 
+def _is_known(setting: Setting, at_type: Cursor) -> bool:
+    """Tell whether it is known which values a setting takes."""
+    known = at_type.is_a(Kind.TEXT) and at_type.plain() in TYPES
+    return known and (bool(setting.options) or setting.type is not SettingType.SELECT)
+
+
 def _read_default(setting: Setting, at: Cursor) -> object:
     """Read the default in the form that endpoints get; `None` when there is none."""
     default = at.key("default")
-    known = at.key("type").plain() in TYPES and (setting.options or setting.type is not SettingType.SELECT)
-    if not default.given or not known or (setting.type is SettingType.SELECT and default.plain() == ""):
+    if not default.given or not _is_known(setting, at.key("type")):
+        return None
+    if setting.type is SettingType.SELECT and default.plain() == "":
         return None
     try:
         return check_value(setting, copy_plain(default.plain()))
