@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from executor.gateway.asgi import Receive, Scope, Send
 from executor.gateway.headers import InvalidHeaderError, response_head
 from executor.gateway.problem import Answer, plain, problem_for
-from executor.supervisor.invocation import ClientGoneError, InvalidResponseError, Verdict
+from executor.supervisor.client import ClientGoneError, InvalidResponseError, Verdict
 from executor.supervisor.outcome import Outcome
 
 __all__ = ["ASGIClient", "send_answer"]

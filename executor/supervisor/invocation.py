@@ -18,15 +18,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from executor.config.limits import Limits
 from executor.figures.figures import Figures
 from executor.supervisor.admission import Admission, RejectedError
+from executor.supervisor.client import Client, ClientGoneError, InvalidResponseError, Verdict
 from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
@@ -37,9 +38,9 @@ from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
 from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
 
-log = structlog.get_logger("executor.invocation")
+__all__ = ["Invocation", "Measurements"]
 
-__all__ = ["Client", "ClientGoneError", "InvalidResponseError", "Invocation", "Verdict"]
+log = structlog.get_logger("executor.invocation")
 
 EXIT_GRACE_S: Final = 5.0
 """Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
@@ -56,65 +57,6 @@ ERROR_OUTCOMES: Final = {
 """The `code` of a worker's `ERROR` message and the outcome that it means."""
 
 NO_BODY_STATUSES: Final = frozenset({204, 304})
-
-
-class ClientGoneError(Exception):
-    """The client has closed the connection."""
-
-
-class InvalidResponseError(Exception):
-    """The worker's response cannot be said in HTTP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an invocation ended, with words for the client, and for the operator only."""
-
-    outcome: Outcome
-    detail: str = ""
-    private_detail: str = ""
-    traceback: str = ""
-
-
-class Client(Protocol):
-    """The other side of an invocation: who asked, and who gets the answer."""
-
-    async def receive(self) -> bytes | None:
-        """Return the next piece of the request body, `None` after the last.
-
-        Raises:
-            ClientGoneError: The client has gone.
-        """
-
-    async def wait_gone(self) -> None:
-        """Return when the client has gone."""
-
-    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Send the head of the response.
-
-        Raises:
-            InvalidResponseError: The head is not one that HTTP allows. Nothing was sent.
-        """
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body; waits while the client is slow.
-
-        Raises:
-            InvalidResponseError: The body is longer than the head said.
-        """
-
-    async def finish(self) -> None:
-        """End the body.
-
-        Raises:
-            InvalidResponseError: The body is shorter than the head said.
-        """
-
-    async def fail(self, verdict: Verdict) -> None:
-        """Send the answer that the verdict stands for, in place of a response."""
-
-    def cut(self, *, at_once: bool) -> None:
-        """Close the connection so that the client sees an incomplete response; `at_once` drops what is unsent."""
 
 
 @dataclass(slots=True)

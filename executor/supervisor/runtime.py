@@ -22,14 +22,18 @@ from executor.supervisor.scratch import ScratchRoot, remove_scratch
 from executor.supervisor.worker import WorkerHandle, WorkerSink, describe_exit
 from executor.supervisor.zygote import CLEAN_ENVIRONMENT, Zygote, ZygoteLostError, start_base_zygote
 from protocol.control import Exited
+from protocol.limits import MAX_PATHS
 from protocol.messages import Error, Log, Prepare, Ready
 
-__all__ = ["PluginRuntime", "ProbeResult", "ReadyWorker", "StartError", "ZygoteTree"]
+__all__ = ["PROBE_TIME_S", "PluginRuntime", "ProbeResult", "ReadyWorker", "StartError", "ZygoteTree"]
 
 log = structlog.get_logger("executor.runtime")
 
 ZYGOTE_READY_TIME_S: Final = 60.0
 """Longest start of a zygote: importing a large SDK on a busy machine takes seconds."""
+
+PROBE_TIME_S: Final = 60.0
+"""Longest time that sources may take to be imported when a plugin is probed."""
 
 PRELOAD: Final = ("dify_plugin",)
 """Trusted modules that plugin zygotes import: the SDK, real or bundled."""
@@ -193,19 +197,15 @@ class PluginRuntime:
                 raise StartError(f"no worker could be forked: {error}") from error
             raise
 
-    async def probe(self, timeout_s: float) -> ProbeResult:
-        """Start a worker that imports every source of the plugin, and end it: does the plugin load?"""
-        sources = tuple(dict.fromkeys(endpoint.source for endpoint in self.plugin.endpoints))
-        try:
-            async with asyncio.timeout(timeout_s):
-                worker = await self.start_worker(sources, _Ignored())
-        except TimeoutError:
-            return ProbeResult(None, f"importing the sources took longer than {timeout_s:g} s")
-        except StartError as error:
-            return ProbeResult(None, error.error.message if error.error else str(error))
-        worker.handle.kill()
-        await worker.finish(0)
-        return ProbeResult(worker.report, "")
+    async def probe(self, sources: tuple[str, ...], timeout_s: float) -> ProbeResult:
+        """Start workers that import these sources, and end them: do they load?"""
+        result = ProbeResult({}, "")
+        with self.in_use():
+            for start in range(0, len(sources), MAX_PATHS):
+                result = await self._probe(sources[start : start + MAX_PATHS], timeout_s)
+                if result.problem:
+                    break
+        return result
 
     async def retire(self) -> None:
         """Close once nobody uses it any more."""
@@ -217,6 +217,18 @@ class PluginRuntime:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
+
+    async def _probe(self, sources: tuple[str, ...], timeout_s: float) -> ProbeResult:
+        try:
+            async with asyncio.timeout(timeout_s):
+                worker = await self.start_worker(sources, _Ignored())
+        except TimeoutError:
+            return ProbeResult(None, f"importing the sources took longer than {timeout_s:g} s")
+        except StartError as error:
+            return ProbeResult(None, error.error.message if error.error else str(error))
+        worker.handle.kill()
+        await worker.finish(0)
+        return ProbeResult(worker.report, "")
 
     async def _discard(self, handle: WorkerHandle | None, scratch: Path | None) -> None:
         if handle is not None:

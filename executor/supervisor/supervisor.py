@@ -14,17 +14,15 @@ from executor.figures.figures import Figures
 from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
 from executor.supervisor.admission import Admission
-from executor.supervisor.invocation import Client, Invocation
+from executor.supervisor.client import Client
+from executor.supervisor.invocation import Invocation
 from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord
-from executor.supervisor.runtime import PluginRuntime, ProbeResult, ZygoteTree
+from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult, ZygoteTree
 from executor.supervisor.scratch import ScratchRoot
 from protocol.messages import Invoke
 
 __all__ = ["Supervisor"]
-
-PROBE_TIME_S = 60.0
-"""Longest time that the sources of a plugin may take to be imported when it is probed."""
 
 endpoint_log = structlog.get_logger("executor.endpoint")
 
@@ -81,8 +79,7 @@ class Supervisor:
         results = {}
         for plugin in plugins:
             runtime = self._runtimes.setdefault(_key(plugin), PluginRuntime(plugin, self._tree))
-            with runtime.in_use():
-                results[plugin.name] = await runtime.probe(PROBE_TIME_S)
+            results[plugin.name] = await runtime.probe(plugin.sources, PROBE_TIME_S)
         return results
 
     def keep_only(self, plugins: Collection[Plugin]) -> None:

@@ -24,7 +24,7 @@ from executor.supervisor.output import Stream
 from executor.supervisor.zygote import Child, Zygote
 from protocol.connection import Connection
 from protocol.control import Exited
-from protocol.errors import ProtocolError
+from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.messages import Call, CallResult, Credit, Log, Message
 from protocol.states import Role
 
@@ -36,6 +36,9 @@ READ_SIZE: Final = 65_536
 MESSAGES_PER_WAKEUP: Final = 64
 INBOX_HIGH: Final = 64
 """Messages waiting for the invocation at which the worker's pipe is no longer read."""
+
+OUTGOING_HIGH: Final = 65_536
+"""Bytes that wait for a worker to read, above which its reverse calls are not answered any more."""
 
 CREDIT_STEP: Final = 65_536
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
@@ -164,7 +167,8 @@ class WorkerHandle:
         """Allow the worker to send `amount` more bytes of response body."""
         self._owed_credit += amount
         if self._owed_credit >= CREDIT_STEP and not self._at_end:
-            self.send(Credit(amount=self._owed_credit))
+            with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
+                self.send(Credit(amount=self._owed_credit))
             self._owed_credit = 0
 
     def kill(self) -> None:
@@ -236,7 +240,7 @@ class WorkerHandle:
             if len(self._inbox) >= INBOX_HIGH:
                 self._pause_reading()
                 break
-            message = self._take(self._connection.next_message)
+            message = self._take(self._connection.next_message) if self._violation is None else None
             if message is None:
                 if self._violation is not None or self._connection.at_eof:
                     self._pause_reading()
@@ -266,10 +270,18 @@ class WorkerHandle:
             case Credit():
                 self._wake_writers()
             case Call():
-                text = "reverse calls are not available on this executor"
-                self.send(CallResult(call_id=message.call_id, kind="error", data={"message": text}))
+                self._refuse_call(message)
             case _:
                 self._inbox.append(message)
+
+    def _refuse_call(self, call: Call) -> None:
+        """Answer a reverse call; one that comes although earlier answers were not read is a flood."""
+        if len(self._outgoing) > OUTGOING_HIGH:
+            self._violation = RemoteProtocolError("the worker makes calls without reading the answers")
+            return
+        text = "reverse calls are not available on this executor"
+        with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
+            self.send(CallResult(call_id=call.call_id, kind="error", data={"message": text}))
 
     def _on_output(self, stream: Stream, descriptor: int) -> bool:
         try:

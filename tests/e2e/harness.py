@@ -75,19 +75,26 @@ class Executor:
 
     def __enter__(self) -> Self:
         """Start, and wait until the service says that it is ready."""
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._clean_up()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop, and look for what was left behind."""
+        """Stop."""
         try:
             if self.process.poll() is None:
                 self.stop()
         finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
-            self._folder.cleanup()
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._folder.cleanup()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the configuration file."""
@@ -122,10 +129,10 @@ class Executor:
             )
             ended = os.pidfd_open(self.process.pid)
             try:
-                readable, _, _ = select.select([manager, ended], [], [], START_TIME_S)
+                readable, _, _ = select.select([manager.fileno(), ended], [], [], START_TIME_S)
             finally:
                 os.close(ended)
-            assert manager in readable, f"the service did not start:\n{self.log_text()}"
+            assert manager.fileno() in readable, f"the service did not start:\n{self.log_text()}"
             assert "READY=1" in manager.recv(4096).decode()
         ready = json.loads((self.folder / "ready.json").read_text())
         self.url, self.admin = ready["public"], ready["admin"]

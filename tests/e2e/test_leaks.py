@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -84,12 +83,13 @@ def run_mix(requests: int, large_every: int) -> None:
         memory = supervisor.memory_info().rss
         with ThreadPoolExecutor(8) as pool:
             results = sum(pool.map(work, [kinds[number::8] for number in range(8)]), Counter[tuple[str, str]]())
-        assert {kind: result for kind, result in results} == {kind: EXPECTED[kind] for kind in set(kinds)}
+        assert dict(results.keys()) == {kind: EXPECTED[kind] for kind in set(kinds)}
+        assert len(results) == len(set(kinds)), results
         assert sum(results.values()) == requests
         executor.wait_workers(0)
         assert executor.resting_processes() == resting
         assert not [process for process in executor.processes() if process.status() == psutil.STATUS_ZOMBIE]
-        assert executor.descriptors() <= descriptors + 2, os.listdir(f"/proc/{supervisor.pid}/fd")
+        assert executor.descriptors() <= descriptors + 2, supervisor.open_files()
         assert supervisor.memory_info().rss < memory + 32 * MIB
         assert not [
             item for root in (executor.state_dir / "scratch").iterdir() if root.is_dir() for item in root.iterdir()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
+import psutil
 import pytest
 
 from executor.supervisor.output import Stream
@@ -18,6 +19,7 @@ from protocol.limits import INITIAL_CREDIT, MAX_DATA
 from protocol.messages import (
     Body,
     Call,
+    Cancel,
     Chunk,
     Credit,
     End,
@@ -139,7 +141,7 @@ def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
     """Run a test against a fresh worker, and look for what it leaves."""
 
     async def run() -> None:
-        before = set(os.listdir("/proc/self/fd"))
+        before = psutil.Process().num_fds()
         worker = PlayedWorker(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(20):
@@ -147,7 +149,7 @@ def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
         finally:
             worker.handle.close()
             worker.end()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert psutil.Process().num_fds() == before
 
     asyncio.run(run())
 
@@ -278,6 +280,43 @@ def test_a_chattering_worker_does_not_hold_the_loop() -> None:
             steps.append(len(worker.logs) - before)
         assert max(steps) <= 64
         assert sum(steps) > 200
+
+    play(test)
+
+
+def test_a_flood_of_reverse_calls_is_not_answered_for_ever() -> None:
+    """A worker that calls and calls without reading the answers breaks the protocol."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        data = b"".join(
+            worker.connection.send(Call(call_id=number, kind="app", request={})) for number in range(20_000)
+        )
+        sent = 0
+        while worker.handle.violation is None:
+            try:
+                sent += os.write(worker.responses, data[sent:])
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert "without reading" in str(worker.handle.violation)
+        assert len(worker.handle._outgoing) < 1 << 20
+        assert await worker.handle.receive() is None
+
+    play(test)
+
+
+def test_after_a_cancellation_nothing_is_sent_any_more() -> None:
+    """Late calls and credit do not raise out of the event loop."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.say(Response(status=200, headers=()))
+        worker.handle.send(Cancel(reason="client.gone"))
+        worker.say(Call(call_id=1, kind="app", request={}))
+        assert isinstance(await worker.handle.receive(), Response)
+        worker.handle.grant(1 << 20)
+        assert worker.hear() == [Cancel(reason="client.gone")]
+        assert worker.handle.violation is None
 
     play(test)
 

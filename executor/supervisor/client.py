@@ -1,0 +1,73 @@
+"""The other side of an invocation, as the supervisor sees it: who asked, and who gets the answer.
+
+The gateway implements it over HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from executor.supervisor.outcome import Outcome
+
+__all__ = ["Client", "ClientGoneError", "InvalidResponseError", "Verdict"]
+
+
+class ClientGoneError(Exception):
+    """The client has closed the connection."""
+
+
+class InvalidResponseError(Exception):
+    """The worker's response cannot be said in HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an invocation ended, with words for the client, and for the operator only."""
+
+    outcome: Outcome
+    detail: str = ""
+    private_detail: str = ""
+    traceback: str = ""
+
+
+class Client(Protocol):
+    """The other side of an invocation: who asked, and who gets the answer."""
+
+    async def receive(self) -> bytes | None:
+        """Return the next piece of the request body, `None` after the last.
+
+        Raises:
+            ClientGoneError: The client has gone.
+        """
+
+    async def wait_gone(self) -> None:
+        """Return when the client has gone."""
+
+    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send the head of the response.
+
+        Raises:
+            InvalidResponseError: The head is not one that HTTP allows. Nothing was sent.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; waits while the client is slow.
+
+        Raises:
+            InvalidResponseError: The body is longer than the head said.
+        """
+
+    async def finish(self) -> None:
+        """End the body.
+
+        Raises:
+            InvalidResponseError: The body is shorter than the head said.
+        """
+
+    async def fail(self, verdict: Verdict) -> None:
+        """Send the answer that the verdict stands for, in place of a response."""
+
+    def cut(self, *, at_once: bool) -> None:
+        """Close the connection so that the client sees an incomplete response; `at_once` drops what is unsent."""
