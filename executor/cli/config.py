@@ -16,7 +16,7 @@ from executor.config.places import ConfigError, Problem
 from executor.config.reference import render_reference, render_schema
 from executor.config.show import show_config
 
-__all__ = ["register"]
+__all__ = ["check", "reference", "register", "schema", "show"]
 
 SHOW_EXAMPLES = """
 Examples:

@@ -11,7 +11,6 @@ from yaml.reader import ReaderError
 from executor.catalog.findings import Code
 from executor.catalog.nodes import Mistake, Node, NodeError, compose
 from executor.catalog.scalars import Kind
-from executor.catalog.yaml_source import LOADER
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
 
 __all__ = ["parse_document", "read_document"]
@@ -52,7 +51,7 @@ def parse_document(content: bytes, file: Path | None = None) -> Source:
     mistakes: list[Mistake] = []
     top: Node | None
     try:
-        top = compose(yaml.parse(content.decode("utf-8-sig"), Loader=LOADER), mistakes)
+        top = compose(yaml.parse(content.decode("utf-8-sig"), Loader=yaml.SafeLoader), mistakes)
     except UnicodeDecodeError as error:
         place = Place(file=file, line=content.count(b"\n", 0, error.start) + 1)
         raise _refusal(place, found=f"the byte 0x{content[error.start]:02x}", expected="text in UTF-8") from None
