@@ -52,15 +52,15 @@ def serve(
         typer.Argument(metavar="[PLUGIN]...", help="Plugin folders, each with a manifest.yaml.", show_default=False),
     ] = None,
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the hooks; 0 picks a free one.  [default: 8080]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the hooks; 0 picks a free one. (default: 8080)")] = None,
     admin_port: Annotated[
         int | None,
-        typer.Option(help="Port of metrics, health and workers, on loopback.  [default: the port after --port]"),
+        typer.Option(help="Port of metrics, health and workers, on loopback. (default: the port after --port)"),
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML).")] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for state.  [default: in $XDG_STATE_HOME]")
+        Path | None, typer.Option(metavar="DIR", help="Folder for state. (default: in $XDG_STATE_HOME)")
     ] = None,
     settings: Annotated[
         list[str] | None,

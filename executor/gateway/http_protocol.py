@@ -52,7 +52,7 @@ class HeadLimits:
     client_idle_time_s: float
 
 
-class HeadTooLargeError(Exception):
+class _HeadTooLargeError(Exception):
     """Raised out of a parser callback: the head of a request is over a limit."""
 
 
@@ -169,7 +169,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._refusal = status
-        raise HeadTooLargeError
+        raise _HeadTooLargeError
 
     def _start_head_timer(self) -> None:
         self._stop_head_timer()

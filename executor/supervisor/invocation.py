@@ -61,9 +61,12 @@ NO_BODY_STATUSES: Final = frozenset({204, 304})
 
 @dataclass(slots=True)
 class Measurements:
-    """What is noted on the way, in seconds of the monotonic clock and bytes."""
+    """What is noted on the way, in bytes and in seconds of the monotonic clock.
 
-    began: float
+    Not of the event loop's clock, which uvloop reads once per iteration, in whole milliseconds.
+    """
+
+    began: float = field(default_factory=time.monotonic)
     started_at: float = field(default_factory=time.time)
     admitted: float | None = None
     ready: float | None = None
@@ -106,7 +109,7 @@ class Invocation:
         self.runtime = runtime
         self.state = "queued"
         self.loop = asyncio.get_running_loop()
-        self.measured = Measurements(began=self.loop.time())
+        self.measured = Measurements()
         self.output = OutputLog(
             limit_bytes=limits.log_output,
             line_bytes=limits.log_line,
@@ -132,7 +135,7 @@ class Invocation:
     @property
     def age_s(self) -> float:
         """Seconds since the request was received."""
-        return self.loop.time() - self.measured.began
+        return time.monotonic() - self.measured.began
 
     def interrupt(self, outcome: Outcome, detail: str = "") -> bool:
         """End the invocation with this outcome.
@@ -182,14 +185,14 @@ class Invocation:
         except RejectedError as error:
             return Verdict(error.outcome, error.detail)
         self._admitted = True
-        self.measured.admitted = self.loop.time()
+        self.measured.admitted = time.monotonic()
         self.state = "starting"
         self._expect_first_byte()
         try:
             self._worker = await self.runtime.start_worker((self.invoke.source,), self.output, debug=self.invoke.debug)
         except StartError as error:
             return _start_verdict(error)
-        self.measured.ready = self.loop.time()
+        self.measured.ready = time.monotonic()
         self.state = "running"
         handle = self._worker.handle
         handle.send(self.invoke)
@@ -204,7 +207,7 @@ class Invocation:
         self.state = "responding"
         bodiless = self.invoke.method == "HEAD" or message.status in NO_BODY_STATUSES
         await self._to_client(self._client.start(message.status, message.headers))
-        self.measured.first_byte = self.loop.time()
+        self.measured.first_byte = time.monotonic()
         self.measured.status = message.status
         while True:
             message = handle.receive_nowait()
@@ -303,7 +306,7 @@ class Invocation:
         if verdict.outcome is not Outcome.OK:
             self._stop_worker(verdict.outcome)
             await self._tell_client(verdict)
-        self.measured.answered = self.loop.time()
+        self.measured.answered = time.monotonic()
         report = await self._finish_worker(verdict.outcome)
         if self._admitted:
             self._admission.release(self.invoke.hook_id)
@@ -358,10 +361,10 @@ class Invocation:
             outcome=verdict.outcome,
             status=measured.status,
             started_at=measured.started_at,
-            queue_s=(admitted if admitted is not None else self.loop.time()) - measured.began,
+            queue_s=(admitted if admitted is not None else time.monotonic()) - measured.began,
             ready_s=_between(admitted, measured.ready),
             first_byte_s=_between(measured.began, measured.first_byte),
-            duration_s=(measured.answered or self.loop.time()) - measured.began,
+            duration_s=(measured.answered or time.monotonic()) - measured.began,
             cpu_user_s=report.utime_s if report else 0.0,
             cpu_system_s=report.stime_s if report else 0.0,
             max_rss_bytes=report.max_rss_bytes if report else 0,

@@ -44,7 +44,7 @@ from protocol.control import (
 from protocol.errors import RemoteProtocolError
 from protocol.limits import MAX_CONTROL
 
-__all__ = ["Child", "Zygote", "ZygoteLostError", "start_base_zygote"]
+__all__ = ["CLEAN_ENVIRONMENT", "Child", "Zygote", "ZygoteLostError", "start_base_zygote"]
 
 log = structlog.get_logger("executor.zygote")
 
