@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 def serve(
     plugins: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PLUGIN]...", help="Plugin folders, each with a manifest.yaml.", show_default=False),
+        typer.Argument(metavar="PLUGIN", help="Plugin folders, each with a manifest.yaml.", show_default=False),
     ] = None,
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)")] = None,

@@ -19,9 +19,12 @@ BLOCK = bytes(65536)
 KINDS = ("small", "small", "small", "error", "crash", "timeout", "disconnect", "post")
 LARGE = ("upload", "download")
 
+HASTY = {"plugin": "lab", "limits": {"first_byte_time": "300ms"}}
+
 CONFIG = {
     "plugins": [str(LAB)],
-    "limits": {"first_byte_time": "300ms", "cancel_grace_time": "100ms", "queue_length": 1000},
+    "hooks": {"lab": {}, "hasty": HASTY},
+    "limits": {"cancel_grace_time": "100ms", "queue_length": 1000},
     "admission": {"concurrency": 16, "queue_time": "60s"},
 }
 
@@ -36,7 +39,7 @@ def call(executor: Executor, client: httpx.Client, kind: str) -> str:
         case "crash":
             return str(client.get("/die/kill").status_code)
         case "timeout":
-            return str(client.get("/wait/30").status_code)
+            return str(client.get(f"{executor.url}/e/hasty/wait/30").status_code)
         case "post":
             return str(client.post("/echo", content=BLOCK).status_code)
         case "upload":
