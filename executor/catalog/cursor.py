@@ -69,6 +69,12 @@ class Cursor:
             excused=self.excused or (self.given and not self.is_a(Kind.MAP)),
         )
 
+    def submap(self, name: str) -> Cursor:
+        """Go to the value of a key, which must be a map if it is given."""
+        at = self.key(name)
+        at.expect(Kind.MAP, required=False)
+        return at
+
     def items(self) -> tuple[Cursor, ...]:
         """Go to every item of a list; null or missing is an empty list."""
         if self.node is None or not self.expect(Kind.LIST, required=False):

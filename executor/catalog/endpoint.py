@@ -65,7 +65,7 @@ def read_endpoint(at: Cursor) -> EndpointDraft:
     """Read the declaration of an endpoint, inline or in a file of its own."""
     at.expect(Kind.MAP)
     path, equivalence = _read_path(at.key("path"))
-    source = at.key("extra").key("python").key("source")
+    source = at.submap("extra").submap("python").key("source")
     source.text()
     return EndpointDraft(
         at=at,

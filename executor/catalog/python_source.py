@@ -11,8 +11,9 @@ __all__ = ["SourceSyntaxError", "SourceTooComplexError", "parse_source"]
 MAX_PARSED: Final = 256 * 1024
 """Bytes of a source that is parsed; the parser takes up to 300 times as much memory. Real ones have some kilobytes."""
 
-MAX_BRACES: Final = 10_000
-"""Opening braces of a source that is parsed. Up to Python 3.11, f-strings take time with the square of them."""
+MAX_MARKS: Final = 10_000
+"""Dots, and opening braces, of a source that is parsed. Python 3.11 needs half a minute for a dotted name of 100,000
+parts and ten seconds for as many fields in an f-string: time goes with the square of their number."""
 
 
 class SourceTooComplexError(ValueError):
@@ -43,8 +44,9 @@ def parse_source(content: bytes) -> ast.Module:
     """
     if len(content) > MAX_PARSED:
         raise SourceTooComplexError(f"more than {MAX_PARSED} bytes")
-    if content.count(b"{") > MAX_BRACES:
-        raise SourceTooComplexError(f"more than {MAX_BRACES} braces")
+    for mark in (b"{", b"."):
+        if content.count(mark) > MAX_MARKS:
+            raise SourceTooComplexError(f'more than {MAX_MARKS} "{mark.decode()}"')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -139,6 +139,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit("empty author", Code.FIELD_MISSING, "manifest.yaml:3:8", MANIFEST, "author: tester", "author:"),
     _edit("no plugins", Code.FIELD_MISSING, "manifest.yaml:1:1", MANIFEST, "plugins:", "extensions:"),
     _edit("no source", Code.FIELD_MISSING, "endpoints/cat.yaml:4:3", ENDPOINT, "  python:", "  node:"),
+    _edit("no extra", Code.FIELD_MISSING, "endpoints/cat.yaml:1:1", ENDPOINT, "extra:", "extras:"),
     _edit("no method", Code.FIELD_MISSING, "endpoints/cat.yaml:1:1", ENDPOINT, "method: GET\n", ""),
     _edit("setting without name", Code.FIELD_MISSING, "group/cat.yaml:2:5", GROUP, "name: token", "title: token"),
     _edit("version as number", Code.FIELD_TYPE, "manifest.yaml:1:10", MANIFEST, "0.0.1", "0.1"),
@@ -149,6 +150,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit("settings as text", Code.FIELD_TYPE, "group/cat.yaml:1:11", GROUP, "settings:", "settings: x\nothers:"),
     _edit("setting as text", Code.FIELD_TYPE, "group/cat.yaml:2:5", GROUP, "- name", "- token\n  - name"),
     _edit("endpoint as number", Code.FIELD_TYPE, "group/cat.yaml:20:5", GROUP, "endpoints/cat.yaml", "7"),
+    _edit("extra as text", Code.FIELD_TYPE, "endpoints/cat.yaml:3:8", ENDPOINT, "extra:", "extra: x\nextras:"),
     _edit("bad merge", Code.FIELD_TYPE, "manifest.yaml:1:5", MANIFEST, "version", "<<: x\nversion"),
     _file("manifest as list", Code.FIELD_TYPE, "manifest.yaml:1:1", MANIFEST, "- a\n- b\n"),
     _file("endpoint file as text", Code.FIELD_TYPE, "endpoints/cat.yaml:1:1", ENDPOINT, "cat"),
@@ -278,6 +280,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     _class("large", Code.SOURCE_UNCHECKED, "", f"{BASE}class A(Endpoint):\n{INVOKE}{'#' * 300_000}"),
     _class("braces", Code.SOURCE_UNCHECKED, "", f"{BASE}x = f'{'{1}' * 20_000}'"),
+    _class("dots", Code.SOURCE_UNCHECKED, "", f"import a{'.b' * 20_000}"),
     # plugins
     Mistake("no folder", Code.PLUGIN_FOLDER, ".", {}),
     _file("too many endpoints", Code.PLUGIN_TOO_LARGE, "manifest.yaml:15:5", GROUP, _endpoints(257)),
