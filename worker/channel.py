@@ -10,8 +10,8 @@ Endpoint code may have threads: one streams the answer, another reads the body, 
 2. Nobody waits for a pipe with the lock held. Whoever has to wait takes a role, polls with the lock released, then
    moves bytes with the lock held and wakes the others, who wait for a condition meanwhile. There are two roles, each
    held by one thread at a time: *the reader* waits for input, and *the writer* for room in the outgoing pipe. A
-   writer takes the reader's role too when it is free, to see a cancellation. Nobody but the reader reads, so that
-   nothing that it waits for is taken away while it polls.
+   writer takes the reader's role too when it is free, so that a cancellation is seen; while it is not, the writer
+   looks again now and then. Nobody but the reader reads: what it waits for is not taken away while it polls.
 3. Both descriptors are non-blocking. What the pipe does not take at once stays in `_outgoing`, so a frame is never
    torn, not even when a wait is cut short by a cancellation.
 4. Cancellation (CANCEL, the end of the supervisor's pipe, or a broken protocol) is noted when seen and raised as
@@ -61,6 +61,9 @@ CREDIT_STEP: Final = INITIAL_CREDIT // 4
 LAST_WORDS: Final = 65_536
 """Bytes kept for a supervisor that does not read, once the invocation is cancelled."""
 
+RECHECK_MS: Final = 20
+"""Milliseconds after which a writer looks whether the reader's role has become free."""
+
 _CAN_CREDIT: Final = frozenset({WorkerState.INVOKED, WorkerState.RESPONDING})
 
 
@@ -94,6 +97,7 @@ class Channel:
         self._body_complete = False
         self._owed_credit = 0
         self._cancel_reason: str | None = None
+        self._violation: ProtocolError | None = None
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
 
@@ -101,6 +105,11 @@ class Channel:
     def cancel_reason(self) -> str | None:
         """Why nobody waits for the answer any more; `None` as long as somebody does, as far as is known."""
         return self._cancel_reason
+
+    @property
+    def violation(self) -> ProtocolError | None:
+        """How the supervisor broke the protocol, if it did."""
+        return self._violation
 
     @property
     def ours(self) -> bool:
@@ -254,7 +263,7 @@ class Channel:
 
     def _poll(self, *, reading: bool, writing: bool) -> None:
         """Take the roles, wait with the lock released until a pipe is ready, and move what can be moved."""
-        before = self._reader, self._writer
+        reader, writer = self._reader, self._writer  # ours already where a signal handler has interrupted us
         poll = select.poll()
         if reading:
             self._reader = get_ident()
@@ -265,13 +274,16 @@ class Channel:
         try:
             self._changed.release()
             try:
-                poll.poll()
+                poll.poll(None if reading else RECHECK_MS)
             finally:
                 self._changed.acquire()
             self._write_nowait()
             self._read_all_nowait()
         finally:
-            self._reader, self._writer = before
+            if reading:
+                self._reader = reader
+            if writing:
+                self._writer = writer
             self._changed.notify_all()
 
     def _read_all_nowait(self) -> None:
@@ -300,6 +312,7 @@ class Channel:
             while (message := self._connection.next_message()) is not None:
                 self._dispatch(message)
         except ProtocolError as error:
+            self._violation = error
             self._cancel(f"the supervisor broke the protocol: {error}")
         if not data:
             self._cancel("the supervisor has gone")

@@ -93,10 +93,15 @@ class Loader:
 
 
 def _import_parent(name: str) -> None:
-    """Import the package that holds a source, as any import of the source would do."""
+    """Import the package that holds a source, as any import of the source would do, if it can be imported by name."""
     parent = name.rpartition(".")[0]
-    if parent and importlib.util.find_spec(parent) is not None:
+    if not parent:
+        return
+    try:
         importlib.import_module(parent)
+    except ModuleNotFoundError as error:
+        if not f"{parent}.".startswith(f"{error.name}."):
+            raise
 
 
 def _only_endpoint(source: str, module: ModuleType) -> EndpointClass:

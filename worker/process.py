@@ -37,7 +37,24 @@ from worker.loader import Loader, provide_sdk, sdk_version
 from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
 
-__all__ = ["EXIT_INTERNAL", "STEPS", "Birth", "become_worker", "close_other_descriptors"]
+__all__ = [
+    "EXIT_INTERNAL",
+    "STEPS",
+    "Birth",
+    "SetUpError",
+    "become_worker",
+    "close_other_descriptors",
+    "die_with_zygote",
+    "enter_plugin",
+    "keep_orphans",
+    "place_descriptors",
+    "receive_prepare",
+    "replace_environment",
+    "reset_signals",
+    "set_umask",
+    "start_logs",
+    "start_session",
+]
 
 EXIT_INTERNAL: Final = 70
 """EX_SOFTWARE of sysexits.h: we failed, not the endpoint."""
@@ -194,7 +211,7 @@ def become_worker(birth: Birth) -> int:
         _take_steps(birth)
         _serve(birth)
     except Cancelled:
-        return 0
+        return _final_status(birth)
     except NotTheWorkerError as error:
         write_error(f"a process that the endpoint has forked was ended: {error}\n")
         return EXIT_INTERNAL
@@ -203,7 +220,16 @@ def become_worker(birth: Birth) -> int:
         return EXIT_INTERNAL
     finally:
         flush_output()
-    return 0
+    return _final_status(birth)
+
+
+def _final_status(birth: Birth) -> int:
+    """Return 0, unless it ended because the supervisor could not be understood."""
+    violation = birth.channel.violation if birth.channel is not None else None
+    if violation is None:
+        return 0
+    write_error(f"worker: the supervisor broke the protocol: {violation}\n")
+    return EXIT_INTERNAL
 
 
 def close_other_descriptors(kept: set[int]) -> None:

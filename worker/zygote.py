@@ -111,12 +111,12 @@ class Zygote:
         self._send(ZygoteReady(pid=os.getpid(), report=self._report | {"threads": threading.active_count()}))
         try:
             while self._running:
-                self._turn()
+                self.turn()
         finally:
             if not self._children.kill_all(SHUTDOWN_TIME_S):
                 self._complain("some processes could not be ended")
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Wait for something to happen, and handle it."""
         poll = select.poll()
         poll.register(self._wakeup_r, select.POLLIN)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,7 +29,6 @@ from protocol import (
     Error,
     Exited,
     Forked,
-    ForkFailed,
     ForkWorker,
     ForkZygote,
     Invoke,
@@ -40,11 +39,20 @@ from protocol import (
     Ready,
     Response,
     Role,
-    Shutdown,
-    ZygoteReady,
     decode_control,
     encode_control,
 )
+
+__all__ = [
+    "ENVIRONMENT",
+    "Answer",
+    "BaseZygote",
+    "Plugin",
+    "WorkerDriver",
+    "ZygoteDriver",
+    "make_invoke",
+    "wait_readable",
+]
 
 TIMEOUT_S: Final = 20.0
 ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -63,16 +71,20 @@ def wait_readable(*descriptors: int, timeout_s: float = TIMEOUT_S) -> list[int]:
 class ZygoteDriver:
     """Our end of a zygote's control socket."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, child_id: int = 0, pid: int = 0) -> None:
         self.control = control
+        self.id = child_id
+        self.pid = pid
         self.pending: list[ControlMessage] = []
         self._next_id = 1
 
     def next_id(self) -> int:
+        """Return an identifier that was not used yet."""
         self._next_id += 1
         return self._next_id
 
     def command(self, message: ControlMessage, descriptors: Sequence[int] = ()) -> None:
+        """Send a command with descriptors."""
         socket.send_fds(self.control, [encode_control(message)], list(descriptors))
 
     def report(self, kind: type[M], child_id: int | None = None) -> M:
@@ -90,23 +102,20 @@ class ZygoteDriver:
             self.pending.append(decode_control(data))
 
     def fork_zygote(self, preload: Sequence[str] = ("dify_plugin",), sys_path: Sequence[str] = ()) -> ZygoteDriver:
+        """Have a zygote forked; it may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child_id = self.next_id()
         with theirs:
             message = ForkZygote(zygote_id=child_id, name="plugin", preload=tuple(preload), sys_path=tuple(sys_path))
             self.command(message, [theirs.fileno()])
-        child = ZygoteDriver(ours)
-        child.id = child_id
-        child.pid = self.report(Forked, child_id).pid
-        return child
-
-    id: int = 0
-    pid: int = 0
+        return ZygoteDriver(ours, child_id=child_id, pid=self.report(Forked, child_id).pid)
 
     def fork_worker(self) -> WorkerDriver:
+        """Have a worker forked."""
         return WorkerDriver(self)
 
     def close(self) -> None:
+        """Close our end, which ends the zygote."""
         self.control.close()
 
 
@@ -126,10 +135,11 @@ class BaseZygote(ZygoteDriver):
                 stderr=stderr,
                 start_new_session=True,
             )
-        super().__init__(ours)
-        self.pid = self.process.pid
+        super().__init__(ours, pid=self.process.pid)
+        self.stderr_fd = -1
 
     def close(self) -> None:
+        """Close our end and wait for the process."""
         super().close()
         self.process.wait(TIMEOUT_S)
 
@@ -143,17 +153,23 @@ class Answer:
     error: Error | None = None
     ended: bool = False
     logs: list[Log] = field(default_factory=list)
+    stdout: bytes = b""
+    stderr: bytes = b""
+    exited: Exited | None = None
 
     @property
     def body(self) -> bytes:
+        """The whole body."""
         return b"".join(self.chunks)
 
     @property
     def status(self) -> int:
+        """The status, of an answer that has one."""
         assert self.head is not None, self.error
         return self.head.status
 
     def headers(self, name: str) -> list[str]:
+        """The values of a header."""
         assert self.head is not None, self.error
         return [value.decode("latin-1") for key, value in self.head.headers if key.decode().lower() == name.lower()]
 
@@ -169,6 +185,12 @@ class WorkerDriver:
         self.read_fd, responses_w = os.pipe2(os.O_CLOEXEC)
         self.stdout_fd, stdout_w = os.pipe2(os.O_CLOEXEC)
         self.stderr_fd, stderr_w = os.pipe2(os.O_CLOEXEC)
+        self._open = {
+            "write": self.write_fd,
+            "read": self.read_fd,
+            "stdout": self.stdout_fd,
+            "stderr": self.stderr_fd,
+        }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = zygote.next_id()
         zygote.command(ForkWorker(worker_id=self.id), theirs)
@@ -177,6 +199,7 @@ class WorkerDriver:
         self.pid = zygote.report(Forked, self.id).pid
 
     def send(self, message: Message) -> None:
+        """Send a message; the pipe must have room for it."""
         data = self.connection.send(message)
         while data:
             data = data[os.write(self.write_fd, data) :]
@@ -200,7 +223,8 @@ class WorkerDriver:
                 return message
 
     def prepare(self, root: Path, sources: Sequence[str] = (), **options: Any) -> Ready | Error:
-        scratch = Path(str(root) + ".scratch")
+        """Send PREPARE and return what comes back."""
+        scratch = root.with_name("scratch")
         scratch.mkdir(exist_ok=True)
         self.send(
             Prepare(
@@ -226,33 +250,53 @@ class WorkerDriver:
             view = view[size:]
         self.send(BodyEnd())
 
+    def exchange(self, data: bytes) -> tuple[Answer, int]:
+        """Send a body and take the answer at the same time; the answer, and how much of the body was sent."""
+        answer, sent = Answer(), 0
+        while not answer.ended:
+            window = min(self.connection.send_window, MAX_DATA)
+            if sent < len(data) and window:
+                self.send(Body(data=data[sent : sent + window]))
+                sent += min(window, len(data) - sent)
+                if sent == len(data):
+                    self.send(BodyEnd())
+                if not select.select([self.read_fd], [], [], 0)[0]:
+                    continue
+            self._take(answer, self.receive_any())
+        return self.collect(answer), sent
+
     def collect(self, answer: Answer | None = None) -> Answer:
         """Take everything up to the end of the pipe, granting credit."""
         answer = answer or Answer()
         while (message := self.receive_any()) is not None:
-            match message:
-                case Response():
-                    answer.head = message
-                case Chunk():
-                    answer.chunks.append(message.data)
-                    if not answer.ended:
-                        self.grant(len(message.data))
-                case End():
-                    answer.ended = True
-                case Error():
-                    answer.error = message
-                case Log():
-                    answer.logs.append(message)
-                case _:
-                    pass
+            self._take(answer, message)
         answer.logs[:0] = self.logs
         return answer
 
+    def _take(self, answer: Answer, message: Message | None) -> None:
+        match message:
+            case Response():
+                answer.head = message
+            case Chunk():
+                answer.chunks.append(message.data)
+                self.grant(len(message.data))
+            case End():
+                answer.ended = True
+            case Error():
+                answer.error = message
+            case Log():
+                answer.logs.append(message)
+            case None:
+                raise EOFError("the worker has closed its pipe")
+
     def grant(self, amount: int) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self.send(Credit(amount=amount))
+        """Grant credit, unless the worker has gone."""
+        with contextlib.suppress(BrokenPipeError, KeyError):
+            if "write" in self._open:
+                self.send(Credit(amount=amount))
 
     def cancel(self) -> None:
+        """Send CANCEL."""
         self.send(Cancel(reason="test"))
 
     def output(self) -> tuple[bytes, bytes]:
@@ -260,14 +304,21 @@ class WorkerDriver:
         return _read_all(self.stdout_fd), _read_all(self.stderr_fd)
 
     def exited(self) -> Exited:
+        """Wait for the report of its end."""
         return self.zygote.report(Exited, self.id)
 
     def kill(self) -> None:
+        """Have it killed."""
         self.zygote.command(Kill(worker_id=self.id))
 
+    def close_requests(self) -> None:
+        """Close the pipe to the worker, as the end of the supervisor would."""
+        os.close(self._open.pop("write"))
+
     def close(self) -> None:
-        for descriptor in (self.write_fd, self.read_fd, self.stdout_fd, self.stderr_fd):
-            os.close(descriptor)
+        """Close our ends of the pipes."""
+        while self._open:
+            os.close(self._open.popitem()[1])
 
 
 def _read_all(descriptor: int) -> bytes:
@@ -275,6 +326,67 @@ def _read_all(descriptor: int) -> bytes:
     while wait_readable(descriptor) and (data := os.read(descriptor, 65536)):
         parts.append(data)
     return b"".join(parts)
+
+
+HEADER: Final = """
+import io, json, logging, os, sys, threading, time
+from werkzeug import Request, Response
+from dify_plugin import Endpoint
+"""
+
+
+class Plugin:
+    """A plugin in a folder of its own, and its workers."""
+
+    def __init__(self, zygote: ZygoteDriver, folder: Path) -> None:
+        self.zygote = zygote
+        self.root = folder / "plugin"
+        self.root.mkdir()
+        self.workers: list[WorkerDriver] = []
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Write a file of the plugin."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(textwrap.dedent(text).encode() if isinstance(text, str) else text)
+        return path
+
+    def endpoint(self, body: str, *, top: str = "", source: str = "endpoints/main.py") -> str:
+        """Write an endpoint, given the body of `_invoke(self, r, values, settings)`; returns its source."""
+        body = textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8)
+        code = f"{HEADER}{textwrap.dedent(top)}\nclass Main(Endpoint):\n    def _invoke(self, r, values, settings):\n{body}\n"
+        self.write(source, code)
+        return source
+
+    def fork(self) -> WorkerDriver:
+        """Fork a worker, which is closed with the plugin."""
+        worker = self.zygote.fork_worker()
+        self.workers.append(worker)
+        return worker
+
+    def start(self, source: str = "endpoints/main.py", *, body: bool = False, **given: Any) -> WorkerDriver:
+        """Start a worker up to the point where it has got INVOKE."""
+        worker = self.fork()
+        ready = worker.prepare(self.root)
+        assert isinstance(ready, Ready), ready
+        worker.send(make_invoke(source, has_body=body, **given))
+        return worker
+
+    def call(self, source: str = "endpoints/main.py", *, data: bytes | None = None, **given: Any) -> Answer:
+        """Call an endpoint and wait for the end of its worker."""
+        worker = self.start(source, body=data is not None, **given)
+        if data is not None:
+            worker.body(data)
+        answer = worker.collect()
+        answer.stdout, answer.stderr = worker.output()
+        answer.exited = worker.exited()
+        return answer
+
+    def close(self) -> None:
+        """End the workers that are left."""
+        for worker in self.workers:
+            worker.kill()
+            worker.close()
 
 
 def make_invoke(source: str = "endpoints/main.py", **given: Any) -> Invoke:
@@ -303,18 +415,3 @@ def make_invoke(source: str = "endpoints/main.py", **given: Any) -> Invoke:
         "debug": False,
     }
     return Invoke(**(fields | given))
-
-
-__all__ = [
-    "Answer",
-    "BaseZygote",
-    "ForkFailed",
-    "Iterator",
-    "Shutdown",
-    "WorkerDriver",
-    "ZygoteDriver",
-    "ZygoteReady",
-    "make_invoke",
-    "signal",
-    "wait_readable",
-]

@@ -1,0 +1,41 @@
+"""Real zygotes for the tests of real workers, and a watch over what a test leaves open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protocol import ZygoteReady
+from tests.worker.driver import BaseZygote, Plugin, ZygoteDriver
+
+
+@pytest.fixture(scope="session")
+def base_zygote() -> Iterator[BaseZygote]:
+    """The base zygote, as the executor starts it."""
+    zygote = BaseZygote()
+    zygote.report(ZygoteReady)
+    yield zygote
+    zygote.close()
+    assert zygote.process.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def zygote(base_zygote: BaseZygote) -> Iterator[ZygoteDriver]:
+    """A plugin's zygote."""
+    zygote = base_zygote.fork_zygote()
+    zygote.report(ZygoteReady)
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def plugin(zygote: ZygoteDriver, tmp_path: Path) -> Iterator[Plugin]:
+    """An empty plugin."""
+    before = len(os.listdir("/proc/self/fd"))
+    plugin = Plugin(zygote, tmp_path)
+    yield plugin
+    plugin.close()
+    assert len(os.listdir("/proc/self/fd")) == before, "the test has left descriptors open"
