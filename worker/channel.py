@@ -19,15 +19,17 @@ Endpoint code may have threads: one streams the answer, another reads the body, 
    pipe does not take is kept up to a bound, then dropped.
 5. Only the process that made the channel may use it. A child forked by the endpoint abandons it at once (a hook of
    `os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
+6. What the SDK's gevent replaces (`select.poll`, `threading.RLock`, `os.fork`, `signal.signal`) is taken by name, here
+   and in the zygote, before anything of the SDK is imported: we always use the original.
 """
 
 from __future__ import annotations
 
 import os
-import select
 from collections import deque
 from collections.abc import Callable
 from os import getpid
+from select import POLLIN, POLLOUT, poll
 from threading import Condition, RLock, get_ident
 from typing import Final
 
@@ -264,17 +266,17 @@ class Channel:
     def _poll(self, *, reading: bool, writing: bool) -> None:
         """Take the roles, wait with the lock released until a pipe is ready, and move what can be moved."""
         reader, writer = self._reader, self._writer  # ours already where a signal handler has interrupted us
-        poll = select.poll()
+        poller = poll()
         if reading:
             self._reader = get_ident()
-            poll.register(self._read_fd, select.POLLIN)
+            poller.register(self._read_fd, POLLIN)
         if writing:
             self._writer = get_ident()
-            poll.register(self._write_fd, select.POLLOUT)
+            poller.register(self._write_fd, POLLOUT)
         try:
             self._changed.release()
             try:
-                poll.poll(None if reading else RECHECK_MS)
+                poller.poll(None if reading else RECHECK_MS)
             finally:
                 self._changed.acquire()
             self._write_nowait()

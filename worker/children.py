@@ -23,9 +23,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from dataclasses import dataclass
 from os import WNOHANG, wait4
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 from protocol import Exited
@@ -110,7 +110,7 @@ class Children:
         """Return the seconds until a report is due although its strangers are not gone; None if none waits."""
         if not self._endings:
             return None
-        return max(0.0, self._endings[0].deadline - time.monotonic())
+        return max(0.0, self._endings[0].deadline - monotonic())
 
     def kill_all(self, timeout_s: float) -> bool:
         """Kill and wait for every process below, as far as they come up.
@@ -118,8 +118,8 @@ class Children:
         Returns:
             Whether all are gone. Otherwise the time was over.
         """
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        deadline = monotonic() + timeout_s
+        while monotonic() < deadline:
             for pid in list_children():
                 _kill(pid)
             try:
@@ -127,7 +127,7 @@ class Children:
             except ChildProcessError:
                 return True
             if pid == 0:
-                time.sleep(PAUSE_S)
+                sleep(PAUSE_S)
         return False
 
     def _reap_one(self) -> int | None:
@@ -140,7 +140,7 @@ class Children:
         child_id = self._ids.pop(pid, None)
         if child_id is not None:
             del self._pids[child_id]
-            self._endings.append(_Ending(child_id, pid, status, usage, time.monotonic() + LINGER_S))
+            self._endings.append(_Ending(child_id, pid, status, usage, monotonic() + LINGER_S))
         return pid
 
     def _doom_strangers(self) -> None:
@@ -161,7 +161,7 @@ class Children:
         return next((ending for ending in self._endings if ending.pid == session), self._endings[-1])
 
     def _complete(self) -> list[Exited]:
-        now = time.monotonic()
+        now = monotonic()
         due = [ending for ending in self._endings if not self._doomed or ending.deadline <= now]
         self._endings = [ending for ending in self._endings if ending not in due]
         return [ending.report() for ending in due]

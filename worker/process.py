@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import signal as set_handler
 from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, Prepare, clip
@@ -120,10 +121,10 @@ def reset_signals(_birth: Birth) -> None:
     """Undo what the zygote has set up: handlers, blocked signals, the wake-up descriptor."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        set_handler(number, signal.SIG_DFL)
+    set_handler(signal.SIGINT, signal.default_int_handler)
     for number in KEPT_IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+        set_handler(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -22,14 +22,15 @@ import errno
 import gc
 import importlib
 import os
-import select
-import signal
 import socket
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from os import fork
+from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
+from signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, set_wakeup_fd
+from signal import signal as set_handler
 from typing import Final, NoReturn
 
 import msgpack
@@ -72,7 +73,7 @@ BACKLOG_HIGH: Final = 1024
 SHUTDOWN_TIME_S: Final = 5.0
 """Longest time for the end of all processes below."""
 
-IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+IGNORED_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP, SIGQUIT)
 
 MAX_MESSAGE: Final = 4096
 """Bytes of the text of FORK_FAILED."""
@@ -103,9 +104,9 @@ class Zygote:
         """Take commands until the supervisor is gone or says so; then end every process below."""
         adopt_orphans()
         for number in IGNORED_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, _ignore)
-        signal.set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)
+            set_handler(number, SIG_IGN)
+        set_handler(SIGCHLD, _ignore)
+        set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()
         self._send(ZygoteReady(pid=os.getpid(), report=self._report | {"threads": threading.active_count()}))
@@ -118,21 +119,21 @@ class Zygote:
 
     def turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        poll = select.poll()
-        poll.register(self._wakeup_r, select.POLLIN)
-        events = select.POLLIN if len(self._outgoing) < BACKLOG_HIGH else 0
-        poll.register(self._control, events | (select.POLLOUT if self._outgoing else 0))
+        poller = poll()
+        poller.register(self._wakeup_r, POLLIN)
+        events = POLLIN if len(self._outgoing) < BACKLOG_HIGH else 0
+        poller.register(self._control, events | (POLLOUT if self._outgoing else 0))
         linger_s = self._children.linger_s()
-        ready = dict(poll.poll(None if linger_s is None else linger_s * 1000 + 1))
+        ready = dict(poller.poll(None if linger_s is None else linger_s * 1000 + 1))
         if self._wakeup_r in ready:
             _drain(self._wakeup_r)
         for report in self._children.reap():
             self._send(report)
         happened = ready.get(self._control.fileno(), 0)
-        if happened & select.POLLOUT:
+        if happened & POLLOUT:
             self._flush()
-        if happened & ~select.POLLOUT:
-            self._receive(hung_up=bool(happened & (select.POLLHUP | select.POLLERR)))
+        if happened & ~POLLOUT:
+            self._receive(hung_up=bool(happened & (POLLHUP | POLLERR)))
 
     def _receive(self, *, hung_up: bool) -> None:
         """Take one command, with its descriptors."""
@@ -159,9 +160,9 @@ class Zygote:
 
     def _at_end(self) -> bool:
         """Whether an empty read was the end of the socket, and not an empty datagram."""
-        poll = select.poll()
-        poll.register(self._control, select.POLLRDHUP)
-        return bool(poll.poll(0))
+        poller = poll()
+        poller.register(self._control, POLLRDHUP)
+        return bool(poller.poll(0))
 
     def _handle(self, data: bytes, descriptors: Sequence[int]) -> None:
         try:
@@ -206,8 +207,8 @@ class Zygote:
         return become_worker(Birth(pipes=pipes, parent_pid=self._pid, report=self._report))
 
     def _be_zygote(self, command: ForkZygote, descriptors: Sequence[int]) -> int:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        set_wakeup_fd(-1)
+        set_handler(SIGCHLD, SIG_DFL)
         os.setsid()
         die_with_parent(self._pid)
         close_other_descriptors({0, 1, 2, *descriptors})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,11 +30,16 @@ def zygote(base_zygote: BaseZygote) -> Iterator[ZygoteDriver]:
     zygote.close()
 
 
+def count_descriptors() -> int:
+    """How many descriptors this process has, that of the listing included."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.fixture
 def plugin(zygote: ZygoteDriver, tmp_path: Path) -> Iterator[Plugin]:
     """An empty plugin."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     plugin = Plugin(zygote, tmp_path)
     yield plugin
     plugin.close()
-    assert len(os.listdir("/proc/self/fd")) == before, "the test has left descriptors open"
+    assert count_descriptors() == before, "the test has left descriptors open"

@@ -354,8 +354,8 @@ class Plugin:
     def endpoint(self, body: str, *, top: str = "", source: str = "endpoints/main.py") -> str:
         """Write an endpoint, given the body of `_invoke(self, r, values, settings)`; returns its source."""
         body = textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8)
-        code = f"{HEADER}{textwrap.dedent(top)}\nclass Main(Endpoint):\n    def _invoke(self, r, values, settings):\n{body}\n"
-        self.write(source, code)
+        method = f"class Main(Endpoint):\n    def _invoke(self, r, values, settings):\n{body}\n"
+        self.write(source, f"{HEADER}{textwrap.dedent(top)}\n{method}")
         return source
 
     def fork(self) -> WorkerDriver:

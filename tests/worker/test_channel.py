@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import repeat
 from typing import Final
 
 import pytest
@@ -139,7 +141,7 @@ def test_chunks_wait_for_credit(peer: Peer) -> None:
     """A sender waits without credit, and uses a small one for a small piece."""
     peer.invoke()
     peer.channel.send(Response(status=200, headers=()))
-    result = in_thread(lambda: [peer.channel.send_chunk(b"x" * 65536) for _ in range(5)])
+    result = in_thread(lambda: list(map(peer.channel.send_chunk, [b"x" * 65536] * 5)))
     sent = 0
     while sent < INITIAL_CREDIT:
         sent += sum(len(message.data) for message in peer.read() if isinstance(message, Chunk))
@@ -156,10 +158,11 @@ def test_full_pipe_does_not_tear_frames(peer: Peer) -> None:
     """Messages larger than the pipe arrive whole, from several threads."""
     peer.invoke()
     text = "x" * 16_000
-    waits = [
-        in_thread(lambda n=n: [peer.channel.send_log(Log(0.0, "info", str(n), text)) for _ in range(20)])
-        for n in range(4)
-    ]
+
+    def log(name: str) -> list[bool]:
+        return [peer.channel.send_log(Log(0.0, "info", name, text)) for _ in range(20)]
+
+    waits = [in_thread(partial(log, str(n))) for n in range(4)]
     logs: list[Message] = []
     while len(logs) < 80:
         logs += peer.read()
@@ -197,24 +200,16 @@ def test_cancel_ends_every_wait(peer: Peer, waiting: str, how: str) -> None:
     peer.invoke(body=True)
     peer.channel.send(Response(status=200, headers=()))
 
-    def wait() -> object:
-        match waiting:
-            case "body":
-                return peer.channel.read_body(1)
-            case "credit":
-                while True:
-                    peer.channel.send_chunk(b"x" * 65536)
-            case "pipe":
-                while True:
-                    peer.channel.send_chunk(b"x")
-            case _:
-                return peer.channel.receive()
-
+    waits: dict[str, Callable[[], object]] = {
+        "body": lambda: peer.channel.read_body(1),
+        "credit": lambda: list(map(peer.channel.send_chunk, repeat(b"x" * 65536))),
+        "pipe": lambda: list(map(peer.channel.send_chunk, repeat(b"x"))),
+        "head": peer.channel.receive,
+    }
+    result = in_thread(waits[waiting])
     if waiting == "credit":
-        reader = in_thread(lambda: [peer.read() for _ in range(4)])
-    result = in_thread(wait)
-    if waiting == "credit":
-        reader()
+        while peer.connection.receive_window:
+            peer.read()
     if how == "cancel":
         peer.send(Cancel(reason="enough"))
     elif how == "garbage":
@@ -287,7 +282,12 @@ def test_log_within_a_signal_handler(peer: Peer) -> None:
     before = signal.signal(signal.SIGUSR1, lambda *_: peer.channel.send_log(Log(0.0, "info", "handler", "interrupted")))
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        result = in_thread(lambda: (peer.read(), peer.send(Body(data=b"x"))))
+
+        def answer() -> None:
+            peer.read()
+            peer.send(Body(data=b"x"))
+
+        result = in_thread(answer)
         assert peer.channel.read_body(1) == b"x"
         result()
     finally:

@@ -150,13 +150,13 @@ def test_large_multipart_spools(plugin: Plugin) -> None:
         import hashlib
         file = r.files["f"]
         name = os.readlink(f"/proc/self/fd/{file.stream.fileno()}")
-        return Response(f"{hashlib.file_digest(file.stream, 'sha1').hexdigest()} {r.form['t']} {name}")
+        return Response(f"{hashlib.file_digest(file.stream, 'sha256').hexdigest()} {r.form['t']} {name}")
         """
     )
     block = bytes(range(256)) * 256
     data = b"".join(
         [
-            b'--B\r\nContent-Disposition: form-data; name="t"\r\n\r\ntext\r\n'
+            b'--B\r\nContent-Disposition: form-data; name="t"\r\n\r\ntext\r\n',
             b'--B\r\nContent-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n',
             *[block] * 1600,
             b"\r\n--B--\r\n",
@@ -167,7 +167,7 @@ def test_large_multipart_spools(plugin: Plugin) -> None:
     answer = plugin.call(method="POST", data=data, headers=headers)
 
     digest, text, name = answer.body.decode().split(" ", 2)
-    assert (hashlib.sha1(block * 1600).hexdigest(), "text") == (digest, text)
+    assert (hashlib.sha256(block * 1600).hexdigest(), "text") == (digest, text)
     assert name.startswith(str(plugin.root.with_name("scratch")))
     assert answer.exited is not None
     assert answer.exited.max_rss_bytes < 60 << 20
@@ -336,9 +336,10 @@ def test_hooks_run_after_end(plugin: Plugin) -> None:
 
     answer = worker.collect()
 
-    assert [
-        (log.logger, log.message.partition("\n")[0]) for log in answer.logs
-    ] == [("hook", "late"), ("worker", "closing the response raised")]
+    assert [(log.logger, log.message.partition("\n")[0]) for log in answer.logs] == [
+        ("hook", "late"),
+        ("worker", "closing the response raised"),
+    ]
     assert "ZeroDivisionError" in answer.logs[1].message
 
 

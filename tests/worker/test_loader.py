@@ -85,9 +85,16 @@ def test_imports_around_it(plugin: Plugin) -> None:
     plugin.write("utils/crypto.py", "name = 'crypto'\n")
     plugin.write("endpoints/page.html", "<p>")
     plugin.endpoint(
-        "return Response(f'{self.name} {name} {mark} {open(os.path.join(os.path.dirname(__file__), \"page.html\")).read()}'"
-        "f' {open(\"endpoints/page.html\").read()}')",
-        top="from endpoints.auth import Auth\nfrom .auth import Auth as Same\nfrom utils.crypto import name\nfrom . import mark",
+        """
+        beside = os.path.join(os.path.dirname(__file__), "page.html")
+        return Response(f"{self.name} {name} {mark} {open(beside).read()} {open('endpoints/page.html').read()}")
+        """,
+        top="""
+        from endpoints.auth import Auth
+        from .auth import Auth as Same
+        from utils.crypto import name
+        from . import mark
+        """,
     )
     text = (plugin.root / "endpoints/main.py").read_text()
     plugin.write("endpoints/main.py", text.replace("Main(Endpoint)", "Main(Endpoint, Auth)"))

@@ -79,9 +79,10 @@ def test_plugin_folder_stays_clean(plugin: Plugin) -> None:
     plugin.endpoint("import helper; return Response('x')")
     plugin.call()
 
-    assert sorted(
-        str(path.relative_to(plugin.root)) for path in plugin.root.rglob("*") if path.is_file()
-    ) == ["endpoints/main.py", "helper.py"]
+    assert sorted(str(path.relative_to(plugin.root)) for path in plugin.root.rglob("*") if path.is_file()) == [
+        "endpoints/main.py",
+        "helper.py",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -208,9 +209,10 @@ def test_logging(plugin: Plugin) -> None:
     answer = plugin.call()
 
     logs = answer.logs
-    assert [
-        (log.level, log.logger, log.message) for log in logs[:2]
-    ] == [("info", "my.plugin", "one two"), ("warning", "my.plugin", "odd level")]
+    assert [(log.level, log.logger, log.message) for log in logs[:2]] == [
+        ("info", "my.plugin", "one two"),
+        ("warning", "my.plugin", "odd level"),
+    ]
     assert logs[2].message.startswith("failed\nTraceback")
     assert logs[2].message.endswith("ZeroDivisionError: division by zero")
     assert (logs[3].level, len(logs[3].message) <= 16384) == ("critical", True)

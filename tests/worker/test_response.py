@@ -156,7 +156,7 @@ def test_subclass() -> None:
 )
 def test_refused(result: object, message: str) -> None:
     """What is no response, or none that HTTP allows, is refused with what it was."""
-    with pytest.raises(ResponseError, match=".*") as caught:
+    with pytest.raises(ResponseError) as caught:
         read(result)
 
     assert message in str(caught.value)

@@ -172,9 +172,13 @@ def test_data(sdk: None) -> None:
     config = LLMModelConfig(provider="p", model="m", model_type="llm", mode="chat")
     config.completion_params["x"] = 1
     assert LLMModelConfig().completion_params == {}
-    assert (
-        config.model_dump(mode="json")
-    ) == {"model_type": "llm", "completion_params": {"x": 1}, "provider": "p", "model": "m", "mode": "chat"}
+    assert (config.model_dump(mode="json")) == {
+        "model_type": "llm",
+        "completion_params": {"x": 1},
+        "provider": "p",
+        "model": "m",
+        "mode": "chat",
+    }
     assert config == LLMModelConfig.model_validate_json(config.model_dump_json())
     assert config != LLMUsage.empty_usage()
     assert config is LLMModelConfig.model_validate(config)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -29,7 +30,6 @@ from tests.worker.driver import TIMEOUT_S, BaseZygote, Plugin, make_invoke, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DAEMON: Final = """
 def daemonize():
@@ -274,11 +274,12 @@ def test_zygote_keeps_no_descriptors(plugin: Plugin) -> None:
     """A zygote has as many descriptors after many forks as before."""
     plugin.endpoint("return Response('x')")
     plugin.call()
-    before = os.listdir(f"/proc/{plugin.zygote.pid}/fd")
+    folder = Path(f"/proc/{plugin.zygote.pid}/fd")
+    before = sorted(folder.iterdir())
     for _ in range(5):
         plugin.call()
 
-    assert before == os.listdir(f"/proc/{plugin.zygote.pid}/fd")
+    assert before == sorted(folder.iterdir())
 
 
 def test_end_of_control_socket_ends_everything(own_base: BaseZygote, tmp_path: Path) -> None:

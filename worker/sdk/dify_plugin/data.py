@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from enum import Enum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 __all__ = ["Data"]
 
@@ -27,6 +27,11 @@ class Data:
                 given[name] = type(default)(value)
             setattr(self, name, copy.copy(default))
         self.__dict__.update(given)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Attributes are those that were given."""
 
     @classmethod
     def model_validate(cls, data: Any) -> Self:
