@@ -22,6 +22,9 @@ __all__ = ["SourceCheck"]
 
 EXPECTED: Final = "exactly one subclass of dify_plugin.Endpoint"
 
+NEWER_PYTHON: Final = "Dify runs plugins with Python 3.12" if sys.version_info < (3, 12) else ""
+"""What may be behind a mistake in a plugin that works in Dify."""
+
 MAX_LISTED: Final = 8
 """Classes that are listed when there are several."""
 
@@ -61,7 +64,8 @@ class SourceCheck:
             self._add(Code.SOURCE_UNCHECKED, path, None, found=str(error), expected="a source that is quick to check")
         except SourceSyntaxError as error:
             expected = f"valid Python {sys.version_info.major}.{sys.version_info.minor}"
-            self._add(Code.SOURCE_SYNTAX, path, error.position, found=f"an error ({error})", expected=expected)
+            found = f"an error ({error})"
+            self._add(Code.SOURCE_SYNTAX, path, error.position, found=found, expected=expected, hint=NEWER_PYTHON)
         else:
             self._check_classes(path, namespace)
 

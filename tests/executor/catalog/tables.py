@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from executor.catalog.findings import Code, Finding
+from executor.catalog.source_check import NEWER_PYTHON
 from tests.executor.catalog.mistakes import MISTAKES
 from tests.executor.catalog.plugins import load
 
@@ -49,6 +50,7 @@ def _example(code: Code) -> str:
 def _shorten(finding: Finding) -> str:
     """Leave out what depends on the version of Python, and what is in the table already."""
     text = str(finding).removesuffix(f" [{finding.code}]").replace(f": {finding.severity}: ", ": ", 1)
+    text = text.removesuffix(f" ({NEWER_PYTHON})")
     return re.sub(r"Python 3\.\d+", "Python 3.x", text).replace("|", "\\|")
 
 
