@@ -1,9 +1,10 @@
 """Finding the endpoint of a request, with werkzeug's routing as the contract demands.
 
-Two modes. `http` (the default) gives real answers: 404, 405 with the methods that would do, and a redirect where a
-slash is missing at the end or doubled inside. `dify` turns every failure into 404, as Dify does. In `http` mode an
-endpoint declared for HEAD comes before the HEAD that every GET brings along; in `dify` mode the first one declared
-wins, as in Dify.
+What is found is told as it is: the endpoint, or no endpoint, or endpoints for other methods, or a redirect where a
+slash is missing at the end or doubled inside. That Dify answers all failures with 404 is for the gateway to imitate.
+
+Two modes. In `http` (the default) an endpoint declared for HEAD comes before the HEAD that every GET brings along; in
+`dify` the first one declared wins, as in Dify.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import unquote
 from uuid import UUID
 
 from werkzeug.exceptions import HTTPException
@@ -56,7 +58,7 @@ class Redirect:
     """The same request is at home under another path.
 
     Attributes:
-        path: That path, percent-encoded, from the slash on; without the prefix of the hook and without a query.
+        path: That path, percent-decoded as it was given, from the slash on; without the prefix of the hook.
     """
 
     path: str
@@ -72,13 +74,12 @@ class Router:
 
     Args:
         endpoints: Of one plugin, in order of declaration; as they come from `load_plugin`.
-        mode: How failures are answered.
+        mode: Whose order of precedence holds.
     """
 
     def __init__(self, endpoints: Iterable[Endpoint], mode: Mode = "http") -> None:
-        self._real = mode == "http"
         ordered = list(endpoints)
-        if self._real:
+        if mode == "http":
             ordered.sort(key=lambda endpoint: endpoint.method != "HEAD")
         rules = [BoundedRule(item.path, endpoint=item, methods=[item.method]) for item in ordered]
         self._adapter = create_map(rules).bind("plugin.invalid")
@@ -94,9 +95,9 @@ class Router:
         try:
             endpoint, values = self._match(path, method)
         except RequestRedirect as redirect:
-            return Redirect(redirect.new_url.removeprefix(ORIGIN)) if self._real else NOT_FOUND
+            return Redirect(unquote(redirect.new_url.removeprefix(ORIGIN)))
         except WerkzeugMethodNotAllowed as refusal:
-            return MethodNotAllowed(tuple(sorted(refusal.valid_methods or ()))) if self._real else NOT_FOUND
+            return MethodNotAllowed(tuple(sorted(refusal.valid_methods or ())))
         except (HTTPException, ValueError):
             return NOT_FOUND
         return Match(endpoint, _convert(values) if values else ())

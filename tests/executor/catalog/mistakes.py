@@ -82,6 +82,8 @@ endpoints:
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+SELECT = "settings:\n  - {name: s, type: select, label: {en_US: S}, options:"
+OPTIONS = ", ".join(f'{{value: "{number}", label: {{en_US: O}}}}' for number in range(128))
 BASE = "from dify_plugin import Endpoint\n"
 INVOKE = "    def _invoke(self, r, values, settings): ...\n"
 
@@ -208,6 +210,8 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit(
         "empty options", Code.SETTING_OPTIONS, "group/cat.yaml:4:14", GROUP, "secret-input", "select\n    options: []"
     ),
+    _edit("option as number", Code.FIELD_TYPE, "group/cat.yaml:14:16", GROUP, "value: blue", "value: 7"),
+    _file("many options", Code.SETTING_OPTIONS, "group/cat.yaml:2:57", GROUP, f"{SELECT} [{OPTIONS}]}}"),
     _edit("option twice", Code.SETTING_OPTIONS, "group/cat.yaml:14:16", GROUP, "value: blue", "value: red"),
     _edit(
         "options unused", Code.SETTING_OPTIONS_UNUSED, "group/cat.yaml:11:7", GROUP, "type: select", "type: text-input"

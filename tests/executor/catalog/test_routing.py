@@ -108,14 +108,15 @@ def test_weights_decide_not_the_order() -> None:
         ("/messages", "/messages/"),
         ("//messages", "/messages/"),
         ("/messages//", "/messages/"),
+        ("/x/%41", "/x/%41/"),
         ("/a//b", "/a/b"),
         ("/a///b", "/a/b"),
-        ("/x/ä b?c%#", "/x/%C3%A4%20b%3Fc%25%23/"),
+        ("/x/ä b?c%#", "/x/ä b?c%#/"),
         ("/x//evil.example", "/x/evil.example/"),
     ],
 )
 def test_redirects(path: str, target: str) -> None:
-    """A missing slash at the end and doubled ones are mended, in a form ready for `Location`."""
+    """A missing slash at the end and doubled ones are mended; the path is decoded, as it was given."""
     router = _router("GET /messages/", "GET /a/b", "GET /x/<y>/")
 
     assert router.match("GET", path) == Redirect(target)
@@ -126,12 +127,14 @@ def test_no_redirect_for_another_method() -> None:
     assert _router("POST /messages/").match("GET", "/messages") == NotFound()
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/cat/"), ("GET", "/cat"), ("GET", "/cat//"), ("GET", "/"), ("GET", "")]
-)
-def test_every_failure_is_not_found_in_dify_mode(method: str, path: str) -> None:
-    """Dify has one answer to all of them."""
-    assert _router("GET /cat/", mode="dify").match(method, path) == NotFound()
+@pytest.mark.parametrize("mode", ["http", "dify"])
+def test_failures_are_told_as_they_are_in_both_modes(mode: Mode) -> None:
+    """That Dify has one answer to all of them is for the gateway to imitate."""
+    router = _router("GET /cat/", mode=mode)
+
+    assert router.match("DELETE", "/cat/") == MethodNotAllowed(("GET", "HEAD"))
+    assert router.match("GET", "/cat") == Redirect("/cat/")
+    assert router.match("GET", "/dog") == NotFound()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,6 @@ def test_any_path_has_an_answer(path: str, method: str) -> None:
     if isinstance(routed, Redirect):
         assert routed.path.startswith("/")
         assert not routed.path.startswith("//")
-        assert routed.path.isascii()
 
 
 @pytest.mark.parametrize(
