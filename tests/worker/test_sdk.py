@@ -39,14 +39,15 @@ from dify_plugin.entities.model.speech2text import Speech2TextModelConfig
 from dify_plugin.entities.model.text_embedding import TextEmbeddingModelConfig, TextEmbeddingResult
 from dify_plugin.entities.model.tts import TTSModelConfig, TTSResult
 from dify_plugin.entities.provider_config import AppSelectorScope, CredentialType, LogMetadata, ProviderConfig
-from dify_plugin.entities.tool import ToolInvokeMessage, ToolParameter, ToolProviderType, ToolRuntime, ToolSelector
+from dify_plugin.entities.tool import ToolDescription, ToolIdentity, ToolInvokeMessage, ToolParameter
+from dify_plugin.entities.tool import ToolParameterOption, ToolProviderType, ToolRuntime, ToolSelector
 from dify_plugin.entities.workflow_node import ClassConfig, ModelConfig, ParameterConfig
 from dify_plugin.errors.model import CredentialsValidateFailedError, InvokeError, InvokeRateLimitError
 from dify_plugin.errors.tool import ToolProviderCredentialValidationError
 from dify_plugin.file.constants import DIFY_FILE_IDENTITY
 from dify_plugin.file.entities import FileType
 from dify_plugin.file.file import File
-from dify_plugin.interfaces.agent import AgentProvider
+from dify_plugin.interfaces.agent import AgentModelConfig, AgentProvider, AgentToolIdentity, ToolEntity
 from dify_plugin.interfaces.endpoint import Endpoint
 from dify_plugin.interfaces.model import ModelProvider
 from dify_plugin.interfaces.model.large_language_model import LargeLanguageModel
@@ -54,7 +55,7 @@ from dify_plugin.interfaces.model.text_embedding_model import TextEmbeddingModel
 from dify_plugin.interfaces.tool import Tool, ToolProvider
 from dify_plugin.invocations.app.chat import ChatAppInvocation
 from dify_plugin.invocations.app.workflow import WorkflowAppInvocation
-from dify_plugin.invocations.file import File
+from dify_plugin.invocations.file import File, UploadFileResponse
 from dify_plugin.invocations.model.llm import LLMInvocation
 from dify_plugin.invocations.storage import StorageInvocation, StorageInvocationError
 from dify_plugin.invocations.tool import ToolInvocation
@@ -225,3 +226,71 @@ def test_tool_messages(sdk: None) -> None:
 
     assert (text.type.value, text.message.text) == ("text", "hello")
     assert data.message.to_dict() == {"json_object": {"a": 1}}
+
+
+def test_tools_of_a_setting(sdk: None) -> None:
+    """What a setting of type array[tools] holds becomes records, down to the options of parameters."""
+    from dify_plugin.entities.tool import ToolDescription, ToolParameter, ToolProviderType
+    from dify_plugin.interfaces.agent import AgentToolIdentity, ToolEntity
+
+    parameter = ToolParameter(
+        name="unit",
+        label={"en_US": "Unit"},
+        type="select",
+        form="llm",
+        options=[{"value": "m", "label": {"en_US": "metres"}}],
+    )
+    tool = ToolEntity(
+        identity={"author": "a", "name": "measure", "label": {"en_US": "Measure"}, "provider": "p"},
+        parameters=[parameter],
+        description=ToolDescription(human={"en_US": "h"}, llm="l"),
+        provider_type="api",
+    )
+
+    assert parameter.type is ToolParameter.ToolParameterType.SELECT
+    assert parameter.form is ToolParameter.ToolParameterForm.LLM
+    assert [(option.value, option.label.ja_JP) for option in parameter.options or []] == [("m", "metres")]
+    assert (parameter.llm_description, parameter.required) == (None, False)
+    assert isinstance(tool.identity, AgentToolIdentity)
+    assert tool.identity.label.en_US == "Measure"
+    assert (tool.provider_type, tool.runtime_parameters) == (ToolProviderType.API, {})
+    assert ToolEntity(identity=tool.identity, parameters=None).parameters == []
+    with pytest.raises(ValueError, match="telepathy"):
+        ToolParameter(type="telepathy")
+
+
+def test_data_in_pydantic_models(sdk: None) -> None:
+    """A plugin's pydantic model may have records as fields; mappings become records, anything else is refused."""
+    import pydantic
+    from dify_plugin.interfaces.agent import ToolEntity
+
+    model = pydantic.create_model("Given", tools=(list[ToolEntity] | None, ...))
+
+    given: Any = model.model_validate({"tools": [{"identity": {"name": "n"}}, ToolEntity(identity=None)]})
+
+    assert [type(tool) for tool in given.tools] == [ToolEntity, ToolEntity]
+    assert given.tools[0].identity.name == "n"
+    assert given.model_dump()["tools"][0]["provider_type"].value == "builtin"
+    assert '"name":"n"' in given.model_dump_json()
+    with pytest.raises(pydantic.ValidationError, match="found int"):
+        model.model_validate({"tools": [1]})
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "kind"),
+    [
+        ("image/png", "image"),
+        ("video/mp4", "video"),
+        ("audio/ogg", "audio"),
+        ("text/plain", "document"),
+        ("", "document"),
+    ],
+)
+def test_uploaded_file(sdk: None, mime_type: str, kind: str) -> None:
+    """What a file is follows from its media type."""
+    from dify_plugin.invocations.file import UploadFileResponse
+
+    file = UploadFileResponse(id="i", name="n", size=1, extension="x", mime_type=mime_type)
+
+    assert file.type.value == kind
+    assert file.to_app_parameter() == {"tool_file_id": "i", "transfer_method": "tool_file", "type": kind}

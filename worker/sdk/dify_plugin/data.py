@@ -1,15 +1,18 @@
 """Records of named values, as light as they can be.
 
 The SDK's records are pydantic models. These keep what endpoint code does with them: making them from keywords, reading
-and setting attributes, and turning them into dictionaries and JSON. They check nothing.
+and setting attributes, turning them into dictionaries and JSON, and being fields of pydantic models of the plugin.
+They check nothing.
 """
 
 from __future__ import annotations
 
 import copy
+import importlib
 import json
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 __all__ = ["Data"]
 
@@ -20,13 +23,17 @@ class Data:
     A text given for an attribute whose default is a member of an enumeration becomes the member with that value.
     """
 
+    _kinds: ClassVar[Mapping[str, Any]] = {}
+    """What given mappings and texts become, by the name of the attribute: a record, an enumeration, or one of these
+    in a list, for a list of them."""
+
     def __init__(self, **given: Any) -> None:
         for name, default in _defaults(type(self)).items():
             value = given.get(name)
             if isinstance(default, Enum) and isinstance(value, str):
                 given[name] = type(default)(value)
             setattr(self, name, copy.copy(default))
-        self.__dict__.update(given)
+        self.__dict__.update({name: _convert(self._kinds.get(name), value) for name, value in given.items()})
 
     if TYPE_CHECKING:
 
@@ -37,6 +44,19 @@ class Data:
     def model_validate(cls, data: Any) -> Self:
         """Make a record from a mapping; a record of the same class is returned as it is."""
         return data if isinstance(data, cls) else cls(**data)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Let pydantic models have records as fields, made of records or mappings."""
+        schema = importlib.import_module("pydantic_core").core_schema
+        serialization = schema.plain_serializer_function_ser_schema(lambda record: record.model_dump())
+        return schema.no_info_plain_validator_function(cls._validate_field, serialization=serialization)
+
+    @classmethod
+    def _validate_field(cls, value: Any) -> Self:
+        if isinstance(value, cls | Mapping):
+            return cls.model_validate(value)
+        raise ValueError(f"expected a {cls.__name__} or a mapping, found {type(value).__name__}")
 
     @classmethod
     def model_validate_json(cls, text: str | bytes) -> Self:
@@ -67,6 +87,17 @@ class Data:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    """Make what a record holds of what was given for it."""
+    if isinstance(kind, list) and isinstance(value, list | tuple):
+        return [_convert(kind[0], item) for item in value]
+    if isinstance(kind, type) and issubclass(kind, Data) and isinstance(value, Mapping):
+        return kind(**value)
+    if isinstance(kind, type) and issubclass(kind, Enum) and isinstance(value, str):
+        return kind(value)
+    return value
 
 
 def _defaults(kind: type) -> dict[str, Any]:

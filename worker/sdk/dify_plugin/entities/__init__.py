@@ -23,3 +23,5 @@ class I18nObject(Data):
 
 class ParameterOption(Data):
     """A value to choose, with its label."""
+
+    _kinds = {"label": I18nObject}  # noqa: RUF012

@@ -5,12 +5,15 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 
 from dify_plugin.data import Data
+from dify_plugin.entities import I18nObject, ParameterOption
 from dify_plugin.entities.invoke_message import InvokeMessage
 
 __all__ = [
+    "ToolDescription",
     "ToolIdentity",
     "ToolInvokeMessage",
     "ToolParameter",
+    "ToolParameterOption",
     "ToolProviderType",
     "ToolRuntime",
     "ToolSelector",
@@ -42,6 +45,18 @@ class ToolInvokeMessage(InvokeMessage):
 class ToolIdentity(Data):
     """Author, name and label of a tool."""
 
+    _kinds = {"label": I18nObject}  # noqa: RUF012
+
+
+class ToolDescription(Data):
+    """What a tool does, in words for people and in words for a model."""
+
+    _kinds = {"human": I18nObject}  # noqa: RUF012
+
+
+class ToolParameterOption(ParameterOption):
+    """A value to choose for a parameter."""
+
 
 class ToolParameter(Data):
     """The declaration of a parameter."""
@@ -71,9 +86,26 @@ class ToolParameter(Data):
         FORM = "form"
         LLM = "llm"
 
+    _kinds = {  # noqa: RUF012
+        "label": I18nObject,
+        "human_description": I18nObject,
+        "type": ToolParameterType,
+        "form": ToolParameterForm,
+        "options": [ToolParameterOption],
+    }
+
+    auto_generate = None
+    template = None
+    scope = None
+    llm_description = None
     required = False
+    multiple = False
     default = None
-    options = None
+    min = None
+    max = None
+    precision = None
+    options: list[ToolParameterOption] | None = None
+    input_schema = None
 
 
 class ToolSelector(Data):
