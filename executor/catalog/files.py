@@ -16,8 +16,8 @@ from executor.catalog.findings import Code, show
 
 __all__ = ["MAX_FILE_BYTES", "FileError", "PluginFiles"]
 
-MAX_FILE_BYTES: Final = 1024 * 1024
-"""Largest YAML file or source that is read. Real ones have a few kilobytes; some carry data of several hundred."""
+MAX_FILE_BYTES: Final = 256 * 1024
+"""Largest file that is read. Real declarations have a few kilobytes, real sources some dozens."""
 
 MAX_PATH: Final = 1024
 """Longest path inside a plugin, in characters."""

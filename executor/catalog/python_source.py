@@ -8,9 +8,6 @@ from typing import Final
 
 __all__ = ["SourceSyntaxError", "SourceTooComplexError", "parse_source"]
 
-MAX_PARSED: Final = 256 * 1024
-"""Bytes of a source that is parsed; the parser takes up to 300 times as much memory. Real ones have some kilobytes."""
-
 MAX_MARKS: Final = 10_000
 """Dots, and opening braces, of a source that is parsed. Python 3.11 needs half a minute for a dotted name of 100,000
 parts and ten seconds for as many fields in an f-string: time goes with the square of their number."""
@@ -36,14 +33,12 @@ def parse_source(content: bytes) -> ast.Module:
     """Parse a source.
 
     Args:
-        content: What is in the file.
+        content: What is in the file. The parser takes up to 300 times as much memory.
 
     Raises:
-        SourceTooComplexError: It is too large.
+        SourceTooComplexError: Parsing it might take long.
         SourceSyntaxError: It is not Python, or so deeply nested that Python gives up.
     """
-    if len(content) > MAX_PARSED:
-        raise SourceTooComplexError(f"more than {MAX_PARSED} bytes")
     for mark in (b"{", b"."):
         if content.count(mark) > MAX_MARKS:
             raise SourceTooComplexError(f'more than {MAX_MARKS} "{mark.decode()}"')

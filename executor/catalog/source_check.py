@@ -59,7 +59,8 @@ class SourceCheck:
         try:
             namespace = self._modules.read(path, self._files.read(path))
         except FileError as error:
-            named.add(error.code, found=error.found, expected=error.expected)
+            code = Code.SOURCE_UNCHECKED if error.code is Code.FILE_TOO_LARGE else error.code
+            named.add(code, found=error.found, expected=error.expected)
         except SourceTooComplexError as error:
             self._add(Code.SOURCE_UNCHECKED, path, None, found=str(error), expected="a source that is quick to check")
         except SourceSyntaxError as error:

@@ -18,6 +18,9 @@ __all__ = ["read_yaml"]
 LOADER: Final[type[yaml.CSafeLoader | yaml.SafeLoader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was built with it; ten times as fast."""
 
+MAX_DIRECTIVES: Final = 100
+"""Lines that begin with `%`; libyaml compares each `%TAG` with all before it."""
+
 
 def read_yaml(files: PluginFiles, path: str, findings: Findings) -> Cursor | None:
     """Read a YAML file.
@@ -60,7 +63,11 @@ def read_yaml(files: PluginFiles, path: str, findings: Findings) -> Cursor | Non
 
 
 def _decode(content: bytes) -> str:
-    """Decode a file; what YAML forbids is found here, because the parsers disagree on how to report it."""
+    """Decode a file; what YAML forbids is found here, because the parsers disagree on how to report it.
+
+    Raises:
+        NodeError: It is not text that YAML allows, or libyaml would take long to parse it.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -72,6 +79,10 @@ def _decode(content: bytes) -> str:
         position = _locate(text[: forbidden.start()])
         found = f"the character U+{ord(forbidden.group()):04X}"
         raise NodeError(Mistake(Code.FILE_ENCODING, position, found, "characters that YAML allows"))
+    directives = text.count("\n%")
+    if directives > MAX_DIRECTIVES:
+        expected = f"at most {MAX_DIRECTIVES} directives"
+        raise NodeError(Mistake(Code.YAML_TOO_LARGE, (1, 1), f"{directives} directives", expected))
     return text
 
 

@@ -104,7 +104,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit("NUL in path", Code.FILE_PATH, "endpoints/cat.yaml:5:13", ENDPOINT, "endpoints/cat.py", '"a\\0.py"'),
     _edit("long path", Code.FILE_PATH, "endpoints/cat.yaml:5:13", ENDPOINT, "endpoints/cat.py", "x" * 2000),
     _edit("long name", Code.FILE_UNREADABLE, "endpoints/cat.yaml:5:13", ENDPOINT, "endpoints/cat.py", "x" * 500),
-    _file("huge", Code.FILE_TOO_LARGE, "endpoints/cat.yaml", ENDPOINT, "#" * (1024 * 1024 + 1)),
+    _file("huge", Code.FILE_TOO_LARGE, "endpoints/cat.yaml", ENDPOINT, "#" * (256 * 1024 + 1)),
     _file("latin-1", Code.FILE_ENCODING, "endpoints/cat.yaml:2:9", ENDPOINT, b"path: /x\nmethod: \xe9"),
     _file("UTF-16", Code.FILE_ENCODING, "manifest.yaml:1:1", MANIFEST, "version: 1".encode("utf-16")),
     _file("NUL", Code.FILE_ENCODING, "group/cat.yaml:1:3", GROUP, b"a: \0".replace(b" ", b"")),
@@ -134,8 +134,9 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit("no anchor", Code.YAML_ALIAS, "manifest.yaml:9:7", MANIFEST, "icon.svg", "*nothing"),
     _edit("recursion", Code.YAML_ALIAS, "group/cat.yaml:20:12", GROUP, "- endpoints/cat.yaml", "- &x [a, *x]"),
     _file("bomb", Code.YAML_TOO_LARGE, "manifest.yaml:5:8", MANIFEST, BOMB),
+    _file("directives", Code.YAML_TOO_LARGE, "manifest.yaml:1:1", MANIFEST, "%TAG !a! b\n" * 200),
     _file("deep", Code.YAML_TOO_LARGE, "manifest.yaml:1:33", MANIFEST, "[" * 100_000),
-    _file("wide", Code.YAML_TOO_LARGE, "manifest.yaml:20000:3", MANIFEST, "- x\n" * 200_000),
+    _file("wide", Code.YAML_TOO_LARGE, "manifest.yaml:20000:3", MANIFEST, "- x\n" * 60_000),
     # shapes
     _edit("no author", Code.FIELD_MISSING, "manifest.yaml:1:1", MANIFEST, "author: tester\n", ""),
     _edit("empty author", Code.FIELD_MISSING, "manifest.yaml:3:8", MANIFEST, "author: tester", "author:"),
@@ -282,7 +283,13 @@ MISTAKES: tuple[Mistake, ...] = (
     _class(
         "generator", Code.SOURCE_ASYNC_INVOKE, ":3:5", f"{BASE}class A(Endpoint):\n{INVOKE.replace('...', 'yield 1')}"
     ),
-    _class("large", Code.SOURCE_UNCHECKED, "", f"{BASE}class A(Endpoint):\n{INVOKE}{'#' * 300_000}"),
+    _file(
+        "large",
+        Code.SOURCE_UNCHECKED,
+        "endpoints/cat.yaml:5:13",
+        SOURCE,
+        f"{BASE}class A(Endpoint):\n{INVOKE}{'#' * 300_000}",
+    ),
     _class("braces", Code.SOURCE_UNCHECKED, "", f"{BASE}x = f'{'{1}' * 20_000}'"),
     _class("dots", Code.SOURCE_UNCHECKED, "", f"import a{'.b' * 20_000}"),
     # plugins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,9 @@ def test_large_files_count_by_size_and_time(tmp_path: Path, monkeypatch: pytest.
 def test_the_number_of_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of millions of files does not keep the service from starting."""
     monkeypatch.setattr(digest, "MAX_FILES", 2)
-    write_plugin(tmp_path, {"a": "", "b": ""})
+    write_plugin(tmp_path, {"a/x": "", "b": ""})
     before = compute_digest(tmp_path)
-    write_plugin(tmp_path, {"c": ""})
+    write_plugin(tmp_path, {"a/y": ""})
 
     assert compute_digest(tmp_path) == before
 
@@ -90,3 +91,18 @@ def test_a_loaded_plugin_has_its_digest(tmp_path: Path) -> None:
 
     assert plugin is not None
     assert plugin.digest == compute_digest(tmp_path)
+
+
+def test_a_very_deep_folder(tmp_path: Path) -> None:
+    """Folders are not followed by recursion; what is too deep for the system counts as empty."""
+    deep = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(2500):
+        os.mkdir("a", dir_fd=deep)
+        inner = os.open("a", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = inner
+    os.close(deep)
+    try:
+        assert compute_digest(tmp_path)
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # noqa: S607 - shutil recurses

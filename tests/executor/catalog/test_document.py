@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from executor.catalog import files, i18n, nodes, plugin, python_source, rules, setting, settings, values
+from executor.catalog import files, i18n, nodes, plugin, rules, setting, settings, values
 from executor.catalog.endpoint import METHODS
 from executor.catalog.findings import MAX_FINDINGS
 from executor.catalog.settings import SettingType
@@ -60,8 +60,8 @@ def test_limits_are_those_of_the_code() -> None:
         f"of these, {values.MAX_DEPTH} levels deep",
         f"at most {rules.MAX_RULE} characters and {rules.MAX_SEGMENTS} slashes",
         *(f"up to {int(rules.MAX_WAYS ** (1 / count))}" for count in (2, 3, 4)),
-        f"more than {python_source.MAX_PARSED // 1024} KiB",
-        f"at most {files.MAX_FILE_BYTES // 1024 // 1024} MiB; {nodes.MAX_NODES:,} values and {nodes.MAX_DEPTH} levels",
+        f"more than {files.MAX_FILE_BYTES // 1024} KiB",
+        f"at most {files.MAX_FILE_BYTES // 1024} KiB; {nodes.MAX_NODES:,} values and {nodes.MAX_DEPTH} levels",
         f"{MAX_FINDINGS} findings in a plugin",
         *(f"| `{kind.value}` |" for kind in SettingType),
         *(f"`{method}`" for method in METHODS),
