@@ -1,4 +1,4 @@
-"""`executor check`: find every mistake in plugins' declarations, without running anything of them."""
+"""`executor check`: find every mistake in plugins' declarations; with `--load`, also what only an import shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from executor.catalog.findings import Finding, has_errors, printable
+from executor.catalog.findings import Finding, has_errors, printable, shorten
 from executor.catalog.plugin import Loaded, load_plugin
 
 __all__ = ["Checked", "check", "register", "render_json"]
@@ -23,14 +23,20 @@ Examples:
 
   executor check plugins/*                 several
 
+  executor check my_plugin --load          also import its endpoints, each in a worker of its own
+
   executor check my_plugin --format json | jq -r '.plugins[].findings[].message'
 
-Every mistake is told at once, each with its file, line and column. Nothing of the plugin is run. Errors keep a plugin
-from being served; warnings tell what Dify would refuse or do differently. Ends with 0 when there are no errors, with 1
-when there are, with 2 when the command itself is wrong. docs/declarations.md explains every code.
+Every mistake is told at once, each with its file, line and column. Nothing of the plugin is run, unless --load is
+given. Errors keep a plugin from being served; warnings tell what Dify would refuse or do differently. Ends with 0 when
+there are no errors, with 1 when there are, with 2 when the command itself is wrong. docs/declarations.md explains every
+code.
 """
 
 STYLES: Final = {"error": "bold red", "warning": "yellow"}
+
+LOAD_CODE: Final = "source.load"
+"""The code of what `--load` finds; the others are in `executor.catalog.findings`."""
 
 Format = Literal["text", "json"]
 
@@ -54,15 +60,42 @@ def check(
     ],
     *,
     output: Annotated[Format, typer.Option("--format", help="How findings are written.")] = "text",
+    load: Annotated[
+        bool, typer.Option("--load", help="Run the plugin's code: import every endpoint in a real worker.")
+    ] = False,
 ) -> None:
     """Check plugins and tell what is wrong with them."""
     checked = [Checked(path, load_plugin(path)) for path in plugins]
+    if load:
+        checked = [Checked(plugin.path, _try(plugin.loaded)) for plugin in checked]
     if output == "json":
         typer.echo(json.dumps(render_json(checked), indent=2))
     else:
         _print_text(checked)
     if any(has_errors(plugin.loaded.findings) for plugin in checked):
         raise typer.Exit(1)
+
+
+def _try(loaded: Loaded) -> Loaded:
+    """Add what only importing the sources shows; a plugin that has errors anyway is not run."""
+    from executor.supervisor.trial import try_sources
+
+    if loaded.plugin is None:
+        return loaded
+    failed = tuple(
+        Finding(
+            severity="error",
+            code=LOAD_CODE,
+            file=Path(source),
+            line=None,
+            column=None,
+            found=shorten(problem),
+            expected="a source that can be imported and has exactly one endpoint",
+            message=printable(problem.removeprefix(f"{source}: ")),
+        )
+        for source, problem in try_sources(loaded.plugin).items()
+    )
+    return Loaded(plugin=None if failed else loaded.plugin, findings=(*loaded.findings, *failed))
 
 
 def render_json(checked: Iterable[Checked]) -> dict[str, Any]:
