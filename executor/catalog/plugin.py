@@ -120,8 +120,9 @@ class _Loader:
         if top is None:
             return None
         manifest = read_manifest(top)
-        groups = [(path, read_group(at, self._follow_endpoint)) for path, at in self._read_groups(manifest)]
-        drafts = [draft for _, group in groups for draft in group.endpoints]
+        tops = self._read_groups(manifest)
+        groups = [read_group(at, self._follow_endpoint) for at in tops]
+        drafts = [draft for group in groups for draft in group.endpoints]
         self._check_count(top, groups, drafts)
         self._check_duplicates(drafts)
         self._check_icons(manifest.icons)
@@ -131,24 +132,21 @@ class _Loader:
             author=manifest.author,
             version=manifest.version,
             label=manifest.label,
-            groups=tuple(Path(path) for path, _ in groups),
+            groups=tuple(at.file for at in tops),
             endpoints=self._finish_endpoints(drafts),
-            settings=self._merge_settings([draft for _, group in groups for draft in group.settings]),
+            settings=self._merge_settings([draft for group in groups for draft in group.settings]),
             memory_hint_bytes=manifest.memory_hint_bytes,
             digest=compute_digest(self._files.root),
         )
 
-    def _read_groups(self, manifest: Manifest) -> list[tuple[str, Cursor]]:
-        groups = []
-        for named in manifest.groups[:MAX_GROUPS]:
-            top = self._follow(named)
-            if top is not None:
-                groups.append((named.text(), top))
+    def _read_groups(self, manifest: Manifest) -> list[Cursor]:
+        """Go to the tops of the groups' files."""
         if len(manifest.groups) > MAX_GROUPS:
             manifest.groups[MAX_GROUPS].add(
                 Code.PLUGIN_TOO_LARGE, found=f"{len(manifest.groups)} groups", expected=f"at most {MAX_GROUPS}"
             )
-        return groups
+        tops = [self._follow(named) for named in manifest.groups[:MAX_GROUPS]]
+        return [top for top in tops if top is not None]
 
     def _follow(self, named: Cursor) -> Cursor | None:
         path = self._locate(named)
@@ -168,7 +166,7 @@ class _Loader:
             named.add(error.code, found=error.found, expected=error.expected)
             return None
 
-    def _check_count(self, top: Cursor, groups: Sequence[tuple[str, Group]], drafts: Sequence[EndpointDraft]) -> None:
+    def _check_count(self, top: Cursor, groups: Sequence[Group], drafts: Sequence[EndpointDraft]) -> None:
         """Refuse plugins without endpoints, and with too many."""
         count = max(len(drafts), self._endpoint_files)
         at = top.key("plugins").key("endpoints")
