@@ -19,8 +19,8 @@ Endpoint code may have threads: one streams the answer, another reads the body, 
    pipe does not take is kept up to a bound, then dropped.
 5. Only the process that made the channel may use it. A child forked by the endpoint abandons it at once (a hook of
    `os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
-6. What the SDK's gevent replaces (`select.poll`, `threading.RLock`, `os.fork`, `signal.signal`) is taken by name, here
-   and in the zygote, before anything of the SDK is imported: we always use the original.
+6. What the gevent of the real SDK replaces (`select.poll`, `threading.RLock`, `os.close`, `signal.signal`, ...) is
+   taken by name, here and in the zygote, before anything of the SDK is imported: we always use the original.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from os import getpid
+from os import close, getpid
 from select import POLLIN, POLLOUT, poll
 from threading import Condition, RLock, get_ident
 from typing import Final
@@ -206,7 +206,7 @@ class Channel:
         """Let go of the pipes; for a process that the endpoint has forked."""
         for descriptor in (self._read_fd, self._write_fd):
             try:
-                os.close(descriptor)
+                close(descriptor)
             except OSError:
                 continue
 

@@ -26,7 +26,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import close
 from pathlib import Path
+from signal import set_wakeup_fd
 from signal import signal as set_handler
 from typing import Final
 
@@ -119,7 +121,7 @@ def keep_orphans(_birth: Birth) -> None:
 
 def reset_signals(_birth: Birth) -> None:
     """Undo what the zygote has set up: handlers, blocked signals, the wake-up descriptor."""
-    signal.set_wakeup_fd(-1)
+    set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         set_handler(number, signal.SIG_DFL)
     set_handler(signal.SIGINT, signal.default_int_handler)
@@ -161,6 +163,8 @@ def replace_environment(birth: Birth) -> None:
     os.environ.update(prepare.environ)
     scratch = prepare.options.get("scratch")
     if isinstance(scratch, str):
+        if not os.path.isdir(scratch):  # noqa: PTH112
+            raise NotADirectoryError(f"scratch folder {scratch}")
         os.environ["HOME"] = os.environ["TMPDIR"] = scratch
     tempfile.tempdir = None
 
@@ -239,7 +243,7 @@ def close_other_descriptors(kept: set[int]) -> None:
         descriptor = int(name)
         if descriptor not in kept:
             try:
-                os.close(descriptor)
+                close(descriptor)
             except OSError:
                 continue  # the one that listed the folder
 

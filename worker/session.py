@@ -36,5 +36,7 @@ def make_session(*, invocation_id: str, hook_id: str) -> Any:
     if "reader" in accepted:  # the real SDK
         executor = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)
         given |= {"executor": executor, "reader": _Refusal(), "writer": _Refusal()}
+        if "install_method" in accepted:  # `local` is the one that uses reader and writer
+            given["install_method"] = importlib.import_module("dify_plugin.config.config").InstallMethod.Local
         given = {name: value for name, value in given.items() if name in accepted}
     return kind(**given)

@@ -18,8 +18,10 @@ _CUT: Final = "\n  ... (cut) ...\n"
 def describe_error(error: BaseException) -> str:
     """Return an exception in one line, such as `KeyError: 'name'`, whatever its `__str__` does."""
     summary = TracebackException(type(error), error, None, compact=True, max_group_width=1, max_group_depth=1)
-    lines = list(summary.format_exception_only())
-    return clip(lines[-1].strip() if lines else type(error).__name__, MAX_ERROR_TEXT)
+    lines = (
+        line for line in summary.format_exception_only() if not line.startswith(" ")
+    )  # the source of a SyntaxError
+    return clip(next(lines, type(error).__name__).strip(), MAX_ERROR_TEXT)
 
 
 def format_error(error: BaseException) -> str:

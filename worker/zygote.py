@@ -22,15 +22,15 @@ import errno
 import gc
 import importlib
 import os
-import socket
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from os import fork
+from os import close, fork
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
 from signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, set_wakeup_fd
 from signal import signal as set_handler
+from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SOCK_SEQPACKET, recv_fds, socket
 from typing import Final, NoReturn
 
 import msgpack
@@ -88,7 +88,7 @@ class Zygote:
         report: What ZYGOTE_READY says, and READY of its workers.
     """
 
-    def __init__(self, control: socket.socket, name: str, report: dict[str, object]) -> None:
+    def __init__(self, control: socket, name: str, report: dict[str, object]) -> None:
         self._control = control
         self._name = name
         self._report = report
@@ -138,9 +138,7 @@ class Zygote:
     def _receive(self, *, hung_up: bool) -> None:
         """Take one command, with its descriptors."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                self._control, MAX_CONTROL + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, flags, _ = recv_fds(self._control, MAX_CONTROL + 1, MAX_DESCRIPTORS, MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError as error:
@@ -150,13 +148,13 @@ class Zygote:
         try:
             if not data and (hung_up or (not descriptors and self._at_end())):
                 self._running = False
-            elif flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            elif flags & (MSG_TRUNC | MSG_CTRUNC):
                 self._complain("a command was too long, or had too many descriptors")
             else:
                 self._handle(data, descriptors)
         finally:
             for descriptor in descriptors:
-                os.close(descriptor)
+                close(descriptor)
 
     def _at_end(self) -> bool:
         """Whether an empty read was the end of the socket, and not an empty datagram."""
@@ -218,8 +216,9 @@ class Zygote:
         provide_sdk()
         for name in command.preload:
             importlib.import_module(name)
+        _end_event_loop()
         report = self._report | {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
-        Zygote(socket.socket(fileno=descriptors[0]), command.name, report).run()
+        Zygote(socket(fileno=descriptors[0]), command.name, report).run()
         return 0
 
     def _send(self, report: ControlMessage) -> None:
@@ -251,8 +250,8 @@ def run_base_zygote(control_fd: int) -> None:
     Raises:
         OSError: The descriptor is no such socket.
     """
-    control = socket.socket(fileno=control_fd)
-    if control.type != socket.SOCK_SEQPACKET:
+    control = socket(fileno=control_fd)
+    if control.type != SOCK_SEQPACKET:
         raise OSError(errno.EPROTOTYPE, "the control descriptor is not a SOCK_SEQPACKET socket")
     prepare_output()
     set_process_name("ee-zygote")
@@ -274,6 +273,16 @@ def _end_as(be: Callable[[Sequence[int]], int], descriptors: Sequence[int]) -> N
         write_error(format_error(error))
     finally:
         os._exit(status)
+
+
+def _end_event_loop() -> None:
+    """Destroy the event loop that gevent, which the real SDK brings along, has opened: workers make their own.
+
+    An inherited one would share its epoll descriptor with every sibling, and break when descriptors are closed.
+    """
+    gevent = sys.modules.get("gevent")
+    if gevent is not None:
+        gevent.get_hub().destroy(destroy_loop=True)
 
 
 def _ignore(_number: int, _frame: object) -> None:

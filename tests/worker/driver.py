@@ -244,6 +244,8 @@ class WorkerDriver:
         while view:
             while self.connection.send_window == 0:
                 message = self.receive_any()
+                if isinstance(message, Log):
+                    self.logs.append(message)
                 assert isinstance(message, Credit | Log), message
             size = min(len(view), MAX_DATA, self.connection.send_window)
             self.send(Body(data=bytes(view[:size])))

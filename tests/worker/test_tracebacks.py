@@ -33,6 +33,9 @@ def test_describe() -> None:
     """One line, whatever the exception is."""
     assert describe_error(KeyError("a")) == "KeyError: 'a'"
     assert describe_error(SystemExit()) == "SystemExit"
+    noted = KeyError("a")
+    noted.add_note("a note")
+    assert describe_error(noted) == "KeyError: 'a'"
     assert describe_error(ValueError("one\ntwo")) == "ValueError: one\ntwo"
     assert describe_error(OddError()).endswith("OddError: <exception str() failed>")
     assert len(describe_error(ValueError("é" * MAX_ERROR_TEXT)).encode()) <= MAX_ERROR_TEXT

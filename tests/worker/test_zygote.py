@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -100,6 +101,28 @@ def test_preloads_from_given_folder(own_base: BaseZygote, tmp_path: Path) -> Non
     plugin.endpoint("import trusted; return Response(str(trusted.pid))")
 
     assert str(child.pid).encode() == plugin.call().body
+    plugin.close()
+    child.close()
+
+
+def test_event_loop_of_sdk_is_not_inherited(own_base: BaseZygote, tmp_path: Path) -> None:
+    """What the real SDK's gevent has opened while it was imported is destroyed before anything is forked."""
+    (tmp_path / "gevent.py").write_text(
+        textwrap.dedent("""
+        destroyed = []
+        class Hub:
+            def destroy(self, *, destroy_loop):
+                destroyed.append(destroy_loop)
+        def get_hub():
+            return Hub()
+        """)
+    )
+    child = own_base.fork_zygote(["gevent"], [str(tmp_path)])
+    child.report(ZygoteReady)
+    plugin = Plugin(child, tmp_path)
+    plugin.endpoint("import gevent; return Response(str(gevent.destroyed))")
+
+    assert plugin.call().body == b"[True]"
     plugin.close()
     child.close()
 
@@ -357,6 +380,13 @@ def test_prepare_is_refused(plugin: Plugin, tmp_path: Path) -> None:
     assert getattr(error, "code", None) == "internal"
     assert "step enter_plugin" in getattr(error, "message", "")
     assert os.waitstatus_to_exitcode(worker.exited().status) == 70
+
+
+def test_scratch_must_exist(plugin: Plugin) -> None:
+    """A scratch folder that is not there is noticed before anything of the plugin runs."""
+    error = plugin.fork().prepare(plugin.root, scratch="/nonexistent")
+
+    assert "step replace_environment: NotADirectoryError" in getattr(error, "message", "")
 
 
 def test_supervisor_breaks_protocol(plugin: Plugin) -> None:
