@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from executor.gateway.asgi import Receive, Scope, Send
 from executor.gateway.headers import InvalidHeaderError, response_head
 from executor.gateway.problem import Answer, plain, problem_for
-from executor.supervisor.client import ClientGoneError, InvalidResponseError, Verdict
+from executor.supervisor.client import ClientGoneError, InvalidResponseError
 from executor.supervisor.outcome import Outcome
+from executor.supervisor.verdict import Verdict
 
 __all__ = ["ASGIClient", "send_answer"]
 

@@ -6,12 +6,11 @@ The gateway implements it over HTTP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from executor.supervisor.outcome import Outcome
+from executor.supervisor.verdict import Verdict
 
-__all__ = ["Client", "ClientGoneError", "InvalidResponseError", "Verdict"]
+__all__ = ["Client", "ClientGoneError", "InvalidResponseError"]
 
 
 class ClientGoneError(Exception):
@@ -20,16 +19,6 @@ class ClientGoneError(Exception):
 
 class InvalidResponseError(Exception):
     """The worker's response cannot be said in HTTP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an invocation ended, with words for the client, and for the operator only."""
-
-    outcome: Outcome
-    detail: str = ""
-    private_detail: str = ""
-    traceback: str = ""
 
 
 class Client(Protocol):

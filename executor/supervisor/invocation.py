@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -27,10 +26,12 @@ import structlog
 from executor.config.limits import Limits
 from executor.figures.figures import Figures
 from executor.supervisor.admission import Admission, RejectedError
-from executor.supervisor.client import Client, ClientGoneError, InvalidResponseError, Verdict
+from executor.supervisor.client import Client, ClientGoneError, InvalidResponseError
+from executor.supervisor.measurements import Measurements
 from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
+from executor.supervisor.verdict import Verdict, error_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
 from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
@@ -38,43 +39,14 @@ from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
 from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
 
-__all__ = ["Invocation", "Measurements"]
+__all__ = ["Invocation"]
 
 log = structlog.get_logger("executor.invocation")
 
 EXIT_GRACE_S: Final = 5.0
 """Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
 
-ERROR_OUTCOMES: Final = {
-    "load": Outcome.ENDPOINT_LOAD,
-    "raised": Outcome.ENDPOINT_RAISED,
-    "not_found": Outcome.ENDPOINT_REJECTED,
-    "wrong_type": Outcome.ENDPOINT_WRONG_TYPE,
-    "body": Outcome.ENDPOINT_BODY,
-    "cancelled": Outcome.WORKER_CRASHED,
-    "internal": Outcome.WORKER_INTERNAL,
-}
-"""The `code` of a worker's `ERROR` message and the outcome that it means."""
-
 NO_BODY_STATUSES: Final = frozenset({204, 304})
-
-
-@dataclass(slots=True)
-class Measurements:
-    """What is noted on the way, in bytes and in seconds of the monotonic clock.
-
-    Not of the event loop's clock, which uvloop reads once per iteration, in whole milliseconds.
-    """
-
-    began: float = field(default_factory=time.monotonic)
-    started_at: float = field(default_factory=time.time)
-    admitted: float | None = None
-    ready: float | None = None
-    first_byte: float | None = None
-    answered: float | None = None
-    status: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
 
 
 class Invocation:
@@ -191,7 +163,7 @@ class Invocation:
         try:
             self._worker = await self.runtime.start_worker((self.invoke.source,), self.output, debug=self.invoke.debug)
         except StartError as error:
-            return _start_verdict(error)
+            return start_verdict(error)
         self.measured.ready = time.monotonic()
         self.state = "running"
         handle = self._worker.handle
@@ -286,11 +258,11 @@ class Invocation:
     async def _bad_end(self, handle: WorkerHandle, message: object) -> Verdict:
         """Find out why a worker ended other than with `END`."""
         if isinstance(message, Error):
-            return _error_verdict(message)
+            return error_verdict(message)
         if handle.violation is not None:
             return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
         report = await handle.wait_exit(0)
-        return Verdict(Outcome.WORKER_CRASHED, private_detail=describe_exit(report))
+        return Verdict(Outcome.WORKER_CRASHED, private_detail=describe_exit(report, handle.child.failure))
 
     def _on_expired(self, outcome: Outcome, seconds: float) -> None:
         self.interrupt(outcome, f"limit {seconds:g} s")
@@ -303,13 +275,18 @@ class Invocation:
         self.state = "ending"
         if self._uplink is not None:
             self._uplink.cancel()
-        if verdict.outcome is not Outcome.OK:
-            self._stop_worker(verdict.outcome)
-            await self._tell_client(verdict)
-        self.measured.answered = time.monotonic()
-        report = await self._finish_worker(verdict.outcome)
-        if self._admitted:
-            self._admission.release(self.invoke.hook_id)
+        report = None
+        try:
+            if verdict.outcome is not Outcome.OK:
+                self._stop_worker(verdict.outcome)
+                await self._tell_client(verdict)
+            self.measured.answered = time.monotonic()
+        finally:  # whatever went wrong: neither the worker nor its place may be lost
+            try:
+                report = await self._finish_worker(verdict.outcome)
+            finally:
+                if self._admitted:
+                    self._admission.release(self.invoke.hook_id)
         self.output.close()
         self._record(self._figures(verdict, report))
 
@@ -350,48 +327,14 @@ class Invocation:
         task.result()
 
     def _figures(self, verdict: Verdict, report: Exited | None) -> Figures:
-        measured = self.measured
-        admitted = measured.admitted
-        return Figures(
-            invocation_id=self.invoke.invocation_id,
-            hook_id=self.invoke.hook_id,
-            plugin=self.runtime.plugin.name,
-            method=self.invoke.method,
+        handle = self._worker.handle if self._worker is not None else None
+        return self.measured.to_figures(
+            verdict,
+            invoke=self.invoke,
             rule=self.rule,
-            outcome=verdict.outcome,
-            status=measured.status,
-            started_at=measured.started_at,
-            queue_s=(admitted if admitted is not None else time.monotonic()) - measured.began,
-            ready_s=_between(admitted, measured.ready),
-            first_byte_s=_between(measured.began, measured.first_byte),
-            duration_s=(measured.answered or time.monotonic()) - measured.began,
-            cpu_user_s=report.utime_s if report else 0.0,
-            cpu_system_s=report.stime_s if report else 0.0,
-            max_rss_bytes=report.max_rss_bytes if report else 0,
-            minor_faults=report.minor_faults if report else 0,
-            major_faults=report.major_faults if report else 0,
-            bytes_in=measured.bytes_in,
-            bytes_out=measured.bytes_out,
+            plugin=self.runtime.plugin.name,
+            output=self.output,
+            report=report,
             pid=self.pid,
-            exit=describe_exit(report) if self._worker is not None else None,
-            log_records=self.output.records,
-            log_dropped_bytes=self.output.dropped_bytes,
-            detail=verdict.private_detail or verdict.detail,
+            exit_text=describe_exit(report, handle.child.failure) if handle is not None else None,
         )
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
-
-
-def _error_verdict(error: Error) -> Verdict:
-    outcome = ERROR_OUTCOMES.get(error.code, Outcome.WORKER_PROTOCOL)
-    if outcome is Outcome.ENDPOINT_REJECTED:
-        return Verdict(outcome, error.message, traceback=error.traceback)
-    return Verdict(outcome, private_detail=error.message, traceback=error.traceback)
-
-
-def _start_verdict(error: StartError) -> Verdict:
-    if error.error is not None:
-        return _error_verdict(error.error)
-    return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))

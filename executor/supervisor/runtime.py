@@ -32,6 +32,9 @@ log = structlog.get_logger("executor.runtime")
 ZYGOTE_READY_TIME_S: Final = 60.0
 """Longest start of a zygote: importing a large SDK on a busy machine takes seconds."""
 
+ZYGOTE_EXIT_TIME_S: Final = 10.0
+"""Longest time for the base zygote to end all that is below it, before it is killed."""
+
 PROBE_TIME_S: Final = 60.0
 """Longest time that sources may take to be imported when a plugin is probed."""
 
@@ -79,13 +82,14 @@ class ZygoteTree:
 
         Raises:
             ZygoteLostError: It, or the base zygote, did not become ready.
+            OSError: No descriptors, memory or processes left.
         """
         async with self._lock:
             base = await self._wait_base()
         _, zygote = base.fork_zygote(name, preload=PRELOAD, sys_path=())
         try:
             report = await zygote.wait_ready(ZYGOTE_READY_TIME_S)
-        except ZygoteLostError:
+        except BaseException:
             zygote.close()
             raise
         log.info("zygote.ready", plugin=name, pid=report.pid)
@@ -111,7 +115,7 @@ class ZygoteTree:
 
     async def _reap(self) -> None:
         if self._process is not None:
-            status = await asyncio.to_thread(self._process.wait)
+            status = await asyncio.to_thread(_wait_process, self._process)
             log.debug("zygote.exited", zygote="base", status=status)
             self._process = None
 
@@ -155,7 +159,8 @@ class PluginRuntime:
         self.plugin = plugin
         self._tree = tree
         self._zygote: Zygote | None = None
-        self._lock = asyncio.Lock()
+        self._starting: asyncio.Task[Zygote] | None = None
+        self._closed = False
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -214,6 +219,9 @@ class PluginRuntime:
 
     def close(self) -> None:
         """End the zygote, and with it every worker that still runs."""
+        self._closed = True
+        if self._starting is not None:
+            self._starting.cancel()
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
@@ -247,12 +255,28 @@ class PluginRuntime:
         )
 
     async def _wait_zygote(self) -> Zygote:
-        async with self._lock:
-            if self._zygote is None or not self._zygote.alive:
-                if self._zygote is not None:
-                    log.error("zygote.lost", zygote=self.plugin.name)
-                self._zygote = await self._tree.fork_plugin_zygote(self.plugin.name)
+        """Return the zygote, starting it if need be: once for all who wait, and whoever stops waiting."""
+        if self._zygote is not None and self._zygote.alive:
             return self._zygote
+        if self._closed:
+            raise ZygoteLostError(f"plugin {self.plugin.name} is not served any more")
+        if self._starting is None:
+            if self._zygote is not None:
+                log.error("zygote.lost", zygote=self.plugin.name)
+            self._starting = asyncio.create_task(self._tree.fork_plugin_zygote(self.plugin.name))
+            self._starting.add_done_callback(self._on_started)
+        starting = self._starting
+        await asyncio.wait({starting})
+        if starting.cancelled():
+            raise ZygoteLostError(f"plugin {self.plugin.name} is not served any more")
+        return starting.result()
+
+    def _on_started(self, starting: asyncio.Task[Zygote]) -> None:
+        self._starting = None
+        if not starting.cancelled() and starting.exception() is None:
+            self._zygote = starting.result()
+            if self._closed:
+                self.close()
 
 
 class _Ignored:
@@ -271,4 +295,12 @@ async def _start_error(handle: WorkerHandle, message: object) -> StartError:
     if handle.violation is not None:
         return StartError(f"the worker broke the protocol: {handle.violation}")
     report = await handle.wait_exit(0)
-    return StartError(f"the worker ended before it was ready ({describe_exit(report)})")
+    return StartError(f"the worker ended before it was ready ({describe_exit(report, handle.child.failure)})")
+
+
+def _wait_process(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(ZYGOTE_EXIT_TIME_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
-import shutil
-import sys
+import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -37,8 +37,10 @@ class ScratchRoot:
         parent = state_dir / "scratch"
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = Path(tempfile.mkdtemp(dir=parent))
-        self._lock = os.open(_lock_file(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        unlocked = self.path.with_name(self.path.name + ".new")  # a name that no sweep looks at
+        self._lock = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unlocked.rename(_lock_file(self.path))
 
     def create(self) -> Path:
         """Create the private folder of one worker."""
@@ -55,7 +57,10 @@ def sweep_scratch_roots(state_dir: Path) -> int:
     """Remove the folders of supervisors that no longer run, and only those; how many were removed."""
     swept = 0
     for lock_file in (state_dir / "scratch").glob("*.lock"):
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # another instance sweeps, too
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,20 +89,51 @@ def _lock_file(folder: Path) -> Path:
 
 
 def _remove_tree(folder: Path) -> None:
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(folder, onexc=_open_up_and_retry)
-    else:
-        shutil.rmtree(folder, onerror=_open_up_and_retry)
+    """Remove a folder, whatever a worker has made of it.
+
+    Not with `shutil.rmtree`: folders within folders may go deeper than Python can recurse, and further than the
+    kernel takes a path. Here they are moved to the top, level by level, and removed there.
+    """
+    names = (f"{folder}/{secrets.token_hex(8)}" for _ in itertools.count())
+    while _remove_level(str(folder), names):
+        pass
+    with contextlib.suppress(OSError):
+        folder.rmdir()
     if folder.exists():
         log.error("scratch.not_removed", folder=str(folder))
 
 
-def _open_up_and_retry(function: Callable[[str], object], path: str, _error: object) -> None:
-    """A worker may have taken away the permissions of its own folders; give them back and try once more."""
-    with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120
-        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
-            os.chmod(path, 0o700)  # noqa: PTH101
-            shutil.rmtree(path, ignore_errors=True)
+def _remove_level(folder: str, names: Iterator[str]) -> bool:
+    """Remove the files in a folder, and its folders, whose own folders take their places; whether anything moved."""
+    moved = False
+    for entry in _scan(folder):
+        if entry.is_dir(follow_symlinks=False):
+            for inner in _scan(entry.path):
+                moved |= _try(os.rename, inner.path, next(names)) if _opened(inner) else _try(os.unlink, inner.path)
+            moved |= _try(os.rmdir, entry.path)
         else:
-            function(path)
+            moved |= _try(os.unlink, entry.path)
+    return moved
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    """List a folder, taking the permissions for it: a worker may have locked itself out."""
+    try:
+        os.chmod(folder, 0o700)  # noqa: PTH101
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _opened(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; if so, it may be moved afterwards."""
+    return entry.is_dir(follow_symlinks=False) and _try(os.chmod, entry.path, 0o700)
+
+
+def _try(function: Callable[..., object], *arguments: object) -> bool:
+    try:
+        function(*arguments)
+    except OSError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 import structlog
 
@@ -26,8 +27,8 @@ __all__ = ["Supervisor"]
 
 endpoint_log = structlog.get_logger("executor.endpoint")
 
-RuntimeKey = tuple[str, str]
-"""A plugin's name and the digest of its content."""
+RuntimeKey = tuple[str, Path, str]
+"""A plugin's name, folder, and the digest of its content."""
 
 
 class Supervisor:
@@ -145,7 +146,7 @@ class Supervisor:
 
 
 def _key(plugin: Plugin) -> RuntimeKey:
-    return plugin.name, plugin.digest
+    return plugin.name, plugin.root, plugin.digest
 
 
 def _emit_log(hook_id: str, invocation_id: str, line: LogRecord) -> None:

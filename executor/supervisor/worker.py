@@ -43,6 +43,9 @@ OUTGOING_HIGH: Final = 65_536
 CREDIT_STEP: Final = 65_536
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
 
+KILL_TIME_S: Final = 10.0
+"""Longest wait for a killed process to be reported. Then it hangs in the kernel, or its zygote does not work."""
+
 FINAL_READS: Final = 16
 """Reads of each output pipe after the worker's exit: its pipe's capacity is at most READ_SIZE by default."""
 
@@ -116,12 +119,14 @@ class WorkerHandle:
     def send(self, message: Message) -> None:
         """Send a message now, or as soon as the pipe has room; never blocks.
 
+        A worker that broke the protocol is told nothing any more: `receive` says how it ended.
+
         Raises:
             LocalProtocolError: The message is not legal in this state. Nothing was sent.
         """
-        data = self._connection.send(message)
-        if self._closed:
+        if self._closed or self._violation is not None:
             return
+        data = self._connection.send(message)
         if not self._outgoing:
             data = data[self._write(data) :]
             if not data:
@@ -179,13 +184,9 @@ class WorkerHandle:
         """Wait for the process to end, killing it after `grace_s` seconds; then take its last output.
 
         Returns:
-            The zygote's report, or `None` when the zygote itself was lost.
+            The zygote's report, or `None` when the zygote itself was lost, could not fork, or does not tell.
         """
-        if not self.child.exited.done():
-            await asyncio.wait({self.child.exited}, timeout=grace_s)
-        if not self.child.exited.done():
-            self.kill()
-        report = await asyncio.shield(self.child.exited)
+        report = await self._wait_report(grace_s)
         for _ in range(FINAL_READS):
             if self._at_end or not self._on_readable():
                 break
@@ -194,6 +195,17 @@ class WorkerHandle:
                 if not self._on_output(stream, descriptor):
                     break
         return report
+
+    async def _wait_report(self, grace_s: float) -> Exited | None:
+        exited = self.child.exited
+        if not exited.done():
+            await asyncio.wait({exited}, timeout=grace_s)
+        if not exited.done():
+            self.kill()
+            await asyncio.wait({exited}, timeout=KILL_TIME_S)
+        if not exited.done():
+            self._zygote.give_up(self.child)
+        return exited.result()
 
     def close(self) -> None:
         """Close the pipes. The worker, if it still runs, sees their end."""
@@ -323,10 +335,10 @@ class WorkerHandle:
             self._writable = None
 
 
-def describe_exit(report: Exited | None) -> str:
-    """How a process ended, for people: `exit 3`, `signal 9 (SIGKILL)`."""
+def describe_exit(report: Exited | None, failure: str = "") -> str:
+    """How a process ended, for people: `exit 3`, `signal 9 (SIGKILL)`; or why that is not known."""
     if report is None:
-        return "lost with its zygote"
+        return failure or "lost with its zygote"
     code = os.waitstatus_to_exitcode(report.status)
     if code >= 0:
         return f"exit {code}"

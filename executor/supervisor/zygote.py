@@ -65,14 +65,16 @@ class Child:
     Attributes:
         id: The supervisor's number for it, unique within its zygote.
         pid: Process id, known once the zygote has reported the fork.
-        exited: How it ended; `None` when its zygote was lost before it could report that.
+        exited: How it ended; `None` when its zygote was lost before it could report that, or could not fork it.
+        failure: Why there is no report, where that is known.
     """
 
-    __slots__ = ("exited", "id", "pid")
+    __slots__ = ("exited", "failure", "id", "pid")
 
     def __init__(self, child_id: int, loop: asyncio.AbstractEventLoop) -> None:
         self.id = child_id
         self.pid: int | None = None
+        self.failure = ""
         self.exited: asyncio.Future[Exited | None] = loop.create_future()
 
     def _set_exit(self, report: Exited | None) -> None:
@@ -149,12 +151,26 @@ class Zygote:
             raise
         command = ForkZygote(zygote_id=child.id, name=name, preload=tuple(preload), sys_path=tuple(sys_path))
         self._send(command, descriptors)
-        return child, Zygote(name, ours, self._loop)
+        zygote = Zygote(name, ours, self._loop)
+        zygote.lost.add_done_callback(lambda _: self.kill(child))  # it ends by itself, unless it hangs
+        return child, zygote
 
     def kill(self, child: Child) -> None:
         """Have the child and its process group killed, unless it has ended already."""
         if self.alive and not child.exited.done():
             self._send(Kill(worker_id=child.id), ())
+
+    def give_up(self, child: Child) -> None:
+        """Stop waiting for the report of a child that was killed a while ago.
+
+        A zygote that has not even told of the fork does not work any more: it is lost, with all its children. One
+        that has is left alone; the process hangs in the kernel, where nothing can end it.
+        """
+        log.error("zygote.no_report", zygote=self.name, pid=child.pid)
+        child.failure = "killed, its end was not reported"
+        if child.pid is None:
+            self._lose()
+        child._set_exit(None)  # noqa: SLF001 - the zygote is the one who knows
 
     def close(self) -> None:
         """Tell the zygote to end its children and itself; they are gone once the socket is closed."""
@@ -225,6 +241,7 @@ class Zygote:
                 log.error("zygote.fork_failed", zygote=self.name, error=report.message)
                 child = self._children.pop(report.id, None)
                 if child is not None:
+                    child.failure = f"not forked: {report.message}"
                     child._set_exit(None)  # noqa: SLF001
             case ZygoteReady():
                 if not self.ready.done():
@@ -251,18 +268,25 @@ def start_base_zygote(loop: asyncio.AbstractEventLoop) -> tuple[Zygote, subproce
     """Execute the base zygote with a clean environment and return its client and its process.
 
     The caller waits for the process once the zygote is lost or closed.
+
+    Raises:
+        OSError: No descriptors, memory or processes left.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=CLEAN_ENVIRONMENT,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=CLEAN_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
     return Zygote("base", ours, loop), process
 
 

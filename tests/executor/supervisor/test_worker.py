@@ -18,6 +18,7 @@ from protocol.control import Exited
 from protocol.limits import INITIAL_CREDIT, MAX_DATA
 from protocol.messages import (
     Body,
+    BodyEnd,
     Call,
     Cancel,
     Chunk,
@@ -38,7 +39,7 @@ class PlayedWorker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.child = Child(1, loop)
-        self.killed = False
+        self.killed = self.given_up = False
         self.connection = Connection(Role.WORKER)
         self.output: list[tuple[Stream, bytes]] = []
         self.logs: list[Log] = []
@@ -55,6 +56,11 @@ class PlayedWorker:
         """End, as a killed process does."""
         self.killed = True
         self.end(status=9)
+
+    def give_up(self, child: Child) -> None:
+        """Have no report, as a zygote that does not answer."""
+        self.given_up = True
+        child.exited.set_result(None)
 
     def add_message(self, message: Log) -> None:
         """Take a log message."""
@@ -391,5 +397,34 @@ def test_a_worker_that_does_not_end_is_killed() -> None:
         assert worker.killed
         assert describe_exit(report) == "signal 9 (SIGKILL)"
         assert describe_exit(None) == "lost with its zygote"
+
+    play(test)
+
+
+def test_nothing_is_said_to_a_worker_that_broke_the_protocol() -> None:
+    """Whoever still talks to it, to cancel it for instance, must not be the one who fails."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.say(Response(status=200, headers=()))
+        os.write(worker.responses, b"\xff" * 9)
+        assert isinstance(await worker.handle.receive(), Response)
+        assert await worker.handle.receive() is None
+        for message in (Body(data=b"x"), BodyEnd(), Credit(amount=1), Cancel(reason="r")):
+            worker.handle.send(message)
+        worker.handle.grant(1 << 20)
+        assert worker.hear() == []
+
+    play(test)
+
+
+def test_an_end_that_is_never_reported_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zygote that does not answer, or a process that hangs in the kernel, must not hold an invocation for ever."""
+    monkeypatch.setattr("executor.supervisor.worker.KILL_TIME_S", 0.01)
+
+    async def test(worker: PlayedWorker) -> None:
+        monkeypatch.setattr(worker, "kill", lambda _child: None)
+        assert await worker.handle.wait_exit(0) is None
+        assert worker.given_up
 
     play(test)

@@ -1,0 +1,55 @@
+"""Why an invocation ended: an outcome, with words for the client and words for the operator only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from executor.supervisor.outcome import Outcome
+from executor.supervisor.runtime import StartError
+from protocol.messages import Error
+
+__all__ = ["ERROR_OUTCOMES", "Verdict", "error_verdict", "start_verdict"]
+
+ERROR_OUTCOMES: Final = {
+    "load": Outcome.ENDPOINT_LOAD,
+    "raised": Outcome.ENDPOINT_RAISED,
+    "not_found": Outcome.ENDPOINT_REJECTED,
+    "wrong_type": Outcome.ENDPOINT_WRONG_TYPE,
+    "body": Outcome.ENDPOINT_BODY,
+    "cancelled": Outcome.WORKER_CRASHED,
+    "internal": Outcome.WORKER_INTERNAL,
+}
+"""The `code` of a worker's `ERROR` message and the outcome that it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an invocation ended.
+
+    Attributes:
+        outcome: How.
+        detail: Words for the client, too; for `ENDPOINT_REJECTED` all that it gets.
+        private_detail: Words for the operator.
+        traceback: Of the endpoint; shown to the client only when debugging.
+    """
+
+    outcome: Outcome
+    detail: str = ""
+    private_detail: str = ""
+    traceback: str = ""
+
+
+def error_verdict(error: Error) -> Verdict:
+    """Say what a worker's `ERROR` message means."""
+    outcome = ERROR_OUTCOMES.get(error.code, Outcome.WORKER_PROTOCOL)
+    if outcome is Outcome.ENDPOINT_REJECTED:
+        return Verdict(outcome, error.message, traceback=error.traceback)
+    return Verdict(outcome, private_detail=error.message, traceback=error.traceback)
+
+
+def start_verdict(error: StartError) -> Verdict:
+    """Say why there was no worker."""
+    if error.error is not None:
+        return error_verdict(error.error)
+    return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))
