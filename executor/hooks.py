@@ -89,7 +89,7 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
             if finding.severity == "error":
                 problems.append(_from_finding(source.path, finding))
             else:
-                warnings.append(f"{source.path / finding.file}:{finding.line}: {finding.message}")
+                warnings.append(f"{source.path}: {finding}")
         plugin = loaded.plugin
         if plugin is None:
             continue

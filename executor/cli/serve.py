@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
-import uvloop
 
-from executor.config.load import load_config
-from executor.config.model import Config
 from executor.config.overrides import Overrides
-from executor.config.places import ConfigError
-from executor.errors import ExecutorError
-from executor.figures.log import configure_logging
-from executor.hooks import Bound, bind_hooks
-from executor.notify import write_ready_file
-from executor.service import Addresses, Service
 
-__all__ = ["endpoint_table", "register", "serve"]
-
-log = structlog.get_logger("executor.config")
+__all__ = ["register", "serve"]
 
 EXAMPLES = """
 Examples:
@@ -85,48 +69,6 @@ def serve(
         settings=tuple(settings or ()),
     )
 
-    def load() -> Config:
-        return load_config(config, overrides)
+    from executor.run import run_service  # everything that serves; the other commands do not need it
 
-    try:
-        loaded = load()
-        bound = bind_hooks(loaded)
-        if not bound.hooks:
-            raise ExecutorError("there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config")
-        configure_logging(log_format=loaded.log.format, level=loaded.log.level)
-        for note in loaded.notes:
-            log.info("config.note", note=str(note))
-        _run(loaded, bound, load, ready_file)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except ExecutorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_status) from None
-
-
-def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: Path | None) -> None:
-    def on_ready(addresses: Addresses, bound: Bound) -> None:
-        print(endpoint_table(addresses, bound), flush=True)
-        if ready_file is not None:
-            write_ready_file(ready_file, {"public": addresses.public, "admin": addresses.admin, "pid": os.getpid()})
-
-    async def serve_until_stopped() -> None:
-        await Service(config, bound, reload=load, on_ready=on_ready).run()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_stopped())
-
-
-def endpoint_table(addresses: Addresses, bound: Bound) -> str:
-    """List every method and full URL, a line each, aligned and without colours: made to be copied from."""
-    rows = [
-        (endpoint.method, f"{addresses.public}/e/{hook.hook_id}{endpoint.path}")
-        for hook in bound.hooks.values()
-        if hook.enabled
-        for endpoint in hook.plugin.endpoints
-    ]
-    width = max((len(method) for method, _ in rows), default=0)
-    lines = [f"  {method:<{width}}  {url}" for method, url in rows]
-    return "\n".join(["Serving:", *lines, f"Metrics, health and workers: {addresses.admin}"])
+    run_service(config, overrides, ready_file=ready_file)

@@ -1,0 +1,89 @@
+"""From a command line to a running service: configuration, log, event loop, and what is told to the user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+import uvloop
+
+from executor.config.load import load_config
+from executor.config.model import Config
+from executor.config.overrides import Overrides
+from executor.config.places import ConfigError
+from executor.errors import ExecutorError, StartupError
+from executor.figures.log import configure_logging
+from executor.hooks import Bound, bind_hooks
+from executor.notify import write_ready_file
+from executor.service import Addresses, Service
+
+__all__ = ["endpoint_table", "run_service"]
+
+log = structlog.get_logger("executor.config")
+
+
+def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: Path | None) -> None:
+    """Run the service until a signal ends it.
+
+    Args:
+        config_file: Configuration; `None` for defaults and overrides alone.
+        overrides: Options of the command line.
+        ready_file: Written when requests are served.
+
+    Raises:
+        SystemExit: The service could not start; every reason was printed to standard error.
+    """
+
+    def load() -> Config:
+        return load_config(config_file, overrides)
+
+    try:
+        config = load()
+        bound = bind_hooks(config)
+        if not bound.hooks:
+            raise StartupError("there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config")
+        configure_logging(log_format=config.log.format, level=config.log.level)
+        for note in config.notes:
+            log.info("config.note", note=str(note))
+        _run(config, bound, load, ready_file)
+    except ConfigError as error:
+        _exit(1, *(str(problem) for problem in error.problems))
+    except ExecutorError as error:
+        _exit(error.exit_status, *str(error).splitlines())
+
+
+def endpoint_table(addresses: Addresses, bound: Bound) -> str:
+    """List every method and full URL, a line each, aligned and without colours: made to be copied from."""
+    rows = [
+        (endpoint.method, f"{addresses.public}/e/{hook.hook_id}{endpoint.path}")
+        for hook in bound.hooks.values()
+        if hook.enabled
+        for endpoint in hook.plugin.endpoints
+    ]
+    width = max((len(method) for method, _ in rows), default=0)
+    lines = [f"  {method:<{width}}  {url}" for method, url in rows]
+    return "\n".join(["Serving:", *lines, f"Metrics, health and workers: {addresses.admin}"])
+
+
+def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: Path | None) -> None:
+    def on_ready(addresses: Addresses, bound: Bound) -> None:
+        print(endpoint_table(addresses, bound), flush=True)
+        if ready_file is not None:
+            write_ready_file(ready_file, {"public": addresses.public, "admin": addresses.admin, "pid": os.getpid()})
+
+    async def serve_until_stopped() -> None:
+        await Service(config, bound, reload=load, on_ready=on_ready).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_stopped())
+
+
+def _exit(status: int, *problems: str) -> NoReturn:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    raise SystemExit(status)
