@@ -21,8 +21,8 @@ class Limits(Section):
 
     wall_time: Annotated[float, Duration("10ms", "24h", "10m")] = Field(
         default=600.0,
-        description="Longest duration of an invocation, from admission to the end of the answer. "
-        "Over it: 504 `timeout.wall`.",
+        description="Longest duration of an invocation, from the end of the request's head to the end of the answer; "
+        "waiting for admission counts. Over it: 504 `timeout.wall`, or the connection is cut.",
     )
     first_byte_time: Annotated[float, Duration("10ms", "24h")] = Field(
         default=120.0,
