@@ -9,14 +9,15 @@ from urllib.parse import quote
 
 from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
 from executor.gateway.asgi import Receive, Scope, Send
-from executor.gateway.client import ASGIClient, send_answer
+from executor.gateway.client import CLOSE, ASGIClient, send_answer
 from executor.gateway.cors import CorsPolicy
-from executor.gateway.headers import request_headers
+from executor.gateway.headers import expects_continue, request_headers
 from executor.gateway.ids import new_invocation_id
 from executor.gateway.origin import Network, Origin, find_origin
 from executor.gateway.problem import Answer, plain, problem, problem_for
 from executor.hooks import BoundHook
 from executor.supervisor.outcome import Outcome
+from protocol.limits import MAX_ID
 from protocol.messages import Invoke
 
 __all__ = ["Gateway", "GatewayState", "RunInvocation"]
@@ -69,7 +70,8 @@ class Gateway:
         state = self.state
         found = self._find(state, scope)
         if isinstance(found, Answer):
-            await send_answer(send, found, state.cors.response_headers(scope), head=scope["method"] == "HEAD")
+            extra = [*state.cors.response_headers(scope), *(CLOSE if expects_continue(scope["headers"]) else ())]
+            await send_answer(send, found, extra, head=scope["method"] == "HEAD")
             return
         hook, path, match = found
         invocation_id = new_invocation_id()
@@ -90,7 +92,7 @@ class Gateway:
         path: str = scope["path"]
         if self.draining:
             answer = problem_for(Outcome.SHUTDOWN)
-            answer.headers.append((b"connection", b"close"))
+            answer.headers.extend(CLOSE)
             return answer
         if not path.startswith(PREFIX):
             return problem(404, "route.not_found", "Nothing is served here", detail="Hooks are at /e/<hook_id>/<path>.")
@@ -149,7 +151,7 @@ def _build_invoke(
     chunked = False
     for name, value in headers:
         if name == b"content-length" and value.isdigit():
-            length = int(value)
+            length = min(int(value), MAX_ID)  # more is over every limit, too
         elif name == b"transfer-encoding":
             chunked = True
     url_path = quote(f"{PREFIX}{hook.hook_id}{path}", safe="/!$&'()*+,;=:@-._~")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from executor.gateway.asgi import Receive, Scope, Send
-from executor.gateway.headers import InvalidHeaderError, response_head
+from executor.gateway.headers import InvalidHeaderError, expects_continue, response_head
 from executor.gateway.problem import Answer, plain, problem_for
 from executor.supervisor.client import ClientGoneError, InvalidResponseError
 from executor.supervisor.outcome import Outcome
 from executor.supervisor.verdict import Verdict
 
-__all__ = ["ASGIClient", "send_answer"]
+__all__ = ["CLOSE", "ASGIClient", "send_answer"]
+
+CLOSE: Final = ((b"connection", b"close"),)
+"""Said with an answer that comes before the client was asked for the body: whether it sends it still is anybody's
+guess, and so is where the next request would begin."""
 
 
 class ASGIClient:
@@ -43,12 +48,14 @@ class ASGIClient:
         self._extra_headers = extra_headers
         self._invocation_id = invocation_id
         self._debug = debug
+        self._unasked = expects_continue(scope["headers"])
         self._body_ended = False
         self._missing: int | None = None
         self._complete = False
 
     async def receive(self) -> bytes | None:
         """Return the next piece of the request body, `None` after the last."""
+        self._unasked = False
         while not self._body_ended:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -78,7 +85,7 @@ class ASGIClient:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*head.headers, *self._extra_headers],
+                "headers": [*head.headers, *self._our_headers()],
             }
         )
 
@@ -101,18 +108,25 @@ class ASGIClient:
 
     async def fail(self, verdict: Verdict) -> None:
         """Send the answer that the verdict stands for."""
-        await send_answer(self._send, self._answer(verdict), self._extra_headers, head=self._scope["method"] == "HEAD")
+        answer = self._answer(verdict)
+        await send_answer(self._send, answer, self._our_headers(), head=self._scope["method"] == "HEAD")
 
     def cut(self, *, at_once: bool) -> None:
-        """Close the connection in the middle of the response."""
+        """Close the connection in the middle of the response.
+
+        After a whole response there is nothing to cut: the connection belongs to the client's next request.
+        """
         cut = self._scope.get("extensions", {}).get("executor.cut")
-        if cut is not None:
+        if cut is not None and not self._complete:
             cut(at_once)
 
     async def _gone_or_served(self) -> None:
         """Tell "it has gone" from "it has all it asked for", which ASGI reports alike: in that case wait for ever."""
         if self._complete:
             await asyncio.get_running_loop().create_future()
+
+    def _our_headers(self) -> list[tuple[bytes, bytes]]:
+        return [*self._extra_headers, *(CLOSE if self._unasked else ())]
 
     def _answer(self, verdict: Verdict) -> Answer:
         if verdict.outcome is Outcome.ENDPOINT_REJECTED:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "request_headers", "response_head"]
+__all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "expects_continue", "request_headers", "response_head"]
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 
@@ -65,6 +65,11 @@ class PreparedHead:
 
     headers: list[tuple[bytes, bytes]]
     content_length: int | None
+
+
+def expects_continue(headers: HeaderPairs) -> bool:
+    """Whether the client waits to be asked for the body (RFC 9110 section 10.1.1)."""
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
 
 
 def request_headers(

@@ -1,8 +1,18 @@
 """uvicorn's HTTP protocol with the bounds that a server open to strangers needs.
 
-uvicorn's httptools protocol has no limit on the size of a request's head, on the time a client may take for it, or
-on the number of connections, and offers an application no way to end a connection in the middle of a response.
-This subclass adds those four; everything else is uvicorn's.
+uvicorn's httptools protocol has no limit on the size of a request's head, on the time a client may take for it, on
+the number of connections, or on the requests that wait in one, and offers an application no way to end a connection
+in the middle of a response. This subclass adds those; everything else is uvicorn's.
+
+Rules of this file
+------------------
+1. Requests of one connection are answered one after another. `_running` is the one being answered, `cycle` the last
+   one received; they differ when a client does not wait for answers (pipelining).
+2. At any moment one of these ends a connection on which nothing happens: the application's clocks while a request is
+   being answered, uvicorn's keep-alive timer right after an answer, our timer otherwise.
+3. A client that closes its half of the connection has gone, as for nginx: TCP does not tell it from one that has
+   closed both.
+4. What cannot be understood is answered where it can be, after the answers that are due, and ends the connection.
 """
 
 from __future__ import annotations
@@ -10,23 +20,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-__all__ = ["BoundedHttpProtocol", "HeadLimits", "bounded_protocol"]
+from executor.gateway.request_head import body_framing, find_fault
 
-STATUS_PHRASES: Final = {
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-}
+__all__ = ["BoundedHttpProtocol", "HeadLimits", "bounded_protocol"]
 
 PARSER_SLACK: Final = 16_384
 """Separators, line ends and chunk sizes, which are not part of any name or value."""
+
+PIPELINED: Final = 8
+"""Requests that may wait for their turn in one connection. Few clients send any before the answer has come."""
+
+LINGER_TIME_S: Final = 30.0
+"""How long the rest of a request is taken and dropped once it is answered: nginx's `lingering_time`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +68,8 @@ class HeadLimits:
     client_idle_time_s: float
 
 
-class _HeadTooLargeError(Exception):
-    """Raised out of a parser callback: the head of a request is over a limit."""
+class _RefusedError(Exception):
+    """Raised out of a parser callback: the request is not taken."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -69,10 +85,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._running: RequestResponseCycle | None = None
+        self._data = b""
         self._head_bytes = 0
+        self._head_complete = False
         self._quiet_bytes = 0
         self._refusal = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._resuming = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Refuse connections over the limit; begin to wait for the first head."""
@@ -82,72 +102,112 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             transport.abort()
             return
         _set_user_timeout(transport, self.limits.client_idle_time_s)
-        self._start_head_timer()
+        self._close_in(self.limits.header_time_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._stop_head_timer()
+        """Tell the request that is being answered, which need not be the last one; forget those that wait."""
+        self._stay_open()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, unless this connection's request has been refused already.
+        """Parse, unless this connection takes nothing more.
 
         The parser keeps an unfinished header, or trailer, for itself; so what it has swallowed without a word since
         the last sign of progress is counted here.
         """
         if self._refusal:
             return
+        self._data = data
         self._quiet_bytes += len(data)
         super().data_received(data)
         if self._quiet_bytes > self.limits.url_size + self.limits.header_size + PARSER_SLACK and not self._refusal:
             self._refusal = 431
             self.send_400_response("")
+        if self._timer is None and self.timeout_keep_alive_task is None and not self._answering():
+            self._close_in(self.limits.header_time_s)  # bytes that are no request, not even the beginning of one
 
     def send_400_response(self, msg: str) -> None:
         """Answer what could not be parsed, with the reason where it is one of our limits."""
-        if not self._refusal and not self._answering():
-            super().send_400_response(msg)
-            return
-        if self._answering():
+        status = self._refusal = self._refusal or 400
+        if self._answering() and not self.cycle.more_body:
+            self.cycle.keep_alive = False  # the answers that are due come first, then the end
+        elif self._answering() and (self.cycle is not self._running or self.cycle.response_started):
             self.transport.abort()  # in the middle of another answer there is no way to say it
-            return
-        phrase = STATUS_PHRASES[self._refusal]
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (self._refusal, phrase, len(phrase), phrase)
-        )
-        self.transport.close()
+        else:
+            self.transport.write(_refusal_bytes(status, msg, self.server_state.default_headers))
+            self._end_answer(disconnected=True)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin to count a new head."""
+        if self._resuming:
+            return
+        if len(self.pipeline) >= PIPELINED:
+            raise _RefusedError
         super().on_message_begin()
         self._head_bytes = self._quiet_bytes = 0
-        self._start_head_timer()
+        self._head_complete = False
+        self._close_in(self.limits.header_time_s)
         self.scope["extensions"] = {"executor.cut": self.cut}  # type: ignore[dict-item] # uvicorn expects maps here
 
     def on_url(self, url: bytes) -> None:
         """Collect the request target."""
+        if self._resuming:
+            return
         super().on_url(url)
         if len(self.url) > self.limits.url_size:
             self._refuse(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one header."""
-        super().on_header(name, value)
+        """Collect one header. Those that come after the body are dropped: they must not pass for the head's."""
+        if self._resuming:
+            return
+        if not self._head_complete:
+            super().on_header(name, value)
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > self.limits.header_size or len(self.headers) > self.limits.header_count:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
         """Hand the request over."""
-        self._stop_head_timer()
+        if self._resuming:
+            return
+        self._stay_open()
         self._quiet_bytes = 0
+        version = self.parser.get_http_version()
+        fault = find_fault(version, self.parser.get_method(), self.headers)
+        if fault:
+            self._refuse(fault)
         super().on_headers_complete()
+        self._head_complete = True
+        if version == "1.0":
+            _answer_without_chunks(self.cycle)
+        if self.cycle is not self._running:
+            self.flow.resume_reading()  # uvicorn stops here, and then would not see the client go
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._quiet_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request. For the parser a request for an upgrade ends with its head."""
+        if self._resuming or (self.parser.should_upgrade() and body_framing(self.headers)):
+            return
+        super().on_message_complete()
+        self.cycle.more_body = False
+        if not self._answering():  # the rest of a request that was answered before
+            self._close_in(self.limits.header_time_s)
+
+    def on_response_complete(self) -> None:
+        """Let the next request begin; if this one is still coming in, take the rest of it, for a while."""
+        super().on_response_complete()
+        if not self._answering() and self.cycle.more_body:
+            self._close_in(LINGER_TIME_S)
 
     def cut(self, at_once: bool) -> None:  # noqa: FBT001 - called through the ASGI scope
         """Close the connection although the response is not complete.
@@ -155,30 +215,61 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         Args:
             at_once: Drop what has not been sent, for a client that does not read; otherwise it is sent first.
         """
-        if self._answering():
-            self.cycle.response_complete = True
-            self.cycle.message_event.set()
+        self._end_answer(disconnected=False)
         if at_once:
             self.transport.abort()
         else:
             self.transport.close()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Go on in HTTP/1.1, as RFC 9110 section 7.8 allows; for the parser this was the end of it.
+
+        Clients that offer `h2c` with their first request (curl, Java) expect its body to be read, and the next one.
+        """
+        error = sys.exception()
+        rest = self._data[error.args[0] :] if isinstance(error, httptools.HttpParserUpgrade) else b""
+        self.parser = httptools.HttpRequestParser(self)
+        framing = body_framing(self.headers)
+        if framing:
+            self._resuming = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % framing)
+            self._resuming = False
+        if rest:
+            self.data_received(rest)
+
     def _answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it as never None, and sets it to None
-        return cycle is not None and not cycle.response_complete
+        return self._running is not None and not self._running.response_complete
+
+    def _end_answer(self, *, disconnected: bool) -> None:
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected |= disconnected
+            self._running.response_complete = True
+            self._running.message_event.set()
 
     def _refuse(self, status: int) -> None:
         self._refusal = status
-        raise _HeadTooLargeError
+        raise _RefusedError
 
-    def _start_head_timer(self) -> None:
-        self._stop_head_timer()
-        self._head_timer = self.loop.call_later(self.limits.header_time_s, self.transport.close)
+    def _close_in(self, seconds: float) -> None:
+        self._stay_open()
+        self._timer = self.loop.call_later(seconds, self._on_late)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _stay_open(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_late(self) -> None:
+        self._timer = None
+        if self._answering():  # what is late is the head of the next request
+            self._refusal = 408
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
 
 
 def bounded_protocol(limits: HeadLimits) -> type[BoundedHttpProtocol]:
@@ -191,3 +282,32 @@ def _set_user_timeout(transport: asyncio.Transport, seconds: float) -> None:
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+def _refusal_bytes(status: int, msg: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    phrase = HTTPStatus(status).phrase
+    text = (msg if status == HTTPStatus.BAD_REQUEST and msg else phrase).encode()
+    lines = [
+        b"HTTP/1.1 %d %s" % (status, phrase.encode()),
+        *(b"%s: %s" % header for header in headers),
+        b"content-type: text/plain; charset=utf-8",
+        b"content-length: %d" % len(text),
+        b"connection: close",
+    ]
+    return b"\r\n".join([*lines, b"", text])
+
+
+def _answer_without_chunks(cycle: RequestResponseCycle) -> None:
+    """Let the end of the connection tell the end of the body: HTTP/1.0 knows no chunks, uvicorn sends them anyway.
+
+    Source: RFC 9112 section 6.1.
+    """
+    send: Callable[[Any], Awaitable[None]] = cycle.send
+    cycle.chunked_encoding = False
+
+    async def send_plainly(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            cycle.expected_content_length = len(message.get("body", b""))  # the gateway has checked the real one
+        await send(message)
+
+    cycle.send = send_plainly  # type: ignore[method-assign] # uvicorn has no other place for this

@@ -13,6 +13,12 @@ __all__ = ["Network", "Origin", "find_origin"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAX_HOST: Final = 300
+"""Characters of a host with its port; a name of the DNS has at most 253."""
+
+MAX_ADDRESS: Final = 64
+"""Characters of an address: an IPv6 address has at most 45, and may name a network interface."""
+
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -51,7 +57,7 @@ def find_origin(scope: Scope, trusted: Sequence[Network]) -> Origin:
     if trusted and _is_trusted(peer, trusted):
         proto = _last(headers, b"x-forwarded-proto").split(",")[0].strip().lower()
         scheme = proto if proto in DEFAULT_PORTS else scheme
-        host = _last(headers, b"x-original-host") or host
+        host = _plausible(_last(headers, b"x-original-host")) or host
         remote = _client_behind_proxies(headers, peer, trusted)
         hook_url = _last(headers, b"dify-hook-url")
     if not host:
@@ -59,6 +65,10 @@ def find_origin(scope: Scope, trusted: Sequence[Network]) -> Origin:
         host = f"{name}:{port}" if port else str(name)
     server_name, server_port = _split_host(host, DEFAULT_PORTS[scheme])
     return Origin(scheme, host, server_name, server_port, remote, hook_url)
+
+
+def _plausible(host: str) -> str:
+    return host if len(host) <= MAX_HOST and host.isascii() and host.isprintable() else ""
 
 
 def _client_behind_proxies(
@@ -79,7 +89,7 @@ def _is_trusted(address: str | None, trusted: Sequence[Network]) -> bool:
 
 def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(address)
+        return ipaddress.ip_address(address) if len(address) <= MAX_ADDRESS else None
     except ValueError:
         return None
 
