@@ -142,7 +142,8 @@ class Zygote:
         except BlockingIOError:
             return
         except OSError as error:
-            self._complain(f"control socket: {error}")
+            if error.errno != errno.ECONNRESET:  # the supervisor went away with reports of ours unread
+                self._complain(f"control socket: {error}")
             self._running = False
             return
         try:

@@ -78,10 +78,12 @@ def check(
 
 def _try(loaded: Loaded) -> Loaded:
     """Add what only importing the sources shows; a plugin that has errors anyway is not run."""
+    from executor.figures.log import configure_logging
     from executor.supervisor.trial import try_sources
 
     if loaded.plugin is None:
         return loaded
+    configure_logging(level="error")
     failed = tuple(
         Finding(
             severity="error",

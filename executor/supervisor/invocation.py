@@ -31,7 +31,7 @@ from executor.supervisor.measurements import Measurements
 from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
-from executor.supervisor.verdict import Verdict, error_verdict, start_verdict
+from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, error_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
 from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
@@ -45,6 +45,20 @@ log = structlog.get_logger("executor.invocation")
 
 EXIT_GRACE_S: Final = 5.0
 """Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
+
+ENDS_BY_ITSELF: Final = frozenset(ERROR_OUTCOMES.values()) - {Outcome.WORKER_CRASHED}
+"""Outcomes that the worker told us itself, with `ERROR`; it exits after that."""
+
+ENDED_AT_ONCE: Final = frozenset(
+    {
+        Outcome.WORKER_CRASHED,
+        Outcome.WORKER_PROTOCOL,
+        Outcome.LIMIT_RESPONSE_BODY,
+        Outcome.LIMIT_LOG_OUTPUT,
+        Outcome.INTERNAL,
+    }
+)
+"""Outcomes after which nothing that the worker does is of interest. After all others it may clean up."""
 
 NO_BODY_STATUSES: Final = frozenset({204, 304})
 
@@ -291,11 +305,10 @@ class Invocation:
         self._record(self._figures(verdict, report))
 
     def _stop_worker(self, outcome: Outcome) -> None:
-        """Ask a worker that may be well to stop; end one that is not."""
-        if self._worker is None:
+        """Ask a worker that may be well to stop, leave one alone that ends by itself, end one that is not well."""
+        if self._worker is None or outcome in ENDS_BY_ITSELF:
             return
-        polite = outcome in {Outcome.CLIENT_GONE, Outcome.CLIENT_TIMEOUT, Outcome.SHUTDOWN}
-        if not polite and outcome.status != 504:  # noqa: PLR2004 - the time-outs
+        if outcome in ENDED_AT_ONCE:
             self._worker.handle.kill()
             return
         with contextlib.suppress(LocalProtocolError):

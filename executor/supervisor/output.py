@@ -123,7 +123,7 @@ class OutputLog:
         """Count `size` bytes of output; whether they are to be kept."""
         keep = self._cost < self._limit
         before = self._cost
-        self._cost += max(size, RECORD_COST) if keep else size
+        self._cost += max(size, RECORD_COST)
         if not keep:
             self.dropped_bytes += size
         if before < self._limit * FLOOD_FACTOR <= self._cost:

@@ -41,6 +41,8 @@ def test_failures_before_the_first_byte(lab: Executor, path: str, status: int, c
     figures = lab.invocation(document["invocation_id"])
     assert figures["outcome"] == code
     assert figures["detail"]
+    if code.startswith("endpoint."):
+        assert figures["exit"] == "exit 0", "a worker that has said what went wrong ends by itself"
     assert lab.get("/status/200").status_code == 200
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,15 @@ def test_what_only_an_import_shows(tmp_path: Path, extra: str, message: str) -> 
     assert message in result.output
     assert "[source.load]" in result.output
     assert "0 of 1 can be served" in result.output
+
+
+def test_json_stays_json(tmp_path: Path) -> None:
+    """What the worker's start logs does not get in between."""
+    root = write_plugin(tmp_path)
+    command = [sys.executable, "-m", "executor", "check", "--load", "--format", "json", str(root)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(ended.stdout)["errors"] == 0
+    assert ended.stderr == ""
 
 
 def test_a_good_plugin_loads(tmp_path: Path) -> None:
