@@ -1,0 +1,215 @@
+"""Endpoints that speak on the worker's own pipes, or stop speaking: whatever they say, only they suffer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.harness import LAB, Executor
+
+pytestmark = pytest.mark.e2e
+
+MIB = 1 << 20
+OURS = ("invocation.failed", "Traceback", "Exception in", "never retrieved", "ASGI callable", "exc_type")
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Executor]:
+    """A lab with short times; afterwards nothing of ours went wrong, and nothing is left."""
+    config = {
+        "plugins": [str(LAB)],
+        "hooks": {"lab": {}, "single": {"plugin": "lab", "limits": {"concurrency": 1}}},
+        "limits": {
+            "first_byte_time": "1s",
+            "idle_time": "500ms",
+            "wall_time": "3s",
+            "cancel_grace_time": "100ms",
+            "client_idle_time": "1s",
+            "log_output": "16 KiB",
+        },
+    }
+    with Executor(config=config) as executor:
+        executor.get("/status/200")
+        resting, descriptors = executor.resting_processes(), executor.descriptors()
+        memory = psutil.Process(executor.process.pid).memory_info().rss
+        yield executor
+        executor.wait_workers(0)
+        assert executor.resting_processes() == resting
+        assert executor.descriptors() <= descriptors + 2
+        assert psutil.Process(executor.process.pid).memory_info().rss < memory + 24 * MIB
+        assert not list((executor.state_dir / "scratch").glob("*/*"))
+        assert not [line for line in executor.log_text().splitlines() if any(text in line for text in OURS)]
+
+
+BEFORE = {
+    "worker.protocol": (
+        *("garbage", "oversized", "unknown-type", "second-ready", "chunk-before-head", "end-before-head"),
+        *("status-100", "status-600", "header-injection", "header-name", "header-count", "unknown-error"),
+        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread"),
+    ),
+    "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes"),
+    "endpoint.load": ("forged-load-error",),
+    "limit.log_output": ("logs", "stderr-and-exit"),
+    "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits", "calls"),
+}
+
+
+@pytest.mark.parametrize(("outcome", "kind"), [(outcome, kind) for outcome, kinds in BEFORE.items() for kind in kinds])
+def test_an_answer_of_ours(strict: Executor, outcome: str, kind: str) -> None:
+    """Before a response has begun the client is told what happened, in the words of the documentation."""
+    answer = strict.get(f"/forge/{kind}")
+    assert answer.json()["code"] == outcome
+    assert answer.status_code == {"timeout": 504, "endpoint": 500}.get(outcome.partition(".")[0], 502)
+    assert "set-cookie" not in answer.headers
+    figures = strict.invocation(answer.headers["x-invocation-id"])
+    assert figures["outcome"] == outcome
+    assert figures["detail"]
+    assert strict.get("/status/200").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        ("two-heads", "worker.protocol"),
+        ("two-heads-late", "worker.protocol"),
+        ("too-long", "worker.protocol"),
+        ("too-short", "worker.protocol"),
+        ("stop-late", "timeout.idle"),
+        ("tiny-chunks", "timeout.wall"),
+    ],
+)
+def test_a_cut_connection(strict: Executor, kind: str, outcome: str) -> None:
+    """Once a response has begun, its end is missing and the client can tell."""
+    with strict.client() as client, client.stream("GET", f"/forge/{kind}") as answer:
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+        assert strict.invocation(answer.headers["x-invocation-id"])["outcome"] == outcome
+    assert strict.get("/status/200").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["after-end", "two-lengths", "framing", "die-after-forging"])
+def test_a_forged_answer_is_an_answer(strict: Executor, kind: str) -> None:
+    """What keeps to the protocol is passed on: whole, framed by us, and with nothing after its end."""
+    answer = strict.get(f"/forge/{kind}")
+    assert answer.content == b"first"
+    assert "upgrade" not in answer.headers
+    assert answer.headers.get("connection", "close") == "close"
+    assert strict.invocation(answer.headers["x-invocation-id"])["outcome"] == "ok"
+
+
+def test_misdeeds_after_the_answer_do_not_reach_the_next(strict: Executor) -> None:
+    """The connection has gone on to the client's next request, which is not cut off for what the last worker does."""
+    with strict.raw() as connection:
+        connection.send(b"GET /e/lab/forge/late-after-length HTTP/1.1\r\nHost: h\r\n\r\n")
+        head = connection.read_until(b"first").decode()
+        connection.send(b"GET /e/lab/wait/0.9 HTTP/1.1\r\nHost: h\r\n\r\n")
+        invocation_id = head.split("x-invocation-id: ")[1].split("\r\n")[0]
+        assert strict.invocation(invocation_id)["outcome"] == "worker.protocol"
+        assert connection.read_until(b"end").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_worker_that_overruns_a_slow_client(strict: Executor) -> None:
+    """It breaks the protocol while the client is waited for; the place in the queue comes back all the same."""
+    for _ in range(2):
+        with strict.raw() as connection:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.send(b"GET /e/single/forge/endless HTTP/1.1\r\nHost: h\r\n\r\n")
+            head = connection.read_until(b"\r\n\r\n").decode()
+            figures = strict.invocation(head.split("x-invocation-id: ")[1].split("\r\n")[0])
+        assert figures["outcome"] in {"client.timeout", "timeout.wall"}
+    assert strict.get(f"{strict.url}/e/single/status/200").status_code == 200
+
+
+def test_many_chatterers_leave_time_for_others(strict: Executor) -> None:
+    """Endless credits, calls and tiny chunks: the supervisor goes on serving."""
+    kinds = ("credits", "calls", "tiny-chunks", "logs")
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        chattering = [pool.submit(drain, strict, kind) for kind in kinds]
+        strict.wait_workers(1, rule="/forge/<kind>", state="responding")
+        assert [strict.get("/status/200").status_code for _ in range(5)] == [200] * 5
+        assert {future.result() for future in chattering} <= {200, 502, 504}
+
+
+def drain(executor: Executor, kind: str) -> int:
+    """Ask for a hostile answer and read it to wherever it ends."""
+    with executor.client() as client, client.stream("GET", f"/forge/{kind}") as answer:
+        try:
+            answer.read()
+        except httpx.RemoteProtocolError:
+            return answer.status_code
+        return answer.status_code
+
+
+def test_an_upload_to_a_worker_that_breaks_the_protocol(strict: Executor) -> None:
+    """Whoever is still sending gets the answer."""
+    with strict.client() as client:
+        for kind in ("garbage", "close-reading", "close-all"):
+            answer = client.post(f"/forge/{kind}", content=bytes(4 * MIB))
+            assert answer.status_code in {502, 504}
+            assert answer.json()["code"] in {"worker.protocol", "worker.crashed", "timeout.first_byte"}
+
+
+def test_folders_without_end(strict: Executor) -> None:
+    """They are removed before the invocation ends, however deep they are."""
+    answer = strict.get("/forge/deep-folders")
+    assert answer.text == "deep"
+    assert strict.invocation(answer.headers["x-invocation-id"])["outcome"] == "ok"
+
+
+def test_output_that_is_no_text(strict: Executor) -> None:
+    """It is logged as well as it can be."""
+    answer = strict.get("/forge/surrogates")
+    figures = strict.invocation(answer.headers["x-invocation-id"])
+    assert (figures["outcome"], figures["log_records"]) == ("ok", 3)
+
+
+MANIFEST = """
+version: 0.0.1
+type: plugin
+author: tests
+name: early
+label: {en_US: Early}
+description: {en_US: Early}
+created_at: "2026-01-01T00:00:00Z"
+icon: icon.svg
+resource: {memory: 1048576, permission: {}}
+plugins: {endpoints: [group.yaml]}
+meta: {version: 0.0.1, arch: [amd64], runner: {language: python, version: "3.12", entrypoint: main}}
+"""
+
+EARLY = """
+import os, struct, msgpack
+from dify_plugin import Endpoint
+
+def frame(kind, *fields):
+    payload = msgpack.packb(list(fields))
+    return struct.pack(">IB", len(payload), kind) + payload
+
+os.write(1023, b"EEP\\x01" + frame(0x41, {}) + b"\\xff" * 99)
+
+class Early(Endpoint):
+    def _invoke(self, r, values, settings):
+        return None
+"""
+
+
+def test_a_worker_that_lies_while_its_source_is_imported(tmp_path: Path) -> None:
+    """It says that it is ready, and nonsense right after it, before it was asked anything."""
+    (tmp_path / "manifest.yaml").write_text(MANIFEST)
+    (tmp_path / "icon.svg").write_text("<svg/>")
+    (tmp_path / "early.py").write_text(EARLY)
+    (tmp_path / "group.yaml").write_text(
+        "endpoints:\n  - {path: /, method: POST, extra: {python: {source: early.py}}}\n"
+    )
+    with Executor(tmp_path) as executor:
+        for body in (b"", b"x" * 65536):
+            answer = httpx.post(f"{executor.url}/e/early/", content=body, trust_env=False)
+            assert (answer.status_code, answer.json()["code"]) == (502, "worker.protocol")
+        executor.wait_workers(0)
+        assert not [line for line in executor.log_text().splitlines() if any(text in line for text in OURS)]
