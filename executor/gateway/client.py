@@ -27,7 +27,7 @@ class ASGIClient:
         scope: The request's scope; `extensions["executor.cut"]`, where the server offers it, closes the connection.
         receive: As in ASGI.
         send: As in ASGI.
-        extra_headers: Headers of ours, added to every response.
+        extra_headers: Headers of ours in lower case, added to every response that does not say the same itself.
         invocation_id: Named in problem documents.
         debug: Whether problem documents show the endpoint's error and traceback.
     """
@@ -81,13 +81,9 @@ class ASGIClient:
             raise InvalidResponseError(str(error)) from error
         if self._scope["method"] != "HEAD":
             self._missing = head.content_length
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [*head.headers, *self._our_headers()],
-            }
-        )
+        said = {name.lower() for name, _ in head.headers}
+        ours = [(name, value) for name, value in self._our_headers() if name not in said or name == b"vary"]
+        await self._send({"type": "http.response.start", "status": status, "headers": [*head.headers, *ours]})
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the body; the last one of a declared length completes the response at once."""

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -96,11 +97,9 @@ class Invocation:
         self.state = "queued"
         self.loop = asyncio.get_running_loop()
         self.measured = Measurements()
+        self._emit = partial(emit_log, invoke.hook_id, invoke.invocation_id)
         self.output = OutputLog(
-            limit_bytes=limits.log_output,
-            line_bytes=limits.log_line,
-            emit=lambda line: emit_log(invoke.hook_id, invoke.invocation_id, line),
-            flooded=self._on_flood,
+            limit_bytes=limits.log_output, line_bytes=limits.log_line, emit=self._emit, flooded=self._on_flood
         )
         self._client = client
         self._admission = admission
@@ -302,6 +301,8 @@ class Invocation:
                 if self._admitted:
                     self._admission.release(self.invoke.hook_id)
         self.output.close()
+        if verdict.traceback:
+            self._emit(LogRecord(time.time(), "error", "traceback", verdict.traceback))
         self._record(self._figures(verdict, report))
 
     def _stop_worker(self, outcome: Outcome) -> None:

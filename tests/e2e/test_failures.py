@@ -80,6 +80,15 @@ def test_how_the_worker_ended_is_told(lab: Executor) -> None:
         assert how in figures["exit"]
 
 
+def test_the_traceback_is_in_the_log(lab: Executor) -> None:
+    """The operator sees where it happened, in the endpoint's own lines."""
+    invocation_id = lab.get("/raise/runtime").headers["x-invocation-id"]
+    record = lab.wait_event("endpoint.output", invocation_id=invocation_id, source="traceback")
+    assert record["level"] == "error"
+    assert "endpoints/raising.py" in record["message"]
+    assert record["message"].rstrip().endswith("RuntimeError: internal secret")
+
+
 def test_debug_shows_the_traceback() -> None:
     """With `debug`, and only then, the client sees what happened."""
     with Executor(config={"debug": True, "plugins": [str(LAB)]}) as executor:
