@@ -74,13 +74,20 @@ def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: P
     def on_ready(addresses: Addresses, bound: Bound) -> None:
         print(endpoint_table(addresses, bound), flush=True)
         if ready_file is not None:
-            write_ready_file(ready_file, {"public": addresses.public, "admin": addresses.admin, "pid": os.getpid()})
+            _write_ready_file(ready_file, addresses)
 
     async def serve_until_stopped() -> None:
         await Service(config, bound, reload=load, on_ready=on_ready).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_until_stopped())
+
+
+def _write_ready_file(path: Path, addresses: Addresses) -> None:
+    try:
+        write_ready_file(path, {"public": addresses.public, "admin": addresses.admin, "pid": os.getpid()})
+    except OSError as error:
+        raise StartupError(f"the ready file {path} cannot be written: {error}") from error
 
 
 def _exit(status: int, *problems: str) -> NoReturn:

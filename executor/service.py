@@ -1,20 +1,22 @@
 """The service: start, serve, reload, drain, stop.
 
-The life cycle reads from top to bottom in `Service.run`. Signals only set flags; the one loop in `_serve` acts on
-them: SIGHUP reloads, SIGTERM and SIGINT drain, a second one of these ends the draining at once.
+The life cycle reads from top to bottom in `Service.run`. Signals only set flags, from the very beginning; whatever
+lasts looks at them: SIGHUP reloads, SIGTERM and SIGINT end a start or a reload and then drain, a second one of these
+ends the draining at once. Everything that is opened is closed in reverse, however far the start has come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -93,24 +95,22 @@ class Service:
         """
         config = self._config
         _raise_descriptor_limit()
-        public = open_listener(config.listen.host, config.listen.port, option="--port")
-        admin = open_listener(config.admin.host, config.admin_port, option="--admin-port")
-        scratch = self._open_scratch(config.state_dir)
-        self._supervisor = Supervisor(scratch=scratch, admission=config.admission, record=self._registry.record)
-        try:
-            await self._load_first()
-            await self._start_servers(public, admin)
-            self._install_signal_handlers()
+        self._install_signal_handlers()
+        async with contextlib.AsyncExitStack() as stack:
+            public = stack.enter_context(open_listener(config.listen.host, config.listen.port, option="--port"))
+            admin = stack.enter_context(open_listener(config.admin.host, config.admin_port, option="--admin-port"))
+            scratch = stack.enter_context(contextlib.closing(self._open_scratch(config.state_dir)))
+            self._supervisor = Supervisor(scratch=scratch, admission=config.admission, record=self._registry.record)
+            stack.push_async_callback(self._supervisor.close)
+            if not await self._unless_stopped(self._load_first()):
+                log.info("service.stopped", ended_invocations=0)
+                return
+            await self._start_servers(public, admin, stack)
             addresses = Addresses(_url(config.listen.host, public), _url(config.admin.host, admin))
-            with announce(config.state_dir, public=addresses.public, admin=addresses.admin):
-                self._tell_ready(addresses)
-                await self._serve()
-                await self._drain()
-        finally:
-            await self._supervisor.close()
-            scratch.close()
-            public.close()
-            admin.close()
+            self._announce(addresses, stack)
+            self._tell_ready(addresses)
+            await self._serve()
+            await self._drain()
 
     async def _load_first(self) -> None:
         """Prove that a worker of each plugin answers, before anybody is told that the service is ready."""
@@ -121,7 +121,9 @@ class Service:
             raise StartupError("\n".join(problems))
         self._put_in_force(self._config, self._bound)
 
-    async def _start_servers(self, public: socket.socket, admin: socket.socket) -> None:
+    async def _start_servers(
+        self, public: socket.socket, admin: socket.socket, stack: contextlib.AsyncExitStack
+    ) -> None:
         http = self._config.http
         limits = HeadLimits(
             url_size=http.url_size,
@@ -134,14 +136,22 @@ class Service:
         admin_app = create_admin_app(self._registry, self._snapshot, self._config.admin.allowed_hosts)
         self._admin = HttpServer(admin_app, admin, _admin_limits(limits))
         self._public = HttpServer(self._gateway, public, limits)
-        await self._admin.start()
-        await self._public.start()
+        for server in (self._admin, self._public):
+            await server.start()
+            stack.push_async_callback(server.stop)
 
     def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._handle_stop)
         loop.add_signal_handler(signal.SIGHUP, self._handle_sighup)
+
+    def _announce(self, addresses: Addresses, stack: contextlib.AsyncExitStack) -> None:
+        state_dir = self._config.state_dir
+        try:
+            stack.enter_context(announce(state_dir, public=addresses.public, admin=addresses.admin))
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
 
     def _tell_ready(self, addresses: Addresses) -> None:
         self._ready = True
@@ -151,11 +161,32 @@ class Service:
 
     async def _serve(self) -> None:
         while not self._stop_signals:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._reload_wanted and not self._stop_signals:
+            if self._reload_wanted:
                 self._reload_wanted = False
-                await self._reload()
+                await self._unless_stopped(self._reload())
+            else:
+                await self._wake.wait()
+                self._wake.clear()
+
+    async def _unless_stopped(self, step: Coroutine[Any, Any, None]) -> bool:
+        """Take a step that may last; give it up when a signal says stop. Whether it was taken."""
+        task = asyncio.create_task(step)
+        while not task.done() and not self._stop_signals:
+            await self._wake_or(task)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    async def _wake_or(self, task: asyncio.Task[Any]) -> None:
+        """Wait for the task or a signal."""
+        wake = asyncio.create_task(self._wake.wait())
+        await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
+        wake.cancel()
+        self._wake.clear()
 
     async def _drain(self) -> None:
         """Take no new work, let running work finish, end what does not, and close."""
@@ -165,14 +196,12 @@ class Service:
         self._public.stop_accepting()
         drain = asyncio.create_task(self._supervisor.drain(self._config.drain.grace_time))
         while not drain.done():
-            wake = asyncio.create_task(self._wake.wait())
-            await asyncio.wait({drain, wake}, return_when=asyncio.FIRST_COMPLETED)
-            wake.cancel()
-            self._wake.clear()
-            if self._stop_signals > 1 and not drain.done():
+            if self._stop_signals > 1:
                 log.warning("service.stopping_at_once")
                 self._supervisor.end_all()
                 await drain
+            else:
+                await self._wake_or(drain)
         ended = drain.result()
         await self._public.stop()
         await self._admin.stop()
@@ -181,20 +210,29 @@ class Service:
     async def _reload(self) -> None:
         """Serve what the configuration says now; keep what is served if anything is wrong with it."""
         notify_manager("RELOADING=1")
+        problems = await self._load_again()
+        for problem in problems:
+            log.error("service.reload_refused", problem=problem)
+        if problems:
+            self._supervisor.keep_only(self._bound.plugins.values())  # and not what was tried
+        notify_manager("READY=1")
+
+    async def _load_again(self) -> list[str]:
+        """Put the configuration in force as it is now, unless there are problems."""
         try:
             config = await asyncio.to_thread(self._reload_config)
             bound = await asyncio.to_thread(bind_hooks, config)
         except ConfigError as error:
-            problems = [str(problem) for problem in error.problems]
-        else:
-            problems = await self._probe(bound)
-            if not problems:
-                self._warn_of_fixed_settings(config)
-                self._put_in_force(config, bound)
-                log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
-        for problem in problems:
-            log.error("service.reload_refused", problem=problem)
-        notify_manager("READY=1")
+            return [str(problem) for problem in error.problems]
+        except Exception as error:
+            log.exception("service.reload_failed")
+            return [f"the configuration could not be read: {error!r}"]
+        problems = await self._probe(bound)
+        if not problems:
+            self._warn_of_fixed_settings(config)
+            self._put_in_force(config, bound)
+            log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
+        return problems
 
     async def _probe(self, bound: Bound) -> list[str]:
         results = await self._supervisor.probe(bound.plugins.values())
@@ -243,9 +281,7 @@ class Service:
             swept = sweep_scratch_roots(state_dir)
             scratch = ScratchRoot(state_dir)
         except OSError as error:
-            raise StartupError(
-                f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir"
-            ) from error
+            raise _unusable(state_dir, error) from error
         if swept:
             log.warning("scratch.swept", instances=swept)
         return scratch
@@ -257,6 +293,10 @@ class Service:
     def _handle_sighup(self) -> None:
         self._reload_wanted = True
         self._wake.set()
+
+
+def _unusable(state_dir: Path, error: OSError) -> StartupError:
+    return StartupError(f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir")
 
 
 def _admin_limits(public: HeadLimits) -> HeadLimits:

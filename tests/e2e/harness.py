@@ -19,7 +19,7 @@ import httpx
 import psutil
 import yaml
 
-__all__ = ["LAB", "Executor", "RawConnection"]
+__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "wait_below"]
 
 LAB = Path(__file__).parent.parent / "plugins" / "lab"
 """The plugin whose endpoints behave well, badly and oddly."""
@@ -168,6 +168,14 @@ class Executor:
                     return event
         raise AssertionError(f"no {name} {fields} in:\n{self.log_text()[-4000:]}")
 
+    def wait_refused(self, text: str) -> str:
+        """Wait until a reload was refused for a problem with this text in it."""
+        for _ in _until(20):
+            for event in self.events("service.reload_refused"):
+                if text in event["problem"]:
+                    return str(event["problem"])
+        raise AssertionError(f"no problem with {text!r} in:\n{self.log_text()[-4000:]}")
+
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client whose base is the lab's hook."""
         return httpx.Client(base_url=f"{self.url}/e/lab", timeout=30, trust_env=False, **options)
@@ -214,6 +222,15 @@ class Executor:
     def descriptors(self) -> int:
         """How many descriptors the supervisor has open."""
         return psutil.Process(self.process.pid).num_fds()
+
+
+def wait_below(pid: int, count: int) -> list[psutil.Process]:
+    """Wait until a process has so many below it."""
+    for _ in _until(30):
+        below = psutil.Process(pid).children(recursive=True)
+        if len(below) == count:
+            return below
+    raise AssertionError(f"not {count} processes below {pid}")
 
 
 class RawConnection:
