@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 
 __all__ = ["DOCUMENT", "insert_outcomes"]
 

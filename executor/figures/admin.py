@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from executor.figures.hosts import host_allowed
 from executor.figures.live import Snapshot
 from executor.figures.processes import describe_workers
 from executor.figures.registry import Registry
-from executor.gateway.problem import Answer, problem
+from executor.http.answers import Answer, problem, send_answer
+from executor.http.asgi import Receive, Scope, Send
 
 __all__ = ["AdminApp", "create_admin_app"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 COMMON_HEADERS: Final = [
     (b"cache-control", b"no-store"),
@@ -54,7 +51,7 @@ class AdminApp:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "http":
-            await _send_answer(await self._answer(scope), send, head=scope["method"] == "HEAD")
+            await send_answer(send, await self._answer(scope), COMMON_HEADERS, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope) -> Answer:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
@@ -116,13 +113,6 @@ async def _live(receive: Receive, send: Send) -> None:
     for event in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{event}.complete"})
-
-
-async def _send_answer(answer: Answer, send: Send, *, head: bool) -> None:
-    length = (b"content-length", str(len(answer.body)).encode())
-    headers = [*answer.headers, length, *COMMON_HEADERS]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else answer.body})
 
 
 def _text(status: int, text: str) -> Answer:

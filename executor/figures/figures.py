@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 
 __all__ = ["Figures"]
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from executor.figures.figures import Figures
 from executor.figures.live import Snapshot
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from executor.version import __version__
 
 __all__ = ["CPU_BUCKETS", "MEMORY_BUCKETS", "TIME_BUCKETS", "HookInstruments", "Instruments"]

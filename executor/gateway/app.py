@@ -8,15 +8,15 @@ from typing import Final
 from urllib.parse import quote
 
 from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
-from executor.gateway.asgi import Receive, Scope, Send
-from executor.gateway.client import CLOSE, ASGIClient, send_answer
+from executor.gateway.client import CLOSE, ASGIClient
 from executor.gateway.cors import CorsPolicy
 from executor.gateway.headers import expects_continue, request_headers
 from executor.gateway.ids import new_invocation_id
 from executor.gateway.origin import Network, Origin, find_origin
-from executor.gateway.problem import Answer, plain, problem, problem_for
 from executor.hooks import BoundHook
-from executor.supervisor.outcome import Outcome
+from executor.http.answers import Answer, plain, problem, problem_for, send_answer
+from executor.http.asgi import Receive, Scope, Send
+from executor.outcome import Outcome
 from protocol.limits import MAX_ID
 from protocol.messages import Invoke
 

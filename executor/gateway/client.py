@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from executor.gateway.asgi import Receive, Scope, Send
 from executor.gateway.headers import InvalidHeaderError, expects_continue, response_head
-from executor.gateway.problem import Answer, plain, problem_for
+from executor.http.answers import Answer, plain, problem_for, send_answer
+from executor.http.asgi import Receive, Scope, Send
+from executor.outcome import Outcome
 from executor.supervisor.client import ClientGoneError, InvalidResponseError
-from executor.supervisor.outcome import Outcome
 from executor.supervisor.verdict import Verdict
 
-__all__ = ["CLOSE", "ASGIClient", "send_answer"]
+__all__ = ["CLOSE", "ASGIClient"]
 
 CLOSE: Final = ((b"connection", b"close"),)
 """Said with an answer that comes before the client was asked for the body: whether it sends it still is anybody's
@@ -131,18 +131,3 @@ class ASGIClient:
         if self._debug:
             debug = {"error": verdict.private_detail, "traceback": verdict.traceback}
         return problem_for(verdict.outcome, detail=verdict.detail, invocation_id=self._invocation_id, **debug)
-
-
-async def send_answer(
-    send: Send, answer: Answer, extra_headers: Sequence[tuple[bytes, bytes]] = (), *, head: bool = False
-) -> None:
-    """Send a whole answer; for a HEAD request without its body."""
-    length = (b"content-length", b"%d" % len(answer.body))
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [*answer.headers, length, *extra_headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"" if head else answer.body, "more_body": False})

@@ -6,8 +6,8 @@ Off unless configured. An endpoint that declares `OPTIONS` answers its own prefl
 from __future__ import annotations
 
 from executor.config.model import Cors
-from executor.gateway.asgi import Scope
-from executor.gateway.problem import Answer
+from executor.http.answers import Answer
+from executor.http.asgi import Scope
 
 __all__ = ["CorsPolicy"]
 

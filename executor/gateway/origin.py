@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from executor.gateway.asgi import Scope
+from executor.http.asgi import Scope
 
 __all__ = ["Network", "Origin", "find_origin"]
 

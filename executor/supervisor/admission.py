@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 
 __all__ = ["Admission", "RejectedError"]
 

@@ -26,10 +26,10 @@ import structlog
 
 from executor.config.limits import Limits
 from executor.figures.figures import Figures
+from executor.outcome import Outcome
 from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.client import Client, ClientGoneError, InvalidResponseError
 from executor.supervisor.measurements import Measurements
-from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
 from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, error_verdict, start_verdict

@@ -14,10 +14,10 @@ from executor.config.model import AdmissionLimits
 from executor.figures.figures import Figures
 from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
+from executor.outcome import Outcome
 from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
 from executor.supervisor.invocation import Invocation
-from executor.supervisor.outcome import Outcome
 from executor.supervisor.output import LogRecord
 from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult, ZygoteTree
 from executor.supervisor.scratch import ScratchRoot

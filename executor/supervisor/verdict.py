@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from executor.supervisor.runtime import StartError
 from protocol.messages import Error
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 
 __all__ = ["Watchdog"]
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from executor.cli import stats
 from executor.cli.asking import human_bytes, human_seconds
 from executor.figures.registry import Registry
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from tests.executor.figures.support import IDLE, figures, running_admin
 
 

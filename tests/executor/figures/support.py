@@ -14,7 +14,7 @@ from executor.figures.admin import create_admin_app
 from executor.figures.figures import Figures
 from executor.figures.live import LiveWorker, Snapshot
 from executor.figures.registry import Registry
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 
 __all__ = ["IDLE", "figures", "running_admin", "worker"]
 

@@ -20,7 +20,7 @@ from executor.figures.admin import create_admin_app
 from executor.figures.hosts import host_allowed
 from executor.figures.live import Snapshot
 from executor.figures.registry import Registry
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from tests.executor.figures.support import IDLE, figures, worker
 
 ADDRESSES = ["/", "/healthz", "/metrics", "/readyz", "/stats", "/workers"]

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from executor.figures.figures import Figures
 from executor.figures.instruments import CPU_BUCKETS, MEMORY_BUCKETS, TIME_BUCKETS
 from executor.figures.registry import MAX_HOOKS, OTHER, Registry
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from tests.executor.figures.support import IDLE, figures, worker
 
 Events = list[Any]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from executor.figures.registry import Registry
 from executor.figures.statistics import WINDOW, Statistics, percentile
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from tests.executor.figures.support import figures
 
 DURATIONS = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1, max_size=200)

@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from executor.gateway.ids import new_invocation_id
-from executor.gateway.problem import problem_for
-from executor.supervisor.outcome import Outcome
+from executor.http.answers import problem_for
+from executor.outcome import Outcome
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor.outcome import Outcome
 from executor.supervisor.admission import Admission, RejectedError
-from executor.supervisor.outcome import Outcome
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

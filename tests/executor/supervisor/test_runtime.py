@@ -88,7 +88,6 @@ def test_every_step_of_a_start_may_fail(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_client_that_leaves_while_the_zygote_starts_costs_nothing(tmp_path: Path) -> None:
     """The start goes on for those who still wait; nobody's zygote is forgotten."""
-
     before = len(psutil.Process().children(recursive=True))
 
     async def test(runtime: PluginRuntime) -> None:

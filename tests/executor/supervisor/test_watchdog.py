@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any, cast
 
-from executor.supervisor.outcome import Outcome
+from executor.outcome import Outcome
 from executor.supervisor.watchdog import Watchdog
 
 

@@ -22,7 +22,7 @@ def say(*frames):
     data = memoryview(b"".join(frames))
     os.set_blocking(WRITES, True)
     while data:
-        data = data[os.write(WRITES, data):]
+        data = data[os.write(WRITES, data) :]
 
 
 def for_ever():
@@ -55,11 +55,16 @@ ONCE = {
     "two-heads-late": head() + frame(CHUNK, b"first") + head(),
     "too-long": head(200, [(b"Content-Length", b"3")]) + frame(CHUNK, b"firstly") + frame(END),
     "too-short": head(200, [(b"Content-Length", b"9")]) + frame(CHUNK, b"first") + frame(END),
-    "two-lengths": head(200, [(b"Content-Length", b"3"), (b"Content-Length", b"5")]) + frame(CHUNK, b"first") + frame(END),
+    "two-lengths": head(200, [(b"Content-Length", b"3"), (b"Content-Length", b"5")])
+    + frame(CHUNK, b"first")
+    + frame(END),
     "after-end": head() + frame(CHUNK, b"first") + frame(END) + frame(CHUNK, b"more") + head(500) + b"\xff" * 4096,
     "after-length": head(200, [(b"Content-Length", b"5")]) + frame(CHUNK, b"first") + frame(CHUNK, b"more"),
-    "framing": head(200, [(b"Transfer-Encoding", b"chunked"), (b"Connection", b"keep-alive, x-y"), (b"Upgrade", b"h2c")])
-    + frame(CHUNK, b"first") + frame(END),
+    "framing": head(
+        200, [(b"Transfer-Encoding", b"chunked"), (b"Connection", b"keep-alive, x-y"), (b"Upgrade", b"h2c")]
+    )
+    + frame(CHUNK, b"first")
+    + frame(END),
     "beyond-credit": head() + frame(CHUNK, b"x" * 65536) * 40,
 }
 
@@ -164,5 +169,7 @@ class Forge(Endpoint):
 
     def surrogates(self):
         os.write(1, b'{"event": "log", "data": {"message": "\\ud800", "level": "info", "timestamp": NaN}}\n')
-        os.write(1, b'{"event": "log", "data": {"message": [], "level": {}, "timestamp": 1e999}}\n' + b"\xff\x00\x1b[2J\n")
+        os.write(
+            1, b'{"event": "log", "data": {"message": [], "level": {}, "timestamp": 1e999}}\n' + b"\xff\x00\x1b[2J\n"
+        )
         return Response("logged")

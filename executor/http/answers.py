@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-from executor.supervisor.outcome import Outcome
+from executor.http.asgi import Send
+from executor.outcome import Outcome
 
-__all__ = ["Answer", "plain", "problem", "problem_for"]
+__all__ = ["Answer", "plain", "problem", "problem_for", "send_answer"]
 
 RETRY_AFTER_S: Final = b"1"
 """A busy executor frees workers within the second; a client that waits one does not pile up."""
@@ -59,3 +61,18 @@ def plain(status: int, text: str = "") -> Answer:
     """Build a text/plain answer; without a text, the status's own phrase."""
     body = (text or HTTPStatus(status).phrase).encode("utf-8", "backslashreplace")
     return Answer(status, body, [(b"content-type", b"text/plain; charset=utf-8")])
+
+
+async def send_answer(
+    send: Send, answer: Answer, extra_headers: Sequence[tuple[bytes, bytes]] = (), *, head: bool = False
+) -> None:
+    """Send a whole answer; for a HEAD request without its body."""
+    length = (b"content-length", b"%d" % len(answer.body))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [*answer.headers, length, *extra_headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if head else answer.body, "more_body": False})

@@ -1,0 +1,1 @@
+"""What both listeners share of HTTP: ASGI, and answers of our own making."""
