@@ -168,6 +168,12 @@ class Executor:
                     return event
         raise AssertionError(f"no {name} {fields} in:\n{self.log_text()[-4000:]}")
 
+    def own_failures(self) -> list[str]:
+        """The log's lines that tell of exceptions of ours, not of an endpoint's."""
+        signs = ("invocation.failed", "Traceback", "Exception in", "never retrieved", "ASGI callable", "exc_type")
+        lines = [line for line in self.log_text().splitlines() if any(sign in line for sign in signs)]
+        return [line for line in lines if '"logger": "executor.endpoint"' not in line]
+
     def wait_refused(self, text: str) -> str:
         """Wait until a reload was refused for a problem with this text in it."""
         for _ in _until(20):
