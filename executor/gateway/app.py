@@ -169,7 +169,7 @@ def _build_invoke(
         headers=tuple(
             request_headers(
                 headers,
-                host=origin.host,
+                origin,
                 hook_id=hook.hook_id,
                 hook_url=origin.hook_url or f"{origin.scheme}://{origin.host}{url_path}",
             )

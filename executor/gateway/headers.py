@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from executor.gateway.origin import Origin
+
 __all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "expects_continue", "request_headers", "response_head"]
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
@@ -37,14 +39,16 @@ HIDDEN_FROM_PLUGINS: Final = frozenset(
         b"x-original-forwarded-for",
         b"x-original-url",
         b"x-original-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-port",
         b"expect",
         b"host",
         b"dify-hook-id",
         b"dify-hook-url",
     }
 )
-"""The daemon takes these away before a plugin sees the request, or sets them; `Expect` is answered by us,
-`Host` is said once, as the public side knows it."""
+"""The daemon, or the nginx that Dify puts before it, takes these away before a plugin sees the request, or sets them;
+`Expect` is answered by us, `Host` is said once, as the public side knows it."""
 
 FORBIDDEN_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 FORBIDDEN_IN_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
@@ -73,18 +77,20 @@ def expects_continue(headers: HeaderPairs) -> bool:
 
 
 def request_headers(
-    headers: Iterable[tuple[bytes, bytes]], *, host: str, hook_id: str, hook_url: str
+    headers: Iterable[tuple[bytes, bytes]], origin: Origin, *, hook_id: str, hook_url: str
 ) -> list[tuple[bytes, bytes]]:
     """Return the headers that the plugin sees: the client's, less what is hop-by-hop or hidden, plus ours.
 
     Names with an underscore are dropped: as a WSGI variable they could not be told from the name with a hyphen.
     """
-    kept = [(b"host", host.encode("latin-1", "replace"))]
+    kept = [(b"host", origin.host.encode("latin-1", "replace"))]
     kept += [
         (name, value)
         for name, value in headers
         if name not in HOP_BY_HOP and name not in HIDDEN_FROM_PLUGINS and b"_" not in name
     ]
+    kept.append((b"x-forwarded-proto", origin.scheme.encode()))
+    kept.append((b"x-forwarded-port", b"%d" % origin.server_port))
     kept.append((b"dify-hook-id", hook_id.encode("ascii", "replace")))
     kept.append((b"dify-hook-url", hook_url.encode("ascii", "replace")))
     return kept

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.gateway.headers import InvalidHeaderError, request_headers, response_head
+from executor.gateway.origin import Origin
 
 
 def test_requests_lose_what_is_hop_by_hop_or_hidden() -> None:
@@ -20,13 +21,16 @@ def test_requests_lose_what_is_hop_by_hop_or_hidden() -> None:
         (b"x-real-ip", b"1.1.1.1"),
         (b"under_score", b"x"),
         (b"dify-hook-id", b"lie"),
-        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-proto", b"lie"),
+        (b"x-forwarded-port", b"lie"),
     ]
-    assert request_headers(headers, host="h:1", hook_id="id", hook_url="http://h:1/e/id/") == [
+    origin = Origin("https", "h:1", "h", 1, None, "")
+    assert request_headers(headers, origin, hook_id="id", hook_url="http://h:1/e/id/") == [
         (b"host", b"h:1"),
         (b"x-kept", b"1"),
         (b"x-kept", b"2"),
         (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-port", b"1"),
         (b"dify-hook-id", b"id"),
         (b"dify-hook-url", b"http://h:1/e/id/"),
     ]
