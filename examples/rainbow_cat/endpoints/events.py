@@ -11,8 +11,8 @@ from werkzeug import Request, Response
 class Events(Endpoint):
     def _invoke(self, r: Request, values: Mapping, settings: Mapping) -> Response:
         """Send `count` events, one every `interval` seconds."""
-        count = min(r.args.get("count", default=10, type=int), 1000)
-        interval = min(max(r.args.get("interval", default=1.0, type=float), 0.0), 10.0)
+        count = min(max(r.args.get("count", default=10, type=int), 1), 1000)
+        interval = min(max(0.0, r.args.get("interval", default=1.0, type=float)), 10.0)  # in this order nan is 0.0
 
         def events() -> Iterator[str]:
             for number in range(1, count + 1):

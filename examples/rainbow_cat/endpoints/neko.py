@@ -12,6 +12,7 @@ from werkzeug import Request, Response
 
 FRAMES_PER_SECOND = 12
 MOST_FRAMES = 1200
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"  # shown after each frame: the client may leave at any time
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Rainbow cat</title>
@@ -28,9 +29,10 @@ pre:not(:last-of-type) { display: none }
 
 class Neko(Endpoint):
     def _invoke(self, r: Request, values: Mapping, settings: Mapping) -> Response:
-        frames = min(r.args.get("frames", default=60, type=int), MOST_FRAMES)
+        frames = min(max(r.args.get("frames", default=60, type=int), 1), MOST_FRAMES)
         name = settings.get("cat_name") or "Nyako"
-        if r.accept_mimetypes.accept_html and not r.user_agent.string.startswith("curl/"):
+        # Browsers ask for HTML. Of `*/*`, which curl and its like send, the first that is offered is the best match.
+        if r.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
             return Response(self._page(name, frames), content_type="text/html; charset=utf-8")
         return Response(self._film(name, frames), content_type="text/plain; charset=utf-8")
 
@@ -38,7 +40,8 @@ class Neko(Endpoint):
         """For a terminal: each frame is written over the one before."""
         for number, picture in self._play(frames):
             up = f"\x1b[{HEIGHT // 2 + 1}A" if number else ""
-            yield f"{up}{write_ansi(picture)}{name} in process {os.getpid()}, frame {number + 1} of {frames}\n"
+            caption = f"{name} in process {os.getpid()}, frame {number + 1} of {frames}\n"
+            yield f"{HIDE_CURSOR}{up}{write_ansi(picture)}{SHOW_CURSOR}{caption}"
 
     def _page(self, name: str, frames: int) -> Iterator[str]:
         """For a browser: each frame hides the one before."""
