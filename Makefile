@@ -39,7 +39,7 @@ fuzz: ## Fuzz the protocol for SECONDS=60
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-cov: setup ## Run the tests with branch coverage, child processes included
+cov: setup ## Run the tests with branch coverage, of services that they start as well
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
