@@ -79,7 +79,7 @@ def test_upload(cat: httpx.Client) -> None:
         {"name": "two.txt", "size": 0, "sha256": hashlib.sha256(b"").hexdigest()},
     ]
     answer = cat.post("/upload")
-    assert answer.status_code == 404
+    assert answer.status_code == 400
     assert "curl -F" in answer.text
 
 

@@ -14,7 +14,7 @@ class Upload(Endpoint):
         """Tell name, size and SHA-256 of every file of a form, a line of JSON each."""
         files = [file for _, file in r.files.items(multi=True)]
         if not files:
-            raise ValueError("send files as multipart/form-data, for example: curl -F file=@photo.jpg URL")
+            return Response("send files as multipart/form-data, for example: curl -F file=@photo.jpg URL\n", status=400)
 
         def lines() -> Iterator[str]:
             for file in files:
