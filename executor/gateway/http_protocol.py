@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -215,8 +216,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         Args:
             at_once: Drop what has not been sent, for a client that does not read; otherwise it is sent first.
         """
+        old = self._running is not None and self._running.scope["http_version"] == "1.0"
         self._end_answer(disconnected=False)
-        if at_once:
+        if old:
+            _reset(self.transport)  # an orderly end would be the end of the body
+        elif at_once:
             self.transport.abort()
         else:
             self.transport.close()
@@ -282,6 +286,15 @@ def _set_user_timeout(transport: asyncio.Transport, seconds: float) -> None:
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with RST instead of FIN (SO_LINGER of socket(7) with a time of zero)."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _refusal_bytes(status: int, msg: str, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -66,6 +66,14 @@ def test_failures_after_the_first_byte_cut_the_connection(lab: Executor, path: s
     assert lab.invocation(answer.headers["x-invocation-id"])["outcome"] == outcome
 
 
+def test_old_clients_can_tell_a_cut_too(lab: Executor) -> None:
+    """HTTP/1.0 ends a body with the connection; so a broken one ends with a reset, not with an orderly end."""
+    with lab.raw() as connection:
+        connection.send(b"GET /e/lab/raise/late HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            connection.read_until(b"never")
+
+
 def test_value_error_is_not_found(lab: Executor) -> None:
     """The contract's rule: 404 with the error's text."""
     answer = lab.get("/raise/value")
