@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -26,6 +27,9 @@ from protocol.messages import Invoke
 __all__ = ["Supervisor"]
 
 endpoint_log = structlog.get_logger("executor.endpoint")
+
+PROBES_AT_ONCE: Final = 4
+"""Plugins probed side by side: a start with many plugins should not take long, nor all of the machine."""
 
 RuntimeKey = tuple[str, Path, str]
 """A plugin's name, folder, and the digest of its content."""
@@ -49,6 +53,7 @@ class Supervisor:
         self._tree = ZygoteTree(asyncio.get_running_loop(), scratch)
         self._record = record
         self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
+        self._good: dict[RuntimeKey, ProbeResult] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._live: set[Invocation] = set()
 
@@ -75,18 +80,30 @@ class Supervisor:
     async def probe(self, plugins: Collection[Plugin]) -> Mapping[str, ProbeResult]:
         """Have a worker of each plugin import all its sources; what came of it, by the plugin's name.
 
-        Runtimes of plugins that were not served before are made here, and kept.
+        Runtimes of plugins that were not served before are made here, and kept. A plugin that was found good is not
+        tried again as long as its files are the same.
         """
-        results = {}
-        for plugin in plugins:
-            runtime = self._runtimes.setdefault(_key(plugin), PluginRuntime(plugin, self._tree))
-            results[plugin.name] = await runtime.probe(plugin.sources, PROBE_TIME_S)
-        return results
+        places = asyncio.Semaphore(PROBES_AT_ONCE)
+
+        async def probe(plugin: Plugin) -> ProbeResult:
+            key = _key(plugin)
+            runtime = self._runtimes.setdefault(key, PluginRuntime(plugin, self._tree))
+            if key not in self._good:
+                async with places:
+                    result = await runtime.probe(plugin.sources, PROBE_TIME_S)
+                if result.problem:
+                    return result
+                self._good[key] = result
+            return self._good[key]
+
+        results = await asyncio.gather(*map(probe, plugins))
+        return {plugin.name: result for plugin, result in zip(plugins, results, strict=True)}
 
     def keep_only(self, plugins: Collection[Plugin]) -> None:
         """Retire the runtimes of all other plugins; their invocations run to the end."""
         kept = {_key(plugin) for plugin in plugins}
         for key in set(self._runtimes) - kept:
+            self._good.pop(key, None)
             task = asyncio.create_task(self._runtimes.pop(key).retire())
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
