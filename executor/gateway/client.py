@@ -21,7 +21,7 @@ guess, and so is where the next request would begin."""
 
 
 class ASGIClient:
-    """Implements `executor.supervisor.invocation.Client` for one ASGI request.
+    """Implements `executor.supervisor.client.Client` for one ASGI request.
 
     Args:
         scope: The request's scope; `extensions["executor.cut"]`, where the server offers it, closes the connection.

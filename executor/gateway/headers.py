@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from executor.gateway.origin import Origin
+from executor.supervisor.client import NO_BODY_STATUSES
 
 __all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "expects_continue", "request_headers", "response_head"]
 
@@ -52,6 +53,10 @@ HIDDEN_FROM_PLUGINS: Final = frozenset(
 
 FORBIDDEN_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 FORBIDDEN_IN_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+
+OURS_TO_SAY: Final = frozenset({b"x-invocation-id"})
+"""Headers of ours that an endpoint cannot say in our place."""
 
 
 class InvalidHeaderError(ValueError):
@@ -115,9 +120,9 @@ def response_head(status: int, headers: HeaderPairs) -> PreparedHead:
             raise InvalidHeaderError(f"header {name[:80]!r} has control characters in its value")
         if lowered == b"content-length":
             lengths.append(value.strip())
-        elif lowered not in HOP_BY_HOP:
+        elif lowered not in HOP_BY_HOP and lowered not in OURS_TO_SAY:
             kept.append((name, value))
-    length = _one_length(lengths) if status not in (204, 304) else None
+    length = _one_length(lengths) if status not in NO_BODY_STATUSES else None
     if length is not None:
         kept.append((b"content-length", b"%d" % length))
     return PreparedHead(kept, length)

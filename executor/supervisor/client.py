@@ -6,11 +6,14 @@ The gateway implements it over HTTP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from executor.supervisor.verdict import Verdict
 
-__all__ = ["Client", "ClientGoneError", "InvalidResponseError"]
+__all__ = ["NO_BODY_STATUSES", "Client", "ClientGoneError", "InvalidResponseError"]
+
+NO_BODY_STATUSES: Final = frozenset({204, 304})
+"""Final statuses of responses without a body, besides those to HEAD (RFC 9110 section 6.4.1)."""
 
 
 class ClientGoneError(Exception):

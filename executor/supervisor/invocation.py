@@ -28,7 +28,7 @@ from executor.config.limits import Limits
 from executor.figures.figures import Figures
 from executor.outcome import Outcome
 from executor.supervisor.admission import Admission, RejectedError
-from executor.supervisor.client import Client, ClientGoneError, InvalidResponseError
+from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
@@ -60,8 +60,6 @@ ENDED_AT_ONCE: Final = frozenset(
     }
 )
 """Outcomes after which nothing that the worker does is of interest. After all others it may clean up."""
-
-NO_BODY_STATUSES: Final = frozenset({204, 304})
 
 
 class Invocation:

@@ -52,6 +52,8 @@ def test_headers(lab: Executor) -> None:
     assert answer.headers["x-text"] == "caf\xe9"
     assert "x-gone" not in answer.headers.get("connection", "").lower()
     assert "server" not in answer.headers
+    (invocation_id,) = answer.headers.get_list("x-invocation-id")
+    assert lab.invocation(invocation_id)["rule"] == "/headers", "the id is ours, whatever the endpoint says"
 
 
 @pytest.mark.parametrize("length", ["3", "1000", "abc", "-1", "1" * 30])

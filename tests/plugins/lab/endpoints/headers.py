@@ -16,4 +16,5 @@ class Headers(Endpoint):
         response.headers["Content-Length"] = r.args.get("length", "3")
         response.headers["Location"] = "relative/place"
         response.headers["X-Text"] = "caf\xe9"
+        response.headers["X-Invocation-Id"] = "made up"
         return response
