@@ -14,7 +14,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,7 +134,7 @@ class Service:
             client_idle_time_s=self._config.limits.client_idle_time,
         )
         admin_app = create_admin_app(self._registry, self._snapshot, self._config.admin.allowed_hosts)
-        self._admin = HttpServer(admin_app, admin, _admin_limits(limits))
+        self._admin = HttpServer(admin_app, admin, replace(limits, connections=ADMIN_CONNECTIONS))
         self._public = HttpServer(self._gateway, public, limits)
         for server in (self._admin, self._public):
             await server.start()
@@ -297,17 +297,6 @@ class Service:
 
 def _unusable(state_dir: Path, error: OSError) -> StartupError:
     return StartupError(f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir")
-
-
-def _admin_limits(public: HeadLimits) -> HeadLimits:
-    return HeadLimits(
-        url_size=public.url_size,
-        header_size=public.header_size,
-        header_count=public.header_count,
-        header_time_s=public.header_time_s,
-        connections=ADMIN_CONNECTIONS,
-        client_idle_time_s=public.client_idle_time_s,
-    )
 
 
 def _raise_descriptor_limit() -> None:

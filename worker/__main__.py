@@ -8,7 +8,6 @@ from typing import Final
 from worker.zygote import run_base_zygote
 
 USAGE: Final = "usage: python -I -m worker FD    (FD: an open SOCK_SEQPACKET socket; `executor serve` starts this)"
-EXIT_USAGE: Final = 64  # EX_USAGE of sysexits.h
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal():  # noqa: PLR2004 - the program and one argument

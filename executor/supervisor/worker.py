@@ -65,7 +65,7 @@ class WorkerHandle:
 
     Args:
         zygote: Who forks it.
-        sink: Takes its output; can be exchanged through `sink` until the invocation begins.
+        sink: Takes its output.
         loop: The supervisor's event loop.
 
     Raises:
@@ -74,7 +74,7 @@ class WorkerHandle:
     """
 
     def __init__(self, zygote: Zygote, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
-        self.sink = sink
+        self._sink = sink
         self._loop = loop
         self._zygote = zygote
         self._connection = Connection(Role.SUPERVISOR)
@@ -88,10 +88,9 @@ class WorkerHandle:
         self._at_end = False
         self._closed = False
         self._violation: ProtocolError | None = None
-        self._streams: dict[Stream, int] = {}
         ours, theirs = _open_pipes()
         self._write_fd, self._read_fd, stdout, stderr = ours
-        self._streams = {"stdout": stdout, "stderr": stderr}
+        self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
             self.child: Child = zygote.fork_worker(theirs)
         except BaseException:
@@ -134,13 +133,13 @@ class WorkerHandle:
             self._loop.add_writer(self._write_fd, self._on_writable)
         self._outgoing += data
 
-    async def wait_writable(self, wanted: int = 1) -> bool:
-        """Wait until `wanted` bytes of body may be sent and the pipe has taken what was sent before.
+    async def wait_writable(self) -> bool:
+        """Wait until some body may be sent and the pipe has taken what was sent before.
 
         Returns:
             False when the worker will read no more.
         """
-        while not self._at_end and (self._outgoing or self._connection.send_window < wanted):
+        while not self._at_end and (self._outgoing or self._connection.send_window == 0):
             if self._writable is None:
                 self._writable = self._loop.create_future()
             await asyncio.shield(self._writable)
@@ -278,7 +277,7 @@ class WorkerHandle:
     def _dispatch(self, message: Message) -> None:
         match message:
             case Log():
-                self.sink.add_message(message)
+                self._sink.add_message(message)
             case Credit():
                 self._wake_writers()
             case Call():
@@ -303,7 +302,7 @@ class WorkerHandle:
         if not data:
             self._loop.remove_reader(descriptor)
             return False
-        self.sink.feed(stream, data)
+        self._sink.feed(stream, data)
         return True
 
     def _on_writable(self) -> None:
