@@ -136,11 +136,16 @@ def _reference_status(failure: NotFound | MethodNotAllowed | Redirect) -> str:
 
 def _redirect(scope: Scope, path: str, *, dify: bool) -> Answer:
     """Send the client to `path` with the same query; the reference uses 301 for GET and 307 otherwise."""
-    location = quote(path, safe="/!$&'()*+,;=:@-._~").encode()
+    location = _quote_path(path).encode()
     if scope["query_string"]:
         location += b"?" + scope["query_string"]
     status = (301 if scope["method"] == "GET" else 307) if dify else 308
     return Answer(status, b"", [(b"location", location)])
+
+
+def _quote_path(path: str) -> str:
+    """Percent-encode all but what a path may have as it is (`pchar` and `/`, RFC 3986 section 3.3)."""
+    return quote(path, safe="/!$&'()*+,;=:@-._~")
 
 
 def _build_invoke(
@@ -154,7 +159,7 @@ def _build_invoke(
             length = min(int(value), MAX_ID)  # more is over every limit, too
         elif name == b"transfer-encoding":
             chunked = True
-    url_path = quote(f"{PREFIX}{hook.hook_id}{path}", safe="/!$&'()*+,;=:@-._~")
+    url_path = _quote_path(f"{PREFIX}{hook.hook_id}{path}")
     return Invoke(
         invocation_id=invocation_id,
         source=match.endpoint.source,

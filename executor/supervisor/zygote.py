@@ -108,11 +108,6 @@ class Zygote:
         """Whether commands can still be sent."""
         return not self.lost.done()
 
-    @property
-    def children(self) -> int:
-        """How many forked processes have not been reported as ended."""
-        return len(self._children)
-
     async def wait_ready(self, timeout_s: float) -> ZygoteReady:
         """Wait until the zygote has done its imports.
 
