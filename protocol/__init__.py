@@ -3,7 +3,7 @@
 `docs/protocol.md` specifies it byte by byte. Typical use:
 
     connection = Connection(Role.SUPERVISOR)
-    write(connection.send(Prepare(plugin_root=..., sources=(), environ={}, options={})))
+    write(connection.send(Prepare(...)))
     connection.receive_data(read())
     while (message := connection.next_message()) is not None:
         ...
@@ -18,10 +18,12 @@ from protocol.control import (
     Exited,
     Forked,
     ForkFailed,
+    ForkSlot,
     ForkWorker,
     ForkZygote,
     Kill,
     Shutdown,
+    SlotReady,
     ZygoteReady,
     decode_control,
     encode_control,
@@ -52,6 +54,7 @@ from protocol.messages import (
     Error,
     Headers,
     Invoke,
+    Locked,
     Log,
     Message,
     PathValue,
@@ -87,6 +90,7 @@ __all__ = [
     "Error",
     "Exited",
     "ForkFailed",
+    "ForkSlot",
     "ForkWorker",
     "ForkZygote",
     "Forked",
@@ -94,6 +98,7 @@ __all__ = [
     "Invoke",
     "Kill",
     "LocalProtocolError",
+    "Locked",
     "Log",
     "Message",
     "PathValue",
@@ -105,6 +110,7 @@ __all__ = [
     "Role",
     "Scalar",
     "Shutdown",
+    "SlotReady",
     "SupervisorState",
     "WorkerState",
     "ZygoteReady",

@@ -36,6 +36,7 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -93,6 +94,7 @@ TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
             0x46: MessageType(Log, MAX_LOG_FRAME),
             0x47: MessageType(Call, MAX_CALL_FRAME, nested=True),
             0x48: MessageType(Credit, MAX_SMALL_FRAME),
+            0x49: MessageType(Locked, MAX_REPORT_FRAME, nested=True),
         },
     }
 )
@@ -107,7 +109,7 @@ _CODES: Final = {role: {row.message: code for code, row in rows.items()} for rol
 _ROWS: Final = [row for rows in TYPES.values() for row in rows.values()]
 _NAMES: Final = {row.message: tuple(field.name for field in fields(row.message)) for row in _ROWS}
 _TUPLES: Final = {
-    message: [i for i, name in enumerate(names) if name in {"sources", "headers", "values"}]
+    message: [i for i, name in enumerate(names) if name in {"sources", "required", "off", "headers", "values"}]
     for message, names in _NAMES.items()
 }
 

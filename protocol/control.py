@@ -1,10 +1,15 @@
-"""Control datagrams between the supervisor and a zygote.
+"""Control datagrams between the supervisor and the processes that fork: the base zygote, plugin zygotes, slots.
 
     datagram = one msgpack array: [type, field, ...]            at most MAX_CONTROL bytes
 
 One datagram of a SOCK_SEQPACKET socket is one message, so there is no framing. Descriptors ride along as
-SCM_RIGHTS; the docstrings say which, in order. Both ends are the executor's own code, yet the same
-strictness holds.
+SCM_RIGHTS; the docstrings say which, in order. Process ids are never fields: in another pid namespace the same
+process has another number, and only the kernel can translate one, which it does for SCM_CREDENTIALS. Both ends are
+the executor's own code, yet the same strictness holds.
+
+    base zygote      FORK_ZYGOTE KILL SHUTDOWN       Which commands each of them takes. KILL is for the children
+    plugin zygote    FORK_SLOT   KILL SHUTDOWN       of the one that takes it: zygotes, slots, workers.
+    slot             FORK_WORKER KILL SHUTDOWN
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 from protocol.checks import check_float, check_int, check_map, check_text, check_texts
 from protocol.codec import decode_payload, pack
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CONTROL, MAX_ENTRIES, MAX_ID, MAX_NAME, MAX_PATH, MAX_PATHS
+from protocol.limits import MAX_CONTROL, MAX_ENTRIES, MAX_ID, MAX_LAYERS, MAX_NAME, MAX_PATH, MAX_PATHS, MAX_WORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,17 +31,22 @@ __all__ = [
     "ControlMessage",
     "Exited",
     "ForkFailed",
+    "ForkSlot",
     "ForkWorker",
     "ForkZygote",
     "Forked",
     "Kill",
     "Shutdown",
+    "SlotReady",
     "ZygoteReady",
     "decode_control",
     "encode_control",
 ]
 
-_MAX_PID: Final = 2**22
+_MAX_HOST_ID: Final = 2**32 - 2
+"""Largest user or group id: the one above, (uid_t) -1, stands for none (setresuid(2))."""
+_MAX_SLOT: Final = 2**31 - 1
+"""Largest number of a slot, which has two of the host ids."""
 _MAX_ERRNO: Final = 4095
 _MAX_WAIT_STATUS: Final = 0xFFFF
 _MAX_SECONDS: Final = 2.0**40
@@ -45,7 +55,7 @@ _MAX_SECONDS: Final = 2.0**40
 @final
 @dataclass(frozen=True, slots=True)
 class ForkWorker:
-    """Command: fork a worker. Descriptors: its input, its output, its stdout, its stderr."""
+    """Command to a slot: fork a worker. Descriptors: its input, its output, its stdout, its stderr."""
 
     worker_id: int
 
@@ -54,33 +64,76 @@ class ForkWorker:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForkZygote:
-    """Command: fork a zygote, which imports modules and takes commands itself. Descriptor: its socket.
+    """Command to the base zygote: fork the zygote of a plugin, which imports modules and forks slots.
+
+    Descriptor: its socket.
 
     Attributes:
-        zygote_id: Identifier, in the same space as those of workers.
+        zygote_id: Identifier, in the same space as those of workers and slots.
         name: For people: process title and logs.
         preload: Names of modules to import, in order.
         sys_path: Directories to put before `sys.path`.
+        plugin_root: Absolute path of the plugin's folder, to be seen read-only; empty where there is no plugin.
+        first_id: First of the host ids for the workers of this executor, never 0 where there are any.
+        ids: How many there are; 0 where it runs rootless, as every process then has the one id of its user.
+        off: Layers of isolation that the operator switched off.
     """
 
     zygote_id: int
     name: str
     preload: tuple[str, ...]
     sys_path: tuple[str, ...]
+    plugin_root: str
+    first_id: int
+    ids: int
+    off: tuple[str, ...]
 
     def __post_init__(self) -> None:
         check_int("zygote_id", self.zygote_id, 0, MAX_ID)
         check_text("name", self.name, 0, MAX_NAME)
         check_texts("preload", self.preload, MAX_PATHS, MAX_PATH)
         check_texts("sys_path", self.sys_path, MAX_PATHS, MAX_PATH)
+        check_text("plugin_root", self.plugin_root, 0, MAX_PATH)
+        check_int("ids", self.ids, 0, _MAX_HOST_ID)
+        if self.ids:
+            check_int("first_id", self.first_id, 1, _MAX_HOST_ID + 1 - self.ids)
+        else:
+            check_int("first_id", self.first_id, 0, _MAX_HOST_ID)
+        check_texts("off", self.off, MAX_LAYERS, MAX_WORD)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ForkSlot:
+    """Command to a plugin's zygote: fork a slot, which serves one worker after another.
+
+    Descriptors: its socket, then those of the `cgroup.procs` files that it joins.
+
+    Attributes:
+        slot_id: Identifier, in the same space as those of workers and zygotes.
+        name: For people: process title and logs.
+        number: Picks its two host ids; no two slots that are there at once have the same.
+        off: Layers of isolation that the operator switched off.
+    """
+
+    slot_id: int
+    name: str
+    number: int
+    off: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_int("slot_id", self.slot_id, 0, MAX_ID)
+        check_text("name", self.name, 0, MAX_NAME)
+        check_int("number", self.number, 0, _MAX_SLOT)
+        check_texts("off", self.off, MAX_LAYERS, MAX_WORD)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Command: SIGKILL the worker and its session."""
+    """Command: SIGKILL the child, worker or slot or zygote, and everything that it has started."""
 
     worker_id: int
 
@@ -97,27 +150,34 @@ class Shutdown:
 @final
 @dataclass(frozen=True, slots=True)
 class ZygoteReady:
-    """Report: the zygote takes commands. The report is plain data by name."""
+    """Report: the zygote takes commands. The report is plain data by name. Credentials: those of the zygote."""
 
-    pid: int
     report: dict[str, object]
 
     def __post_init__(self) -> None:
-        check_int("pid", self.pid, 1, _MAX_PID)
+        check_map("report", self.report, MAX_ENTRIES, MAX_CONTROL)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SlotReady:
+    """Report: the slot takes commands. The report is plain data by name. Credentials: those of the slot."""
+
+    report: dict[str, object]
+
+    def __post_init__(self) -> None:
         check_map("report", self.report, MAX_ENTRIES, MAX_CONTROL)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """Report: the worker or zygote with this identifier runs."""
+    """Report: the worker, slot or zygote with this identifier runs. Credentials, from a slot: those of the worker."""
 
     id: int
-    pid: int
 
     def __post_init__(self) -> None:
         check_int("id", self.id, 0, MAX_ID)
-        check_int("pid", self.pid, 1, _MAX_PID)
 
 
 @final
@@ -141,14 +201,14 @@ class Exited:
     """Report: a child has ended and has been waited for.
 
     Attributes:
-        id: Identifier of the worker or zygote.
+        id: Identifier of the worker, slot or zygote.
         status: Wait status, to be read with `os.waitstatus_to_exitcode`.
         utime_s: CPU seconds in user mode, with those of its waited-for children.
         stime_s: CPU seconds in the kernel.
         max_rss_bytes: Peak resident memory.
         minor_faults: Page faults served without I/O.
         major_faults: Page faults that needed I/O.
-        killed_descendants: Processes that it left behind and that were killed.
+        killed_descendants: Processes that were still there and were killed.
     """
 
     id: int
@@ -171,7 +231,9 @@ class Exited:
         check_int("killed_descendants", self.killed_descendants, 0, MAX_ID)
 
 
-ControlMessage: TypeAlias = ForkWorker | ForkZygote | Kill | Shutdown | ZygoteReady | Forked | ForkFailed | Exited
+ControlMessage: TypeAlias = (
+    ForkWorker | ForkZygote | Kill | Shutdown | ForkSlot | ZygoteReady | Forked | ForkFailed | Exited | SlotReady
+)
 
 CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
     {
@@ -179,10 +241,12 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
         0x02: ForkZygote,
         0x03: Kill,
         0x04: Shutdown,
+        0x05: ForkSlot,
         0x41: ZygoteReady,
         0x42: Forked,
         0x43: ForkFailed,
         0x44: Exited,
+        0x45: SlotReady,
     }
 )
 """Type -> message. Commands are below 0x40, reports above."""
@@ -223,6 +287,6 @@ def decode_control(data: bytes) -> ControlMessage:
     frozen = [tuple(value) if type(value) is list else value for value in values]
     build: Callable[..., ControlMessage] = kind
     try:
-        return build(*frozen)
+        return build(**dict(zip(names, frozen, strict=True)))
     except LocalProtocolError as error:
         raise RemoteProtocolError(f"{kind.__name__}: {error}") from error

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_HEAD_FRAME",
     "MAX_ID",
+    "MAX_LAYERS",
     "MAX_LOGGER_NAME",
     "MAX_LOG_FRAME",
     "MAX_LOG_MESSAGE",
@@ -83,16 +84,16 @@ MAX_CALL_BYTES: Final = 1 * _MIB
 """Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
 
 MAX_REPORT_BYTES: Final = 64 * _KIB
-"""Encoded bytes of the report in READY."""
+"""Encoded bytes of the report in LOCKED or READY."""
 
 MAX_OPTIONS_BYTES: Final = 64 * _KIB
-"""Encoded bytes of the options in PREPARE."""
+"""Encoded bytes of the options, and of the limits, in PREPARE."""
 
 MAX_ENVIRON_BYTES: Final = 128 * _KIB
 """Encoded bytes of the environment. MAX_ARG_STRLEN of execve(2)."""
 
 MAX_ENTRIES: Final = 1000
-"""Entries of the environment, the options or a report."""
+"""Entries of the environment, the options, the limits or a report."""
 
 MAX_DEPTH: Final = 32
 """Levels of arrays and maps, counting the outermost. protobuf stops at 100."""
@@ -111,6 +112,9 @@ MAX_PATHS: Final = 256
 MAX_PATH: Final = 4096
 """Bytes of one file name. PATH_MAX of limits.h."""
 
+MAX_LAYERS: Final = 64
+"""Layers of isolation in one list. namespaces(7) has 8 kinds, and there are about as many other layers."""
+
 MAX_LOG_MESSAGE: Final = 16 * _KIB
 """Bytes of one log message. The log drivers of Docker and containerd split lines at 16 KiB."""
 
@@ -124,7 +128,7 @@ MAX_NAME: Final = 1024
 """Bytes of names from outside: hook, host, client address. RFC 1035 allows 255 for a host."""
 
 MAX_WORD: Final = 64
-"""Bytes of words: method, scheme, version, kind, identifier of an invocation (a UUID has 36)."""
+"""Bytes of words: method, scheme, version, kind, layer, identifier of an invocation (a UUID has 36)."""
 
 MAX_ID: Final = 2**63 - 1
 """Largest count or identifier: the signed 64-bit range, which every msgpack implementation can hold."""
@@ -147,7 +151,7 @@ MAX_ERROR_FRAME: Final = 2 * MAX_ERROR_TEXT + 1 * _KIB
 """ERROR."""
 
 MAX_REPORT_FRAME: Final = MAX_REPORT_BYTES + 1 * _KIB
-"""READY."""
+"""LOCKED, READY."""
 
 MAX_CALL_FRAME: Final = MAX_CALL_BYTES + 1 * _KIB
 """CALL, CALL_RESULT."""

@@ -15,9 +15,11 @@ from typing import Final, TypeAlias, final
 from protocol.checks import (
     check_bool,
     check_bytes,
+    check_environ,
     check_float,
     check_headers,
     check_int,
+    check_limits,
     check_map,
     check_text,
     check_texts,
@@ -30,9 +32,9 @@ from protocol.limits import (
     MAX_CREDIT,
     MAX_DATA,
     MAX_ENTRIES,
-    MAX_ENVIRON_BYTES,
     MAX_ERROR_TEXT,
     MAX_ID,
+    MAX_LAYERS,
     MAX_LOG_MESSAGE,
     MAX_LOGGER_NAME,
     MAX_NAME,
@@ -64,6 +66,7 @@ __all__ = [
     "Error",
     "Headers",
     "Invoke",
+    "Locked",
     "Log",
     "Message",
     "PathValue",
@@ -91,36 +94,37 @@ _MAX_TIME: Final = 2.0**40
 _TRIPLE: Final = 3
 
 
-def _check_environ(environ: dict[str, str]) -> None:
-    check_map("environ", environ, MAX_ENTRIES, MAX_ENVIRON_BYTES)
-    for name, value in environ.items():
-        if type(value) is not str or "\0" in value:
-            raise LocalProtocolError("environ: values are str without NUL")
-        if not name or "=" in name or "\0" in name:
-            raise LocalProtocolError("environ: names are not empty and hold no '=' and no NUL")
-
-
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Supervisor: what the worker is to make ready before it says READY.
+    """Supervisor: how the worker is to lock itself down before it says LOCKED, and what to load before READY.
 
     Attributes:
         plugin_root: Absolute path of the plugin's folder.
         sources: Endpoint sources to import, relative to the root.
         environ: The whole environment of the worker.
+        limits: What the worker applies to itself, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole
+            seconds, the rest counts. A limit that is not named is not set.
+        required: Layers of isolation that must hold before any code of the plugin is imported.
+        off: Layers that the operator switched off.
         options: Scalars by name, such as the scratch directory.
     """
 
     plugin_root: str
     sources: tuple[str, ...]
     environ: dict[str, str]
+    limits: dict[str, int]
+    required: tuple[str, ...]
+    off: tuple[str, ...]
     options: dict[str, Scalar]
 
     def __post_init__(self) -> None:
         check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
         check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
-        _check_environ(self.environ)
+        check_environ(self.environ)
+        check_limits(self.limits)
+        check_texts("required", self.required, MAX_LAYERS, MAX_WORD)
+        check_texts("off", self.off, MAX_LAYERS, MAX_WORD)
         check_map("options", self.options, MAX_ENTRIES, MAX_OPTIONS_BYTES)
         for value in self.options.values():
             if type(value) in {dict, list, bytes}:
@@ -270,8 +274,19 @@ class Cancel:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Locked:
+    """Worker: locked down; nothing of the plugin has been imported. The report is plain data by layer."""
+
+    report: dict[str, object]
+
+    def __post_init__(self) -> None:
+        check_map("report", self.report, MAX_ENTRIES, MAX_REPORT_BYTES)
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker: prepared, waiting for INVOKE. The report is plain data by name: versions, pid, isolation."""
+    """Worker: prepared, waiting for INVOKE. The report is plain data by name, such as versions."""
 
     report: dict[str, object]
 
@@ -370,6 +385,7 @@ Message: TypeAlias = (
     | Credit
     | CallResult
     | Cancel
+    | Locked
     | Ready
     | Response
     | Chunk

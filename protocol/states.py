@@ -5,7 +5,7 @@ Both sides keep both states: one's own tells what may be sent, the peer's tells 
 is one table per sender, `role -> state -> message -> next state`; a message that a row does not name is
 illegal in that state.
 
-The two machines touch in one place. A worker may not be READY before it was told what to prepare, and may not
+The two machines touch in one place. A worker may not be LOCKED before it was told how, and may not
 answer a request that was not asked; so PREPARE and INVOKE, which the supervisor sends, also move the worker,
 and are themselves illegal where they would not: INVOKE goes out only after READY has come in. `PEER_EVENTS`
 holds these moves. They may cross with an ERROR that the worker has sent meanwhile; a failed worker stays failed.
@@ -33,6 +33,7 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -79,6 +80,7 @@ class WorkerState(Enum):
 
     START = "start"
     PREPARING = "preparing"
+    LOCKED = "locked"
     READY = "ready"
     INVOKED = "invoked"
     RESPONDING = "responding"
@@ -119,7 +121,8 @@ _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
 
 _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
     _W.START: {Error: _W.FAILED, Log: _W.START},
-    _W.PREPARING: {Ready: _W.READY, Error: _W.FAILED, Log: _W.PREPARING},
+    _W.PREPARING: {Locked: _W.LOCKED, Error: _W.FAILED, Log: _W.PREPARING},
+    _W.LOCKED: {Ready: _W.READY, Error: _W.FAILED, Log: _W.LOCKED},
     _W.READY: {Error: _W.FAILED, Log: _W.READY},
     _W.INVOKED: {
         Response: _W.RESPONDING,

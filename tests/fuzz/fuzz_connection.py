@@ -1,4 +1,4 @@
-"""Fuzzes a connection: `python -m tests.fuzz --seconds 60`.
+"""Fuzzes a connection, and control datagrams: `python -m tests.fuzz --seconds 60`.
 
 What must hold, whatever a peer sends:
 
@@ -9,9 +9,11 @@ What must hold, whatever a peer sends:
 5. Windows stay within 0..MAX_CREDIT.
 6. What is received costs a bounded multiple of what was sent (the receive buffer refuses more).
 
+Rules 1 and 3 hold for control datagrams too.
+
 atheris drives it where it is installed (`make fuzz`); elsewhere a mutator of our own does, which knows frames.
-The first byte of an input is the receiver's role and whether the preface is put before the rest for free, the second
-one is the size of the pieces.
+The first byte of an input is the receiver's role, whether the preface is put before the rest for free, or that the
+rest is a control datagram; the second one is the size of the pieces.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import msgpack
 
 from protocol.codec import TYPES, decode_message, encode_message
 from protocol.connection import Connection
+from protocol.control import decode_control, encode_control
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import HEADER_SIZE, PREFACE, frame_header
 from protocol.limits import MAX_CREDIT
@@ -40,7 +43,9 @@ from tests.protocol.support import EXAMPLES, INVOKE, PEER, PREPARE
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
 FOR_WORKER: Final = 1
 WITH_PREFACE: Final = 2
+CONTROL: Final = 4
 READY: Final = EXAMPLES[Role.WORKER][0]
+LOCKED: Final = EXAMPLES[Role.WORKER][8]
 CODES: Final = {(role, row.message): code for role, rows in TYPES.items() for code, row in rows.items()}
 MAX_INPUT: Final = 1 << 16
 
@@ -52,6 +57,8 @@ def check(data: bytes) -> int:
         How many messages it held, to tell whether the fuzzer gets anywhere.
     """
     flags, size, stream = data[:1] or b"\0", data[1:2] or b"\1", data[2:]
+    if flags[0] & CONTROL:
+        return check_control(stream)
     role = Role.WORKER if flags[0] & FOR_WORKER else Role.SUPERVISOR
     if flags[0] & WITH_PREFACE:
         stream = PREFACE + stream
@@ -60,6 +67,18 @@ def check(data: bytes) -> int:
     pieces = [stream[start : start + step] for start in range(0, len(stream), step)]
     assert receive(Connection(role), role, pieces) == whole
     return len(whole[0])
+
+
+def check_control(data: bytes) -> int:
+    """Check a control datagram, and return how many messages it holds, 0 or 1."""
+    try:
+        message = decode_control(data)
+    except RemoteProtocolError:
+        return 0
+    again = decode_control(encode_control(message))
+    assert type(again) is type(message)
+    assert encode_control(again) == encode_control(message)
+    return 1
 
 
 def receive(connection: Connection, role: Role, pieces: list[bytes]) -> tuple[list[bytes], str | None]:
@@ -115,10 +134,13 @@ def oblige(connection: Connection) -> None:
     wanted: dict[object, Message] = {
         SupervisorState.START: PREPARE,
         (SupervisorState.PREPARED, WorkerState.READY): INVOKE,
-        (WorkerState.PREPARING, SupervisorState.PREPARED): READY,
+        (WorkerState.PREPARING, SupervisorState.PREPARED): LOCKED,
+        (WorkerState.LOCKED, SupervisorState.PREPARED): READY,
     }
-    message = wanted.get(connection.our_state) or wanted.get((connection.our_state, connection.their_state))
-    if message is not None:
+    while True:
+        message = wanted.get(connection.our_state) or wanted.get((connection.our_state, connection.their_state))
+        if message is None:
+            return
         try:
             connection.send(message)
         except LocalProtocolError as error:
@@ -126,14 +148,26 @@ def oblige(connection: Connection) -> None:
 
 
 def seeds() -> list[bytes]:
-    """The streams of the corpus as inputs, for either role, preface cut off and given for free."""
-    streams = sorted(path.read_bytes() for path in CORPUS.glob("*/*.bin") if not path.name.startswith("control"))
-    return [
+    """The corpus as inputs: datagrams, and streams for either role, preface cut off and given for free."""
+    files = sorted((path.name.startswith("control"), path.read_bytes()) for path in CORPUS.glob("*/*.bin"))
+    streams = [data for control, data in files if not control]
+    datagrams = [data for control, data in files if control]
+    return [bytes([CONTROL, 1]) + data for data in datagrams if len(data) < MAX_INPUT // 8] + [
         bytes([role | WITH_PREFACE, 7]) + stream[len(PREFACE) :]
         for stream in streams
         if stream.startswith(PREFACE) and len(stream) < MAX_INPUT // 8
         for role in (0, FOR_WORKER)
     ]
+
+
+def split_frames(stream: bytes) -> list[bytes]:
+    """The frames of a stream without its preface; the last one may be cut short."""
+    frames = []
+    while len(stream) >= HEADER_SIZE:
+        end = HEADER_SIZE + int.from_bytes(stream[:4], "big")
+        frames.append(stream[:end])
+        stream = stream[end:]
+    return frames
 
 
 class Mutator:
@@ -146,11 +180,14 @@ class Mutator:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._seeds = seeds()
+        self._streams = [data for data in self._seeds if not data[0] & CONTROL]
 
     def next_input(self) -> bytes:
         """Return the next input."""
         data = self._random.choice(self._seeds)
-        frames = self._split(data[2:])
+        if data[0] & CONTROL:
+            return data[:2] + self._change_datagram(data[2:])
+        frames = split_frames(data[2:])
         for _ in range(self._random.randint(1, 3)):
             self._change(frames)
         stream = b"".join(frames)
@@ -158,19 +195,18 @@ class Mutator:
             stream = self._damage(stream)
         return bytes([data[0], self._random.randint(1, 255)]) + stream[:MAX_INPUT]
 
-    def _split(self, stream: bytes) -> list[bytes]:
-        frames = []
-        while len(stream) >= HEADER_SIZE:
-            end = HEADER_SIZE + int.from_bytes(stream[:4], "big")
-            frames.append(stream[:end])
-            stream = stream[end:]
-        return frames
+    def _change_datagram(self, data: bytes) -> bytes:
+        """Damage a datagram, or put other values in place of its fields behind the type."""
+        if self._random.random() < 0.5:
+            return self._damage(data)
+        kept = self._random.randint(2, 6)
+        return data[:kept] + b"".join(msgpack.packb(self._value(0)) for _ in range(self._random.randint(0, 8)))
 
     def _change(self, frames: list[bytes]) -> None:
         index = self._random.randint(0, len(frames))
         choice = self._random.randint(0, 5)
         if choice == 0 or index == len(frames):
-            frames[index:index] = self._split(self._random.choice(self._seeds)[2:])
+            frames[index:index] = split_frames(self._random.choice(self._streams)[2:])
         elif choice == 1:
             del frames[index]
         elif choice == 2:

@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 
 from protocol import connection
+from protocol.codec import TYPES
+from protocol.control import CONTROL_TYPES
 from protocol.frames import PREFACE
-from tests.fuzz.fuzz_connection import FOR_WORKER, WITH_PREFACE, Mutator, check, fuzz_plainly, seeds
+from protocol.states import Role
+from tests.fuzz.fuzz_connection import (
+    CONTROL,
+    FOR_WORKER,
+    WITH_PREFACE,
+    Mutator,
+    check,
+    fuzz_plainly,
+    seeds,
+    split_frames,
+)
 
 
 def test_the_seeds_get_through() -> None:
@@ -16,11 +28,27 @@ def test_the_seeds_get_through() -> None:
     assert sum(count > 0 for count in counts) > len(counts) // 4
 
 
+def test_every_message_is_among_the_seeds() -> None:
+    """Each type byte of either sender, and of a control datagram, comes out of the corpus whole."""
+    datagrams = {data[3] for data in seeds() if data[0] & CONTROL and check(data)}
+    assert datagrams == set(CONTROL_TYPES)
+    streams = [data for data in seeds() if not data[0] & CONTROL]
+    for role, sender in ((0, Role.WORKER), (FOR_WORKER, Role.SUPERVISOR)):
+        whole = {
+            frame[4]
+            for data in streams
+            if data[0] & FOR_WORKER == role
+            for frame in split_frames(data[2:])[: check(data)]
+        }
+        assert whole == set(TYPES[sender])
+
+
 def test_small_inputs() -> None:
     """The shortest inputs, for either role."""
     for flags in range(4):
         for size in range(len(PREFACE) + 1):
             assert check(bytes([flags, 1]) + PREFACE[:size]) == 0
+        assert check(bytes([CONTROL | flags, 1])) == 0
     assert check(b"") == check(b"\0") == check(bytes([FOR_WORKER | WITH_PREFACE])) == 0
 
 

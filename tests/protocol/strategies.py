@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from protocol import control, messages
-from protocol.limits import MAX_CREDIT, MAX_ID
+from protocol.limits import MAX_CREDIT, MAX_ID, MAX_LAYERS
 from protocol.messages import ERROR_CODES, LOG_LEVELS, VALUE_KINDS, Message
 from protocol.states import Role
 
@@ -35,6 +35,7 @@ count = st.integers(0, MAX_ID)
 paths = st.lists(name, max_size=5).map(tuple)
 environ_name = name.filter(lambda value: "=" not in value and "\0" not in value)
 environ_value = text.filter(lambda value: "\0" not in value)
+layers = st.lists(token, max_size=5).map(tuple) | st.just(("seccomp",) * MAX_LAYERS)
 scalar = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text
 data = st.binary(min_size=1, max_size=600)
 
@@ -51,10 +52,13 @@ credit = st.builds(messages.Credit, st.integers(1, MAX_CREDIT))
 BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     messages.Prepare: st.builds(
         messages.Prepare,
-        name,
-        paths,
-        st.dictionaries(environ_name, environ_value, max_size=5),
-        st.dictionaries(text, scalar, max_size=5),
+        plugin_root=name,
+        sources=paths,
+        environ=st.dictionaries(environ_name, environ_value, max_size=5),
+        limits=st.dictionaries(text, count, max_size=5),
+        required=layers,
+        off=layers,
+        options=st.dictionaries(text, scalar, max_size=5),
     ),
     messages.Invoke: st.builds(
         messages.Invoke,
@@ -84,6 +88,7 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
         messages.CallResult, count, st.sampled_from(sorted(messages.CALL_RESULT_KINDS)), plain
     ),
     messages.Cancel: st.builds(messages.Cancel, text),
+    messages.Locked: st.builds(messages.Locked, plain_map),
     messages.Ready: st.builds(messages.Ready, plain_map),
     messages.Response: st.builds(messages.Response, st.integers(200, 599), headers),
     messages.Chunk: st.builds(messages.Chunk, data),
@@ -94,15 +99,37 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
 }
 """By class: any legal message, its sizes kept small."""
 
-pid = st.integers(1, 2**22)
+HOST_IDS: Final = 2**32 - 1
+"""How many user or group ids there are: 0 to one below (uid_t) -1."""
+
+
+@st.composite
+def fork_zygote(draw: st.DrawFn) -> control.ForkZygote:
+    """A command with a block of host ids, or with none."""
+    ids = draw(st.just(0) | st.integers(1, HOST_IDS - 1))
+    first = draw(st.integers(1, HOST_IDS - ids) if ids else st.integers(0, HOST_IDS - 1))
+    return control.ForkZygote(
+        zygote_id=draw(count),
+        name=draw(text),
+        preload=draw(paths),
+        sys_path=draw(paths),
+        plugin_root=draw(text),
+        first_id=first,
+        ids=ids,
+        off=draw(layers),
+    )
+
+
 seconds = st.floats(0, 2.0**40)
 control_message: Final[st.SearchStrategy[control.ControlMessage]] = st.one_of(
     st.builds(control.ForkWorker, count),
-    st.builds(control.ForkZygote, count, text, paths, paths),
+    fork_zygote(),
+    st.builds(control.ForkSlot, count, text, st.integers(0, 2**31 - 1), layers),
     st.builds(control.Kill, count),
     st.builds(control.Shutdown),
-    st.builds(control.ZygoteReady, pid, plain_map),
-    st.builds(control.Forked, count, pid),
+    st.builds(control.ZygoteReady, plain_map),
+    st.builds(control.SlotReady, plain_map),
+    st.builds(control.Forked, count),
     st.builds(control.ForkFailed, count, st.integers(0, 4095), text),
     st.builds(control.Exited, count, st.integers(0, 65535), seconds, seconds, count, count, count, st.integers(0, 99)),
 )
@@ -120,7 +147,8 @@ def worker_streams(draw: st.DrawFn) -> list[tuple[Role, Message]]:
 
     body = draw(st.lists(BY_CLASS[messages.Body], max_size=4))
     way = [*some(messages.Log), *one(Role.SUPERVISOR, messages.Prepare), *some(messages.Log)]
-    way += [*one(Role.WORKER, messages.Ready), *one(Role.SUPERVISOR, messages.Invoke)]
+    way += [*one(Role.WORKER, messages.Locked), *some(messages.Log), *one(Role.WORKER, messages.Ready)]
+    way += [*some(messages.Log), *one(Role.SUPERVISOR, messages.Invoke)]
     way += [(Role.SUPERVISOR, item) for item in body]
     way += [*one(Role.SUPERVISOR, messages.BodyEnd), *some(messages.Log, messages.Call)]
     way += [*one(Role.WORKER, messages.Response), *some(messages.Chunk, messages.Log)]

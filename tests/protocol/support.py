@@ -20,6 +20,7 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -37,6 +38,9 @@ PREPARE: Final = Prepare(
     plugin_root="/plugins/rainbow",
     sources=("endpoints/duck.py",),
     environ={"LANG": "C.UTF-8"},
+    limits={"memory": 2**29, "cpu_time": 60, "processes": 0},
+    required=("pid_namespace", "seccomp"),
+    off=("landlock",),
     options={"scratch": "/tmp/w1", "debug": False, "nice": 3, "ratio": 0.5, "extra": None},
 )
 INVOKE: Final = Invoke(
@@ -78,6 +82,7 @@ EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
         Log(1700000000.25, "info", "endpoint", "hello"),
         Call(1, "llm.invoke", {"prompt": "hi"}),
         Credit(8192),
+        Locked({"seccomp": {"held": True, "filter": [1, 2]}, "landlock": None}),
     ),
 }
 """One legal message of every class that a sender has, in the order of the type bytes."""
@@ -113,6 +118,7 @@ class ConnectionPair:
 
 INVOKED: Final[tuple[tuple[Role, Message], ...]] = (
     (Role.SUPERVISOR, PREPARE),
+    (Role.WORKER, Locked({})),
     (Role.WORKER, Ready({})),
     (Role.SUPERVISOR, INVOKE),
 )
@@ -174,7 +180,7 @@ def from_json(value: object) -> object:
 def message_from_json(shown: dict[str, object]) -> Message | ControlMessage:
     """Return a message from its JSON form."""
     values = {name: from_json(value) for name, value in shown.items() if name != "type"}
-    for name in ("sources", "headers", "values", "preload", "sys_path"):
+    for name in ("sources", "required", "off", "headers", "values", "preload", "sys_path"):
         value = values.get(name)
         if isinstance(value, list):
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)

@@ -16,6 +16,7 @@ from protocol.messages import (
     Credit,
     End,
     Error,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -33,13 +34,22 @@ S, W = Role.SUPERVISOR, Role.WORKER
     [
         (
             S,
-            Prepare("/p", ("a.py",), {"A": "b"}, {"n": 1}),
-            "00000013 01 94 a22f70 91 a4612e7079 81 a141 a162 81 a16e 01",
+            Prepare(
+                plugin_root="/p",
+                sources=("a.py",),
+                environ={"A": "b"},
+                limits={"m": 9},
+                required=("x",),
+                off=(),
+                options={"n": 1},
+            ),
+            "0000001b 01 97 a22f70 91 a4612e7079 81 a141 a162 81 a16d 09 91 a178 90 81 a16e 01",
         ),
         (S, Body(b"hi"), "00000005 03 91 c4 02 6869"),
         (S, BodyEnd(), "00000001 04 90"),
         (S, Credit(65536), "00000006 05 91 ce 00010000"),
         (S, Cancel("x"), "00000003 07 91 a1 78"),
+        (W, Locked({"x": True}), "00000005 49 91 81 a178 c3"),
         (W, Ready({}), "00000002 41 91 80"),
         (W, Response(200, ((b"A", b"b"),)), "0000000b 42 92 ccc8 91 92 c40141 c40162"),
         (W, Chunk(b"hi"), "00000005 43 91 c4 02 6869"),
@@ -78,7 +88,7 @@ def test_longer_forms_of_the_format_are_understood() -> None:
 def test_every_type_has_one_byte() -> None:
     """Each sender has its own range of bytes, and each message class one byte of it."""
     assert [*TYPES[S]] == [*range(0x01, 0x08)]
-    assert [*TYPES[W]] == [*range(0x41, 0x49)]
+    assert [*TYPES[W]] == [*range(0x41, 0x4A)]
     for role, rows in TYPES.items():
         assert [row.message for row in rows.values()] == [type(message) for message in EXAMPLES[role]]
         assert FRAME_LIMITS[role] == {code: row.limit_bytes for code, row in rows.items()}
@@ -140,6 +150,11 @@ RESPONSE = [200, [[b"A", b"b"]]]
         (0x42, msgpack.packb([99, []])),
         (0x45, msgpack.packb(["other", "", ""])),
         (0x47, msgpack.packb([-1, "a", None])),
+        (0x49, msgpack.packb([])),
+        (0x49, msgpack.packb([None])),
+        (0x49, msgpack.packb([[]])),
+        (0x49, msgpack.packb([{1: True}])),
+        (0x49, msgpack.packb([{"seccomp": msgpack.ExtType(5, b"x")}])),
     ],
 )
 def test_wrong_payloads(code: int, payload: bytes) -> None:
@@ -148,10 +163,38 @@ def test_wrong_payloads(code: int, payload: bytes) -> None:
         decode_message(W, code, payload)
 
 
+@pytest.mark.parametrize(
+    ("index", "value"),
+    [
+        (3, []),
+        (3, {"memory": -1}),
+        (3, {"memory": 1.5}),
+        (3, {"memory": True}),
+        (3, {"memory": None}),
+        (3, {1: 1}),
+        (4, "seccomp"),
+        (4, {"seccomp": True}),
+        (4, [""]),
+        (4, [b"seccomp"]),
+        (4, [["seccomp"]]),
+        (5, None),
+        (5, ["x"] * 65),
+    ],
+)
+def test_wrong_isolation_in_prepare(index: int, value: object) -> None:
+    """Limits that are no counts and layers that are no texts, in payloads that are otherwise right."""
+    fields: list[object] = ["/p", [], {}, {}, [], [], {}]
+    assert isinstance(decode_message(S, 1, msgpack.packb(fields)), Prepare)
+    fields[index] = value
+    with pytest.raises(RemoteProtocolError, match=r"^Prepare: "):
+        decode_message(S, 1, msgpack.packb(fields))
+
+
 @pytest.mark.parametrize("payload", [b"\x91\x81\xa1a\xc0", b"\x91\x81\xa1a\x91\xc3"])
 def test_the_smallest_reports(payload: bytes) -> None:
     """The payloads next to the wrong ones are right."""
     assert isinstance(decode_message(W, 0x41, payload), Ready)
+    assert isinstance(decode_message(W, 0x49, payload), Locked)
 
 
 def test_lists_of_settings_stay_lists() -> None:

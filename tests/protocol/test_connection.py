@@ -11,7 +11,7 @@ from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT, MAX_DATA, MAX_RECEIVE_BUFFER
-from protocol.messages import Body, BodyEnd, Cancel, Chunk, Credit, End, Log, Message, Ready, Response
+from protocol.messages import Body, BodyEnd, Cancel, Chunk, Credit, End, Locked, Log, Message, Ready, Response
 from protocol.states import Role, SupervisorState, WorkerState
 from tests.protocol.support import (
     EXAMPLES,
@@ -223,10 +223,23 @@ def test_a_worker_that_answers_before_it_was_asked() -> None:
     """The supervisor's own messages move the worker's state, so an early answer is noticed."""
     end = Connection(S)
     end.send(PREPARE)
-    end.receive_data(PREFACE + encode_message(W, Ready({})) + encode_message(W, Response(200, ())))
-    assert isinstance(end.next_message(), Ready)
+    early = (Locked({}), Ready({}), Response(200, ()))
+    end.receive_data(PREFACE + b"".join(encode_message(W, message) for message in early))
+    assert [end.next_message(), end.next_message()] == [Locked({}), Ready({})]
     with pytest.raises(RemoteProtocolError, match="Response is illegal while the worker is READY"):
         end.next_message()
+
+
+def test_a_worker_that_is_ready_before_it_is_locked() -> None:
+    """Nothing of a plugin may run in a worker that has not said LOCKED: READY alone is a violation."""
+    end = Connection(S)
+    end.send(PREPARE)
+    end.receive_data(PREFACE + encode_message(W, LOG) + encode_message(W, Ready({})) + encode_message(W, Locked({})))
+    assert end.next_message() == LOG
+    with pytest.raises(RemoteProtocolError, match="Ready is illegal while the worker is PREPARING"):
+        end.next_message()
+    with pytest.raises(RemoteProtocolError, match="dead: Ready is illegal"):
+        end.send(INVOKE)
 
 
 def test_errors_have_one_base() -> None:

@@ -16,29 +16,45 @@ from protocol.control import (
     Exited,
     Forked,
     ForkFailed,
+    ForkSlot,
     ForkWorker,
     ForkZygote,
     Kill,
     Shutdown,
+    SlotReady,
     ZygoteReady,
     decode_control,
     encode_control,
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CONTROL, MAX_ID, MAX_NAME, MAX_PATH, MAX_PATHS
+from protocol.limits import MAX_CONTROL, MAX_ID, MAX_LAYERS, MAX_NAME, MAX_PATH, MAX_PATHS, MAX_WORD
 from tests.protocol import strategies
 
 EXITED = Exited(7, 9, 0.5, 0.25, 2**26, 300, 1, 2)
-FORK_ZYGOTE = ForkZygote(1, "plugin", ("dify_plugin",), ("/venv/lib",))
+FORK_ZYGOTE = ForkZygote(
+    zygote_id=1,
+    name="plugin",
+    preload=("dify_plugin",),
+    sys_path=("/venv/lib",),
+    plugin_root="/plugins/rainbow",
+    first_id=200000,
+    ids=65536,
+    off=("landlock",),
+)
+ROOTLESS = replace(FORK_ZYGOTE, first_id=0, ids=0)
+FORK_SLOT = ForkSlot(2, "plugin 1", 1, ("landlock",))
+HOST_IDS = strategies.HOST_IDS
 EXAMPLES: list[ControlMessage] = [
     ForkWorker(7),
     FORK_ZYGOTE,
     Kill(7),
     Shutdown(),
-    ZygoteReady(100, {"python": "3.11.7"}),
-    Forked(7, 101),
+    FORK_SLOT,
+    ZygoteReady({"python": "3.11.7"}),
+    Forked(7),
     ForkFailed(7, 11, "Resource temporarily unavailable"),
     EXITED,
+    SlotReady({"seccomp": {"held": False}}),
 ]
 
 
@@ -46,13 +62,27 @@ EXAMPLES: list[ControlMessage] = [
     ("message", "data"),
     [
         (ForkWorker(7), "92 01 07"),
-        (ForkZygote(1, "p", ("m",), ()), "95 02 01 a170 91 a16d 90"),
+        (
+            ForkZygote(
+                zygote_id=1,
+                name="p",
+                preload=("m",),
+                sys_path=(),
+                plugin_root="/p",
+                first_id=200000,
+                ids=2,
+                off=("x",),
+            ),
+            "99 02 01 a170 91 a16d 90 a22f70 ce00030d40 02 91 a178",
+        ),
         (Kill(300), "92 03 cd012c"),
         (Shutdown(), "91 04"),
-        (ZygoteReady(2, {}), "93 41 02 80"),
-        (Forked(7, 8), "93 42 07 08"),
+        (ForkSlot(7, "s", 3, ()), "95 05 07 a173 03 90"),
+        (ZygoteReady({}), "92 41 80"),
+        (Forked(7), "92 42 07"),
         (ForkFailed(7, 11, "x"), "94 43 07 0b a178"),
         (Exited(1, 9, 0.5, 0.0, 1, 2, 3, 4), "99 44 01 09 cb3fe0000000000000 cb0000000000000000 01 02 03 04"),
+        (SlotReady({"a": None}), "92 45 81 a161 c0"),
     ],
 )
 def test_the_bytes_of_a_datagram(message: ControlMessage, data: str) -> None:
@@ -101,15 +131,43 @@ def test_every_truncation_is_refused(message: ControlMessage) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, [], {}, [None], ["x"], [True], [[1]], [9, 1], [1], [1, 2, 3], [1, None], [4, 1], [2, 1, "", [[1]], []]],
+    [
+        None,
+        [],
+        {},
+        [None],
+        ["x"],
+        [True],
+        [[1]],
+        [9, 1],
+        [0x46, 1],
+        [1],
+        [1, 2, 3],
+        [1, None],
+        [4, 1],
+        [2, 1, "", [], []],
+        [2, 1, "", [[1]], [], "", 0, 0, []],
+        [2, 1, "", [], [], "", 0, 1, []],
+        [2, 1, "", [], [], "", 0, 0, "x"],
+        [5, 1, "", 0],
+        [5, 1, "", -1, []],
+        [5, 1, "", 0, [""]],
+        [0x41, 2, {}],
+        [0x42, 7, 8],
+        [0x45, []],
+    ],
 )
 def test_wrong_datagrams(value: object) -> None:
-    """Not an array, an unknown type, a wrong number of fields, a wrong field."""
+    """Not an array, an unknown type, a wrong number of fields, a wrong field, the process id of version 1."""
     with pytest.raises(RemoteProtocolError):
         decode_control(msgpack.packb(value))
 
 
 COUNTS = [-1, True, 1.0, None, "1", MAX_ID + 1]
+OFF = [(), ("seccomp",), ("a" * MAX_WORD,) * MAX_LAYERS]
+NOT_OFF = [["a"], None, "a", ("",), (1,), ("a" * (MAX_WORD + 1),), ("a",) * (MAX_LAYERS + 1)]
+REPORTS = [{}, {"a": [1]}]
+NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTROL}]
 
 
 @pytest.mark.parametrize(
@@ -120,11 +178,19 @@ COUNTS = [-1, True, 1.0, None, "1", MAX_ID + 1]
         (FORK_ZYGOTE, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
         (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
         (FORK_ZYGOTE, "sys_path", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [[""], ("",), (b"a",)]),
+        (FORK_ZYGOTE, "plugin_root", ["", "/", "a" * MAX_PATH], [None, b"/", "\ud800", "a" * (MAX_PATH + 1)]),
+        (FORK_ZYGOTE, "first_id", [1, HOST_IDS - 65536], [0, HOST_IDS - 65535, HOST_IDS, *COUNTS]),
+        (FORK_ZYGOTE, "ids", [0, 1, HOST_IDS - 200000], [HOST_IDS, 2**32, *COUNTS]),
+        (ROOTLESS, "first_id", [0, 1, HOST_IDS - 1], [HOST_IDS, *COUNTS]),
+        (FORK_ZYGOTE, "off", OFF, NOT_OFF),
+        (FORK_SLOT, "slot_id", [0, MAX_ID], COUNTS),
+        (FORK_SLOT, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
+        (FORK_SLOT, "number", [0, 2**31 - 1], [2**31, *COUNTS]),
+        (FORK_SLOT, "off", OFF, NOT_OFF),
         (Kill(1), "worker_id", [0, MAX_ID], COUNTS),
-        (ZygoteReady(1, {}), "pid", [1, 2**22], [0, 2**22 + 1, *COUNTS]),
-        (ZygoteReady(1, {}), "report", [{}, {"a": [1]}], [[], None, {1: 1}, {"a": "b" * MAX_CONTROL}]),
-        (Forked(1, 1), "id", [0, MAX_ID], COUNTS),
-        (Forked(1, 1), "pid", [1, 2**22], [0, *COUNTS]),
+        (ZygoteReady({}), "report", REPORTS, NO_REPORTS),
+        (SlotReady({}), "report", REPORTS, NO_REPORTS),
+        (Forked(1), "id", [0, MAX_ID], COUNTS),
         (ForkFailed(1, 1, ""), "id", [0, MAX_ID], COUNTS),
         (ForkFailed(1, 1, ""), "errno", [0, 4095], [4096, *COUNTS]),
         (ForkFailed(1, 1, ""), "message", ["", "a" * MAX_PATH], [None, "a" * (MAX_PATH + 1)]),
@@ -151,14 +217,43 @@ def test_every_field_at_its_limit_and_beyond(
     assert field in {item.name for item in fields(message)}
 
 
+@pytest.mark.parametrize(
+    ("first_id", "ids", "legal"),
+    [
+        (0, 0, True),
+        (1000, 0, True),
+        (1, HOST_IDS - 1, True),
+        (HOST_IDS - 1, 1, True),
+        (0, 1, False),
+        (0, HOST_IDS, False),
+        (2, HOST_IDS - 1, False),
+        (HOST_IDS - 1, 2, False),
+    ],
+)
+def test_a_block_of_host_ids_is_never_that_of_root(first_id: int, ids: int, legal: bool) -> None:  # noqa: FBT001
+    """It does not begin at 0, and ends before (uid_t) -1; where there is none, its beginning means nothing."""
+    if legal:
+        block = replace(FORK_ZYGOTE, first_id=first_id, ids=ids)
+        assert decode_control(encode_control(block)) == block
+    else:
+        with pytest.raises(LocalProtocolError, match=r"^(first_id|ids): "):
+            replace(FORK_ZYGOTE, first_id=first_id, ids=ids)
+
+
+def test_the_command_for_a_zygote_takes_keywords_only() -> None:
+    """Eight positions, of which two are counts of ids, would be too easy to confuse."""
+    with pytest.raises(TypeError):
+        ForkZygote(1, "p", (), (), "/p", 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
+
+
 def test_datagrams_have_a_largest_size() -> None:
     """At the limit it goes through both ways, one byte beyond neither way."""
-    overhead = len(encode_control(ZygoteReady(1, {"a": "b" * 60000}))) - 60000
-    largest = ZygoteReady(1, {"a": "b" * (MAX_CONTROL - overhead)})
+    overhead = len(encode_control(ZygoteReady({"a": "b" * 60000}))) - 60000
+    largest = ZygoteReady({"a": "b" * (MAX_CONTROL - overhead)})
     data = encode_control(largest)
     assert len(data) == MAX_CONTROL
     assert decode_control(data) == largest
     with pytest.raises(LocalProtocolError, match=f"{MAX_CONTROL + 1} bytes, at most {MAX_CONTROL}"):
-        encode_control(ZygoteReady(1, {"a": "b" * (MAX_CONTROL - overhead + 1)}))
+        encode_control(ZygoteReady({"a": "b" * (MAX_CONTROL - overhead + 1)}))
     with pytest.raises(RemoteProtocolError, match=f"{MAX_CONTROL + 1} bytes, at most {MAX_CONTROL}"):
         decode_control(data + b"\xc0")

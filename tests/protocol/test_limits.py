@@ -22,6 +22,7 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -43,10 +44,13 @@ def text(size: int) -> str:
 LARGEST: dict[Role, list[Message]] = {
     Role.SUPERVISOR: [
         Prepare(
-            text(limits.MAX_PATH),
-            (text(limits.MAX_PATH),) * limits.MAX_PATHS,
-            {f"{i:03}": "v" * 120 for i in range(limits.MAX_ENTRIES)},
-            {f"{i:03}": "v" * 50 for i in range(limits.MAX_ENTRIES)},
+            plugin_root=text(limits.MAX_PATH),
+            sources=(text(limits.MAX_PATH),) * limits.MAX_PATHS,
+            environ={f"{i:03}": "v" * 120 for i in range(limits.MAX_ENTRIES)},
+            limits={f"{i:050}": limits.MAX_ID for i in range(limits.MAX_ENTRIES)},
+            required=(text(limits.MAX_WORD),) * limits.MAX_LAYERS,
+            off=(text(limits.MAX_WORD),) * limits.MAX_LAYERS,
+            options={f"{i:03}": "v" * 50 for i in range(limits.MAX_ENTRIES)},
         ),
         Invoke(
             invocation_id=text(limits.MAX_WORD),
@@ -83,6 +87,7 @@ LARGEST: dict[Role, list[Message]] = {
         Log(FLOAT, "critical", text(limits.MAX_LOGGER_NAME), text(limits.MAX_LOG_MESSAGE)),
         Call(limits.MAX_ID, text(limits.MAX_WORD), WIDE),
         Credit(limits.MAX_CREDIT),
+        Locked({"r": text(limits.MAX_REPORT_BYTES - 6)}),
     ],
 }
 

@@ -12,7 +12,7 @@ from protocol.frames import HEADER_SIZE, PREFACE, frame_header
 from protocol.messages import Body, Chunk, Message
 from protocol.states import Role
 from tests.protocol import strategies
-from tests.protocol.support import EXAMPLES, PEER, ConnectionPair, receive_all, split
+from tests.protocol.support import PEER, ConnectionPair, receive_all, responding_pair, split
 
 Conversation = list[tuple[Role, Message]]
 CODES = {(role, row.message): code for role, rows in TYPES.items() for code, row in rows.items()}
@@ -117,9 +117,7 @@ def encode_any(value: object) -> bytes:
 @given(st.lists(st.integers(1, 70_000), min_size=1, max_size=20), st.sampled_from(Role))
 def test_windows_count_every_byte(sizes: list[int], sender: Role) -> None:
     """However data is cut, the window is the initial credit less what was sent."""
-    pair = ConnectionPair()
-    pair.walk([(role, EXAMPLES[role][index]) for role, index in ((Role.SUPERVISOR, 0), (Role.WORKER, 0))])
-    pair.walk([(Role.SUPERVISOR, EXAMPLES[Role.SUPERVISOR][1]), (Role.WORKER, EXAMPLES[Role.WORKER][1])])
+    pair = responding_pair()
     end = pair.ends[sender]
     left = end.send_window
     for size in sizes:

@@ -31,7 +31,8 @@ EXPECTED = {
     """,
     Role.WORKER: """
         START      Error:FAILED Log:START
-        PREPARING  Ready:READY Error:FAILED Log:PREPARING
+        PREPARING  Locked:LOCKED Error:FAILED Log:PREPARING
+        LOCKED     Ready:READY Error:FAILED Log:LOCKED
         READY      Error:FAILED Log:READY
         INVOKED    Response:RESPONDING Credit:INVOKED Call:INVOKED Error:FAILED Log:INVOKED
         RESPONDING Chunk:RESPONDING End:ENDED Credit:RESPONDING Call:RESPONDING Error:FAILED Log:RESPONDING
@@ -180,11 +181,12 @@ def test_a_worker_may_fail_before_it_reads_what_it_was_asked() -> None:
     """PREPARE and INVOKE may cross with an ERROR: neither end takes that for a violation."""
     supervisor, worker = Connection(Role.SUPERVISOR), Connection(Role.WORKER)
     prepare, invoke = EXAMPLES[Role.SUPERVISOR][:2]
-    ready, error = EXAMPLES[Role.WORKER][0], EXAMPLES[Role.WORKER][4]
+    ready, error, locked = (EXAMPLES[Role.WORKER][index] for index in (0, 4, 8))
     worker.receive_data(supervisor.send(prepare))
     assert worker.next_message() == prepare
-    supervisor.receive_data(worker.send(ready))
-    assert supervisor.next_message() == ready
+    for report in (locked, ready):
+        supervisor.receive_data(worker.send(report))
+        assert supervisor.next_message() == report
     asked, failed = supervisor.send(invoke), worker.send(error)
     worker.receive_data(asked)
     assert worker.next_message() == invoke
