@@ -15,7 +15,7 @@ from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
 
-__all__ = ["Bound", "BoundHook", "bind_hooks"]
+__all__ = ["Bound", "BoundHook", "Paired", "bind_hooks", "pair_hooks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,27 @@ class Bound:
     warnings: tuple[str, ...]
 
 
-def bind_hooks(config: Config) -> Bound:
-    """Load the configured plugins and bind the hooks to them.
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The hooks of a configuration with their plugins, before anything else about them is looked at.
+
+    Attributes:
+        plugins: By manifest name.
+        hooks: The plugin of each hook whose plugin is there, by hook id.
+        problems: Plugins that cannot be served, and hooks without a plugin.
+        warnings: Findings that do not stop the start, one sentence each.
+    """
+
+    plugins: Mapping[str, Plugin]
+    hooks: Mapping[str, Plugin]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def pair_hooks(config: Config) -> Paired:
+    """Load the configured plugins and find the plugin of each hook.
 
     A plugin that no configured hook names gets a hook of its own, whose id is the plugin's name.
-
-    Raises:
-        ConfigError: Something is missing or invalid; all of it is told at once.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
@@ -69,16 +83,28 @@ def bind_hooks(config: Config) -> Bound:
     for name in plugins:
         if name not in wanted.values():
             wanted.setdefault(name, name)
-    hooks: dict[str, BoundHook] = {}
+    hooks: dict[str, Plugin] = {}
     for hook_id, name in wanted.items():
         plugin = plugins.get(name)
         if plugin is None:
             problems.append(_unknown_plugin(config, hook_id, name, plugins))
         else:
-            hooks[hook_id] = _bind(config, hook_id, plugin, problems)
+            hooks[hook_id] = plugin
+    return Paired(plugins, hooks, tuple(problems), tuple(warnings))
+
+
+def bind_hooks(config: Config) -> Bound:
+    """Load the configured plugins and bind the hooks to them, those included that `pair_hooks` makes.
+
+    Raises:
+        ConfigError: Something is missing or invalid; all of it is told at once.
+    """
+    paired = pair_hooks(config)
+    problems = list(paired.problems)
+    hooks = {hook_id: _bind(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
     if problems:
         raise ConfigError(tuple(problems))
-    return Bound(plugins, hooks, tuple(warnings))
+    return Bound(paired.plugins, hooks, paired.warnings)
 
 
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
@@ -120,7 +146,7 @@ def _bind(config: Config, hook_id: str, plugin: Plugin, problems: list[Problem])
         plugin=plugin,
         router=Router(plugin.endpoints, mode=config.compat.routing),
         settings=resolved.values,
-        limits=effective_limits(config, plugin.root, hook_id),
+        limits=effective_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
         enabled=configured.enabled if configured else True,
     )
 

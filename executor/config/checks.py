@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from executor.config.effective import WITHIN_WALL_TIME
-from executor.config.limits import Limits
+from executor.config.clash import Clash
+from executor.config.isolation_checks import check_isolation
+from executor.config.limit_checks import check_limits
 from executor.config.model import Config
-from executor.config.places import KeyPath, Problem, dotted
-from executor.config.units import format_duration
+from executor.config.places import Problem, dotted
 from protocol.checks import check_map
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_NODES, MAX_SETTINGS_BYTES
@@ -21,32 +20,23 @@ __all__ = ["check_config", "check_values"]
 MAX_PORT: Final = 65535
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
-    path: KeyPath
-    found: object
-    expected: str
-    message: str
-    severity: Literal["error", "note"] = "error"
-
-
 def check_config(config: Config) -> list[Problem]:
-    """Check what single fields cannot tell: addresses, times, counts, origins, folders.
+    """Check what single fields cannot tell: addresses, limits, layers, origins, folders.
 
     Args:
         config: A configuration whose fields are all valid.
 
     Returns:
-        Errors and notes.
+        Errors, warnings and notes.
     """
-    findings = (
+    clashes = (
         *_check_addresses(config),
-        *_check_times(config),
-        *_check_counts(config),
+        *check_limits(config),
+        *check_isolation(config),
         *_check_cors(config),
         *_check_plugins(config),
     )
-    return [_locate(config, finding) for finding in findings]
+    return [_locate(config, clash) for clash in clashes]
 
 
 def check_values(config: Config, hook_id: str, values: dict[str, object]) -> list[Problem]:
@@ -56,33 +46,33 @@ def check_values(config: Config, hook_id: str, values: dict[str, object]) -> lis
     except LocalProtocolError as error:
         path = ("hooks", hook_id, "settings")
         expected = f"at most {MAX_SETTINGS_BYTES} bytes of plain data"
-        finding = _Finding(path=path, found="more than that", expected=expected, message=str(error))
-        return [_locate(config, finding)]
+        clash = Clash(path=path, found="more than that", expected=expected, message=str(error))
+        return [_locate(config, clash)]
     return []
 
 
-def _locate(config: Config, finding: _Finding) -> Problem:
+def _locate(config: Config, clash: Clash) -> Problem:
     return Problem(
-        severity=finding.severity,
-        name=dotted(finding.path),
-        place=config.source.locate(finding.path),
-        found=str(finding.found),
-        expected=finding.expected,
-        message=finding.message,
+        severity=clash.severity,
+        name=dotted(clash.path),
+        place=config.source.locate(clash.path),
+        found=str(clash.found),
+        expected=clash.expected,
+        message=clash.message,
     )
 
 
-def _check_addresses(config: Config) -> Iterator[_Finding]:
+def _check_addresses(config: Config) -> Iterator[Clash]:
     port, host = config.admin_port, config.admin.host
     if port > MAX_PORT:
         message = "there is no port after listen.port for the admin listener; give admin.port"
-        yield _Finding(path=("listen", "port"), found=config.listen.port, expected="admin.port", message=message)
+        yield Clash(path=("listen", "port"), found=config.listen.port, expected="admin.port", message=message)
     elif port and port == config.listen.port and _overlap(host, config.listen.host):
         message = f"both listeners would use port {port}; give them different ones"
-        yield _Finding(path=("admin", "port"), found=port, expected="another port", message=message)
+        yield Clash(path=("admin", "port"), found=port, expected="another port", message=message)
     if not _is_loopback(host):
         message = "the admin listener has no authentication and can be reached from other machines"
-        yield _Finding(
+        yield Clash(
             path=("admin", "host"),
             found=host,
             expected="a loopback address",
@@ -109,55 +99,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _check_times(config: Config) -> Iterator[_Finding]:
-    """Refuse times longer than the wall time that holds where they are given; see `effective`."""
-    general = config.limits.wall_time
-    yield from _check_wall(("limits",), config.limits, general)
-    for index, plugin in enumerate(config.plugins):
-        yield from _check_wall(("plugins", index, "limits"), plugin.limits, _own_or(plugin.limits, general))
-    # which plugin a hook has is not known yet, so the longest wall time that it may inherit counts
-    inherited = max([general, *(_own_or(plugin.limits, general) for plugin in config.plugins)])
-    for hook_id, hook in config.hooks.items():
-        yield from _check_wall(("hooks", hook_id, "limits"), hook.limits, _own_or(hook.limits, inherited))
-
-
-def _own_or(limits: Limits, inherited: float) -> float:
-    return limits.wall_time if "wall_time" in limits.model_fields_set else inherited
-
-
-def _check_wall(path: KeyPath, limits: Limits, wall_time: float) -> Iterator[_Finding]:
-    for name in WITHIN_WALL_TIME:
-        value = getattr(limits, name)
-        if name in limits.model_fields_set and value > wall_time:
-            wall = format_duration(wall_time)
-            yield _Finding(
-                path=(*path, name),
-                found=format_duration(value),
-                expected=f"at most wall_time, which is {wall}",
-                message=f"it is longer than wall_time, which is {wall}, and could never be reached",
-            )
-
-
-def _check_counts(config: Config) -> Iterator[_Finding]:
-    levels: list[tuple[KeyPath, Limits]] = [(("limits",), config.limits)]
-    levels += [(("plugins", index, "limits"), plugin.limits) for index, plugin in enumerate(config.plugins)]
-    levels += [(("hooks", hook_id, "limits"), hook.limits) for hook_id, hook in config.hooks.items()]
-    for path, limits in levels:
-        for name in ("concurrency", "queue_length"):
-            most, value = getattr(config.admission, name), getattr(limits, name)
-            if name in limits.model_fields_set and value > most:
-                yield _Finding(
-                    path=(*path, name),
-                    found=value,
-                    expected=f"at most {most}",
-                    message=f"one hook never uses {value}: admission.{name} is {most} for all of them",
-                    severity="note",
-                )
-
-
-def _check_cors(config: Config) -> Iterator[_Finding]:
+def _check_cors(config: Config) -> Iterator[Clash]:
     if config.cors is not None and config.cors.credentials and "*" in config.cors.origins:
-        yield _Finding(
+        yield Clash(
             path=("cors", "credentials"),
             found="true",
             expected='false, or origins without "*"',
@@ -165,11 +109,11 @@ def _check_cors(config: Config) -> Iterator[_Finding]:
         )
 
 
-def _check_plugins(config: Config) -> Iterator[_Finding]:
+def _check_plugins(config: Config) -> Iterator[Clash]:
     seen: set[object] = set()
     for index, plugin in enumerate(config.plugins):
         path = plugin.path.resolve()
         if path in seen:
             message = f"the plugin {plugin.path} is given twice"
-            yield _Finding(path=("plugins", index), found=plugin.path, expected="each plugin once", message=message)
+            yield Clash(path=("plugins", index), found=plugin.path, expected="each plugin once", message=message)
         seen.add(path)

@@ -34,7 +34,10 @@ def explain_validation(error: ValidationError, source: Source, model: type[BaseM
         source: The document that was validated.
         model: What it was validated as.
     """
-    return [_explain(detail, source, model) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    # what follows from a value that is wrong itself
+    told = [detail for detail in details if detail["type"] != "default_factory_not_called"]
+    return [_explain(detail, source, model) for detail in told]
 
 
 def describe(value: object, *, secret: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,8 @@ def parse_document(content: bytes, file: Path | None = None) -> Source:
     mistakes: list[Mistake] = []
     top: Node | None
     try:
-        top = compose(yaml.parse(content.decode("utf-8-sig"), Loader=yaml.SafeLoader), mistakes)
+        events = yaml.parse(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+        top = compose(_keep_off(events), mistakes)
     except UnicodeDecodeError as error:
         place = Place(file=file, line=content.count(b"\n", 0, error.start) + 1)
         raise _refusal(place, found=f"the byte 0x{content[error.start]:02x}", expected="text in UTF-8") from None
@@ -64,6 +66,25 @@ def parse_document(content: bytes, file: Path | None = None) -> Source:
     if top.kind is not Kind.MAP:
         raise _refusal(_place(file, top.position), found=top.kind.value, expected="a map of settings")
     return _flatten(top, file, tuple(_from_mistake(mistake, file) for mistake in mistakes))
+
+
+def _keep_off(events: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
+    """Take a plain `off` as a key for the text that it is, as in YAML 1.2; YAML 1.1 takes it for false.
+
+    `isolation.off` can then be written without quotes. Values are left as they are.
+    """
+    children: list[int | None] = []  # of every open map; None for a list
+    for event in events:
+        if isinstance(event, yaml.CollectionEndEvent):
+            children.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            if children and (number := children[-1]) is not None:
+                children[-1] = number + 1
+                if number % 2 == 0 and isinstance(event, yaml.ScalarEvent) and event.value == "off":
+                    event.implicit = (False, True)  # as if it stood in quotes
+            if isinstance(event, yaml.CollectionStartEvent):
+                children.append(0 if isinstance(event, yaml.MappingStartEvent) else None)
+        yield event
 
 
 def _flatten(top: Node, file: Path | None, problems: tuple[Problem, ...]) -> Source:

@@ -2,18 +2,28 @@
 
 The same model is used at three levels: `limits` for all hooks, `limits` of a plugin, `limits` of a hook. A
 level may give any part of them; `executor.config.effective` joins the levels, the most specific one first.
+
+The limits of the worker, from `memory` on, hold for everything that an invocation starts, all its processes
+together, unless the text says "each process".
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from executor.config.section import Section
-from executor.config.units import Count, Duration, Size
+from executor.config.units import Count, Cpus, Duration, Quantity, Size
 
-__all__ = ["Limits"]
+__all__ = ["MEMORY_HINT_FLOOR", "Limits", "quantity_of"]
+
+MEMORY_HINT_FLOOR: Final = 256 * 1024**2
+"""Bytes: a manifest's `resource.memory` never lowers `memory` below this.
+
+Real plugins say 1 MiB, which is less than Python itself needs; 256 MiB is what the guide says that `dify plugin init`
+puts into a new plugin.
+"""
 
 
 class Limits(Section):
@@ -67,3 +77,50 @@ class Limits(Section):
         default=256,
         description="Requests of one hook that may wait. Over it: 429 `queue.hook`.",
     )
+    memory: Annotated[int, Size("32 MiB", "1 TiB", "512 MiB")] = Field(
+        default=512 * 1024**2,
+        description="Largest memory of an invocation: of all its processes, of files in its scratch folder, and of "
+        "what the kernel holds for it. Over it the whole worker is killed, with all its processes: "
+        "502 `limit.memory`, or the connection is cut.",
+    )
+    processes: Annotated[int, Count(1, 32_768)] = Field(
+        default=128,
+        description="Processes and threads of an invocation together, the worker itself included. Over it no more "
+        "can be started: `OSError` or `RuntimeError` in the endpoint.",
+    )
+    cpu_time: Annotated[float, Duration("100ms", "24h", "1m")] = Field(
+        default=60.0,
+        description="CPU time of an invocation, of all its processes together. Over it: 504 `timeout.cpu`, or the "
+        "connection is cut.",
+    )
+    cpu_share: Annotated[float, Cpus(0.05, 256)] = Field(
+        default=1.0,
+        description="CPUs that an invocation may use at a time, all its processes together; 0.5 is half of one. Over "
+        "it they wait.",
+    )
+    open_files: Annotated[int, Count(32, 65_536)] = Field(
+        default=256,
+        description="Open files, sockets and pipes of each process. Over it: `OSError` (EMFILE) in the endpoint.",
+    )
+    scratch_size: Annotated[int, Size("64 KiB", "1 TiB")] = Field(
+        default=128 * 1024**2,
+        description="All files in the scratch folder together. They live in memory and count as `memory`. Over it: "
+        "`OSError` (ENOSPC) in the endpoint.",
+    )
+    scratch_files: Annotated[int, Count(16, 10_000_000)] = Field(
+        default=8192,
+        description="Files, folders and links in the scratch folder. Over it: `OSError` (ENOSPC) in the endpoint.",
+    )
+    file_size: Annotated[int, Size("4 KiB", "1 TiB", "64 MiB")] = Field(
+        default=64 * 1024**2,
+        description="Largest size of each file that is written. Over it: `OSError` (EFBIG) in the endpoint.",
+    )
+
+
+def quantity_of(name: str) -> Quantity:
+    """Find what values a limit may have, and how they are written.
+
+    Raises:
+        KeyError: There is no such limit.
+    """
+    return next(item for item in Limits.model_fields[name].metadata if isinstance(item, Quantity))

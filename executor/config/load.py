@@ -55,7 +55,7 @@ def parse_config(source: Source, overrides: Overrides | None = None) -> Config:
         problems += unresolved or check_values(config, hook_id, values)
         hook._values = values  # noqa: SLF001
     _raise_if_any(problem for problem in problems if problem.severity == "error")
-    config._notes = tuple(problem for problem in problems if problem.severity == "note")  # noqa: SLF001
+    config._notes = tuple(problem for problem in problems if problem.severity != "error")  # noqa: SLF001
     return config
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
+from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
@@ -231,6 +232,7 @@ class Config(Section):
     log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
     drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
     limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")
+    isolation: Isolation = Field(default_factory=Isolation, description=Isolation.__doc__)
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
@@ -248,7 +250,7 @@ class Config(Section):
 
     @property
     def notes(self) -> tuple[Problem, ...]:
-        """What is allowed and yet worth saying."""
+        """What is allowed and yet worth saying: warnings and notes."""
         return self._notes
 
     @property

@@ -43,7 +43,7 @@ class Problem:
     """One thing that is wrong, or worth a note.
 
     Attributes:
-        severity: `error` stops the start; `note` does not.
+        severity: `error` stops the start; `warning` and `note` do not, and a `warning` must not go unnoticed.
         name: Dotted name of the value; empty for the whole document.
         place: Where it was given.
         found: What was found, shortened; never the value of a hook's setting.
@@ -51,7 +51,7 @@ class Problem:
         message: The whole in one sentence, with a hint where there is one.
     """
 
-    severity: Literal["error", "note"] = "error"
+    severity: Literal["error", "warning", "note"] = "error"
     name: str
     place: Place
     found: str

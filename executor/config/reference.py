@@ -11,10 +11,12 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from executor.config.isolation import HostIds, Isolation
 from executor.config.limits import Limits
 from executor.config.model import Config, Hook, PluginSource
 from executor.config.texts import Text
 from executor.config.units import Quantity
+from executor.isolation.layers import LAYERS
 
 __all__ = ["render_reference", "render_schema"]
 
@@ -57,9 +59,16 @@ hooks:
 - **References**, `{from_env: NAME}` and `{from_file: PATH}`, are resolved when the configuration is loaded and again
   when it is reloaded (SIGHUP). One line end at the end of a file does not count. Values of hooks' settings never
   appear in messages, logs or `executor config show`.
+- **Shares of CPUs** are plain numbers: `1` is one CPU all the time, `0.5` half of one.
 - **Limits have levels**: `limits` for all hooks, `limits` of a plugin, `limits` of a hook. Each may give any of them;
-  the most specific level wins. `first_byte_time` and `idle_time` are never longer than `wall_time`: a shorter
-  `wall_time` on a more specific level lowers them, and on the same level the combination is an error.
+  the most specific level wins. `executor limits HOOK` prints what holds, where it was given, and what enforces it on
+  this machine.
+- **A plugin's manifest** can lower `memory`: where neither the plugin's `limits` nor the hook's give it, it is at most
+  `resource.memory`, but not less than 256 MiB on that account; real manifests name less than Python itself needs.
+- **Limits that hold each other**: `first_byte_time` and `idle_time` are never longer than `wall_time`, `file_size` is
+  never larger than `scratch_size`, nor that than `memory`. Where the second is lowered on a more specific level, the
+  first follows; on the same level the combination is an error, and so is a `cpu_time` of more than `wall_time` times
+  `cpu_share`.
 - **A plugin without a hook** gets one whose id is the plugin's name.
 """
 
@@ -69,6 +78,7 @@ REPEATED: Final[dict[type[BaseModel], str]] = {PluginSource: "plugins[]", Hook: 
 KINDS: Final[dict[Any, str]] = {
     bool: "`true` or `false`",
     Path: "a path",
+    HostIds: "a map",
     Limits: "a map, see `limits`",
     PluginSource: "a path, or a map, see `plugins[]`",
 }
@@ -96,6 +106,8 @@ def _chapters() -> Iterator[str]:
         section = _section_of(field.annotation)
         if section is not None:
             yield from _chapter(f"`{name}`", field.description or "", section.model_fields, f"{name}.")
+        if section is Isolation:
+            yield from _layers()
     for section, prefix in REPEATED.items():
         yield from _chapter(f"`{prefix}`", section.__doc__ or "", section.model_fields, f"{prefix}.")
 
@@ -106,10 +118,29 @@ def _chapter(title: str, text: str, fields: dict[str, FieldInfo], prefix: str) -
         yield f"{text}\n"
     yield "| setting | value | default | meaning |"
     yield "|---|---|---|---|"
+    yield from _rows(fields, prefix)
+    yield ""
+
+
+def _layers() -> Iterator[str]:
+    """List the layers of isolation, which settings name."""
+    yield "The layers, in the order in which they are applied:\n"
+    yield "| layer | by default | meaning | protects |"
+    yield "|---|---|---|---|"
+    for layer in LAYERS:
+        default = "always on" if layer.structural else "required" if layer.required else "used where the host has it"
+        yield f"| `{layer.name}` | {default} | {layer.meaning} | {layer.protects} |"
+    yield ""
+
+
+def _rows(fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:
+    """Make a row of each setting; those of a section within the section follow it."""
     for name, field in fields.items():
         cells = (f"`{prefix}{name}`", _kind(field.annotation, field.metadata), _default(field), field.description)
         yield "| " + " | ".join((cell or "").replace("|", "\\|") for cell in cells) + " |"
-    yield ""
+        section = _section_of(field.annotation)
+        if section is not None and section is not Limits:
+            yield from _rows(section.model_fields, f"{prefix}{name}.")
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

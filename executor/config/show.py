@@ -13,12 +13,11 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
-from executor.config.effective import explain_limits
-from executor.config.limits import Limits
+from executor.config.effective import explain_limits, reachable_cpu_time
+from executor.config.limits import Limits, quantity_of
 from executor.config.model import Config
 from executor.config.places import KeyPath
 from executor.config.references import FromEnv, FromFile, show_value
-from executor.config.units import format_duration
 
 __all__ = ["show_config"]
 
@@ -35,6 +34,7 @@ class _Writer:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._limits = explain_limits(config, None, "")
 
     def lines(self) -> Iterator[str]:
         yield "# The effective configuration. `default` marks what nobody has set."
@@ -73,11 +73,22 @@ class _Writer:
         origin = str(source.locate(path) if required else source.given(path) or "default")
         if path == ("admin", "port"):
             value = self._config.admin_port
-        if path[:1] == ("limits",):
-            effective = explain_limits(self._config, None, "")[name]
-            if effective.lowered:  # left to follow from wall_time, as whoever reads it again expects
-                return f"# {name}: {format_duration(effective.value)}  # lowered to wall_time"
-        return f"{name}: {_flow(value)}  # {origin}"
+        if path[:1] == ("limits",) and (reason := self._follows(name)):
+            return f"# {name}: {reason}"
+        return f"{_flow(name)}: {_flow(value)}  # {origin}"
+
+    def _follows(self, name: str) -> str:
+        """Tell the value of a general limit that another one decides, and by which; empty when none does.
+
+        Such a limit is left to follow from the other, as whoever reads it again expects; there, it would be refused.
+        """
+        effective = self._limits[name]
+        shown = quantity_of(name).show(effective.value)
+        if effective.lowered_to:
+            return f"{shown}  # lowered to {effective.lowered_to}"
+        if name == "cpu_time" and effective.value > reachable_cpu_time(self._limits):
+            return f"{shown}  # not reached: wall_time and cpu_share allow less"
+        return ""
 
     def _item(self, index: int) -> Iterator[str]:
         lines = self._section(self._config.plugins[index], ("plugins", index))

@@ -35,10 +35,12 @@ class Text:
     Attributes:
         parse: Returns what the field holds; `None`, or a `ValueError`, when the text is not right.
         expectation: What is accepted, for messages and documentation.
+        choices: All texts that are accepted; empty when they cannot be listed.
     """
 
     parse: Callable[[str], object]
     expectation: str
+    choices: tuple[str, ...] = ()
 
     def check(self, value: object) -> object:
         """Read one value.
@@ -51,7 +53,8 @@ class Text:
         except ValueError:
             result = None
         if result is None:
-            raise PydanticCustomError("text", "expected {expected}", {"expected": self.expectation})
+            listed = f", one of {', '.join(self.choices)}" if self.choices else ""
+            raise PydanticCustomError("text", "expected {expected}", {"expected": self.expectation + listed})
         return result
 
     def __get_pydantic_core_schema__(self, _: type[Any], __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -61,7 +64,7 @@ class Text:
 
     def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the field to editors."""
-        return {"type": "string"}
+        return {"type": "string", "enum": list(self.choices)} if self.choices else {"type": "string"}
 
 
 def _host(text: str) -> str | None:

@@ -1,9 +1,9 @@
-"""Durations, sizes and counts: how they are written, read, checked and shown.
+"""Durations, sizes, counts and shares of CPUs: how they are written, read, checked and shown.
 
 A duration is written with its unit, `500ms`, `30s`, `2m`, `1h`, or several of them, `1h30m`; a plain number
 means seconds. A size is written with its unit, decimal (`kB`, `MB`, `GB`, `TB`) or binary (`KiB`, `MiB`,
-`GiB`, `TiB`); a plain integer means bytes. Inside the program a duration is a `float` in seconds and a size
-an `int` in bytes.
+`GiB`, `TiB`); a plain integer means bytes. A share is a plain number of CPUs, `0.5`. Inside the program a
+duration is a `float` in seconds, a size an `int` in bytes, and a share a `float`, 1.0 for one CPU all the time.
 
 Source: SI prefixes and IEC 80000-13 for sizes; the notation of durations is that of Go and systemd.
 """
@@ -22,9 +22,11 @@ from pydantic_core import PydanticCustomError, core_schema
 
 __all__ = [
     "Count",
+    "Cpus",
     "Duration",
     "Quantity",
     "Size",
+    "format_cpus",
     "format_duration",
     "format_size",
     "parse_duration",
@@ -113,9 +115,14 @@ def format_size(size_bytes: int) -> str:
     return f"{size_bytes} B"
 
 
+def format_cpus(cpus: float) -> str:
+    """Write a share of CPUs without an exponent and without needless zeros: 1.0 -> `1`, 0.25 -> `0.25`."""
+    return f"{Decimal(repr(float(cpus))):f}".removesuffix(".0")
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Metadata of a pydantic field that holds an amount within a range; use `Duration`, `Size` or `Count`.
+    """Metadata of a pydantic field that holds an amount within a range; use `Duration`, `Size`, `Count` or `Cpus`.
 
     Attributes:
         kind: What it is, with its article, for messages.
@@ -123,7 +130,8 @@ class Quantity:
         low: Smallest value accepted.
         high: Largest value accepted.
         parse: Reads a value; raises `ValueError`.
-        show: Writes a value so that `parse` reads it back.
+        show: Writes a value so that `parse`, or YAML, reads it back.
+        unit: What the field holds: `s`, `bytes`, `CPUs`; empty for a count.
         pattern: Regular expression of the text form for the JSON Schema; empty when there is none.
     """
 
@@ -133,6 +141,7 @@ class Quantity:
     high: float
     parse: Callable[[object], float]
     show: Callable[[Any], str]
+    unit: str = ""
     pattern: str = ""
 
     @property
@@ -166,7 +175,7 @@ class Quantity:
 
     def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe the field to editors."""
-        kind = "number" if self.parse is parse_duration else "integer"
+        kind = "number" if self.parse in {parse_duration, _parse_cpus} else "integer"
         number = {"type": kind, "minimum": self.low, "maximum": self.high}
         return {"anyOf": [number, {"type": "string", "pattern": self.pattern}]} if self.pattern else number
 
@@ -180,6 +189,7 @@ def Duration(low: str, high: str, example: str = "30s") -> Quantity:  # noqa: N8
         high=parse_duration(high),
         parse=parse_duration,
         show=format_duration,
+        unit="s",
         pattern=_DURATION_PATTERN,
     )
 
@@ -193,6 +203,7 @@ def Size(low: str, high: str, example: str = "128 MiB") -> Quantity:  # noqa: N8
         high=parse_size(high),
         parse=parse_size,
         show=format_size,
+        unit="bytes",
         pattern=_SIZE_PATTERN,
     )
 
@@ -202,7 +213,26 @@ def Count(low: int, high: int) -> Quantity:  # noqa: N802
     return Quantity(kind="a whole number", example="", low=low, high=high, parse=_parse_count, show=str)
 
 
+def Cpus(low: float, high: float, example: str = "0.5") -> Quantity:  # noqa: N802
+    """A share of the CPUs from `low` to `high`; the field holds a number of CPUs, 1.0 for one all the time."""
+    return Quantity(
+        kind="a number of CPUs",
+        example=example,
+        low=low,
+        high=high,
+        parse=_parse_cpus,
+        show=format_cpus,
+        unit="CPUs",
+    )
+
+
 def _parse_count(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError("not a whole number")
+
+
+def _parse_cpus(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError("not a number")

@@ -52,7 +52,8 @@ listen: {port: 9000, host: "::1"}
 admin: {allowed_hosts: [a.example]}
 cors: {origins: ["https://app.example"]}
 trusted_proxies: [10.0.0.0/8]
-limits: {wall_time: 30s, queue_length: 5}
+limits: {wall_time: 30s, queue_length: 5, cpu_share: 0.5, memory: 100 MiB}
+isolation: {off: [landlock], ids: {count: 4096}}
 plugins: [/plugins/cat, {path: /plugins/dog, limits: {concurrency: 2}}]
 hooks:
   cat: {}
@@ -81,10 +82,13 @@ def test_relative_references_are_shown_as_absolute(tmp_path: Path) -> None:
 
 def test_origins_are_shown(tmp_path: Path) -> None:
     """The file, the option, or that it is the default; and what follows from another value."""
-    file = write(tmp_path, "limits:\n  wall_time: 30s\n")
+    file = write(tmp_path, "limits:\n  wall_time: 30s\n  cpu_share: 1\n  memory: 64 MiB\n  scratch_size: 32 MiB\n")
     lines = show_config(load_config(file, Overrides(port=1))).splitlines()
     assert f"  wall_time: 30s  # {file}:2:14" in lines
     assert "  # first_byte_time: 30s  # lowered to wall_time" in lines
+    assert "  # file_size: 32 MiB  # lowered to scratch_size" in lines
+    assert "  # cpu_time: 1m  # not reached: wall_time and cpu_share allow less" in lines
+    assert f"  cpu_share: 1.0  # {file}:3:14" in lines
     assert "  port: 1  # --port" in lines
     assert "  port: 2  # default" in lines
 

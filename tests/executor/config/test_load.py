@@ -53,6 +53,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         log: {format: json, level: debug}
         drain: {grace_time: 5}
         limits: {wall_time: 2m, request_body: 1 MiB}
+        isolation: {require: [seccomp], off: [landlock], ids: {first: 3000000000, count: 1000}}
         plugins:
           - ./cat
           - path: ../dog
@@ -83,6 +84,8 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         "when": "2026-11-22",
     }
     assert not config.hooks["cat-2"].enabled
+    assert (config.isolation.require, config.isolation.off) == (("seccomp",), ("landlock",))
+    assert (config.isolation.ids.first, config.isolation.ids.count) == (3_000_000_000, 1000)
 
 
 def test_every_problem_is_told_at_once_with_its_place(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from executor.config.units import (
     Count,
+    Cpus,
     Duration,
     Quantity,
     Size,
+    format_cpus,
     format_duration,
     format_size,
     parse_duration,
@@ -121,6 +127,34 @@ def test_sizes_are_shown_in_the_largest_exact_unit(size_bytes: int, shown: str) 
     assert format_size(size_bytes) == shown
 
 
+@given(st.floats(min_value=1e-3, max_value=256))
+def test_shown_shares_are_read_back(cpus: float) -> None:
+    """By YAML, which takes a number with an exponent for a text unless it has a point and a sign."""
+    assert Cpus(0, 256).check(yaml.safe_load(format_cpus(cpus))) == cpus
+
+
+@pytest.mark.parametrize(("cpus", "shown"), [(1.0, "1"), (1, "1"), (0.05, "0.05"), (10.0, "10"), (256.5, "256.5")])
+def test_shares_are_shown_without_needless_zeros(cpus: float, shown: str) -> None:
+    """Not as 1.0."""
+    assert format_cpus(cpus) == shown
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "kind"),
+    [
+        (Duration("1s", "1m"), "s", "number"),
+        (Size("1 KiB", "1 MiB"), "bytes", "integer"),
+        (Cpus(0.5, 2), "CPUs", "number"),
+        (Count(1, 2), "", "integer"),
+    ],
+)
+def test_quantities_say_what_they_hold(quantity: Quantity, unit: str, kind: str) -> None:
+    """For programs: the unit, and the type in the JSON Schema."""
+    assert quantity.unit == unit
+    schema = TypeAdapter(Annotated[float, quantity]).json_schema()
+    assert schema.get("anyOf", [schema])[0]["type"] == kind
+
+
 @pytest.mark.parametrize(
     ("quantity", "value", "expected"),
     [
@@ -131,6 +165,10 @@ def test_sizes_are_shown_in_the_largest_exact_unit(size_bytes: int, shown: str) 
         (Count(1, 3), "2", "a whole number from 1 to 3"),
         (Count(1, 3), True, "a whole number from 1 to 3"),
         (Count(1, 3), 2.0, "a whole number from 1 to 3"),
+        (Cpus(0.05, 4), 0.04, "a number of CPUs from 0.05 to 4, such as 0.5"),
+        (Cpus(0.05, 4), "1", "a number of CPUs from 0.05 to 4, such as 0.5"),
+        (Cpus(0.05, 4), True, "a number of CPUs from 0.05 to 4, such as 0.5"),
+        (Cpus(0.05, 4), float("nan"), "a number of CPUs from 0.05 to 4, such as 0.5"),
     ],
 )
 def test_refusals_say_what_is_expected(quantity: Quantity, value: object, expected: str) -> None:

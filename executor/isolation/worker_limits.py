@@ -1,0 +1,36 @@
+"""Which of the limits a worker sets on itself, with setrlimit(2) and the size of its private files."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from executor.config.limits import Limits
+
+__all__ = ["worker_limits"]
+
+ADDRESS_ALLOWANCE: Final = 2 * 1024**3
+"""Address space beyond the memory limit: threads and allocators reserve much that they never use."""
+
+
+def worker_limits(limits: Limits, *, grouped: bool) -> dict[str, int]:
+    """Name the limits of PREPARE.
+
+    Args:
+        limits: The effective limits of the hook.
+        grouped: Whether a control group bounds memory; otherwise each process bounds its own.
+
+    Returns:
+        Sizes in bytes, `cpu_time` in whole seconds, counts.
+    """
+    named = {
+        "processes": limits.processes,
+        "cpu_time": math.ceil(limits.cpu_time),
+        "open_files": limits.open_files,
+        "file_size": limits.file_size,
+        "scratch_size": limits.scratch_size,
+        "scratch_files": limits.scratch_files,
+    }
+    if not grouped:
+        named |= {"data_size": limits.memory, "address_space": limits.memory + ADDRESS_ALLOWANCE}
+    return named
