@@ -33,7 +33,7 @@ __all__ = ["HIDDEN_NAMES", "INSTALLATION", "hide_ourselves"]
 HIDDEN_NAMES: Final = frozenset({"executor", "protocol", "worker"})
 """Our top-level packages."""
 
-INSTALLATION: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
+INSTALLATION: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 """The folder that holds our packages: a source tree, or `site-packages`."""
 
 _hidden: Final[list[ModuleType]] = []

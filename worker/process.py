@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 `STEPS` is the list; a step is a function of the `Birth`, and the one thing it does is in its name. The first step that
 fails ends the process: the supervisor gets ERROR `internal` with the name of the step, and nothing of the plugin was
-run. Locking the process down (namespaces, limits, Landlock, seccomp) will be steps between `enter_plugin` and
-`start_logs`; nothing after them needs more than reading the plugin and writing to the scratch folder.
+run. `lock_down` is a list of its own, `LOCKS`: each is a layer of isolation, which fails the worker if it is required
+and is noted otherwise. After them, what really holds is looked at from inside and told to the supervisor (LOCKED). The
+layers before these are the zygote's and the slot's.
 
 Descriptors, afterwards: 0 is /dev/null, 1 and 2 are the supervisor's pipes for output, the two of the protocol have
 high numbers and are closed on exec. There are no others. C code or a shell that writes to 0, 1 or 2, or closes them,
@@ -24,48 +25,57 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from os import close
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import set_wakeup_fd
 from signal import signal as set_handler
 from typing import Final
 
-from protocol import MAX_ERROR_TEXT, Error, Prepare, clip
+from protocol import MAX_ERROR_TEXT, Error, Locked, Prepare, clip
+from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.invoke import serve
-from worker.kernel import adopt_orphans, die_with_parent, set_process_name
+from worker.kernel import set_process_name
 from worker.loader import Loader, provide_sdk, sdk_version
+from worker.lockdown.calls import close_range
+from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
+from worker.lockdown.evidence import Place, look_at_layers
+from worker.lockdown.landlock import restrict_files
+from worker.lockdown.limits import limit_resources
+from worker.lockdown.private import enter_ipc, make_private_files
+from worker.lockdown.seccomp import Program
 from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
+from worker.view import SCRATCH
 
 __all__ = [
-    "EXIT_INTERNAL",
+    "LOCKS",
     "STEPS",
     "Birth",
     "SetUpError",
     "become_worker",
     "close_other_descriptors",
-    "die_with_zygote",
     "enter_plugin",
-    "keep_orphans",
+    "lock_down",
     "place_descriptors",
     "receive_prepare",
     "replace_environment",
+    "report_layers",
     "reset_signals",
     "set_umask",
     "start_logs",
     "start_session",
 ]
 
-EXIT_INTERNAL: Final = 70
-"""EX_SOFTWARE of sysexits.h: we failed, not the endpoint."""
-
 HIGHEST_DESCRIPTOR: Final = 1023
 """Largest number for the protocol's descriptors: select(2) handles none above, and closing loops stop below."""
 
 PRIVATE_UMASK: Final = 0o077
+
+LAST_DESCRIPTOR: Final = 2**31 - 1
+
+WRITABLE_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full")
 
 KEPT_IGNORED: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Signals that Python programs expect to be ignored, so that they get an exception instead."""
@@ -81,14 +91,16 @@ class Birth:
 
     Attributes:
         pipes: Its input, output, stdout and stderr, as the supervisor sent them.
-        parent_pid: The zygote.
+        place: The slot that it is in.
+        program: The filter of system calls.
         report: What READY will say.
         channel: Once the pipes are in place.
         prepare: Once it has come.
     """
 
     pipes: tuple[int, int, int, int]
-    parent_pid: int
+    place: Place
+    program: Program
     report: dict[str, object] = field(default_factory=dict)
     channel: Channel | None = None
     prepare: Prepare | None = None
@@ -107,16 +119,6 @@ class Birth:
 def start_session(_birth: Birth) -> None:
     """Lead a session and a process group of its own, without a terminal."""
     os.setsid()
-
-
-def die_with_zygote(birth: Birth) -> None:
-    """Be killed by the kernel when the zygote ends."""
-    die_with_parent(birth.parent_pid)
-
-
-def keep_orphans(_birth: Birth) -> None:
-    """Be the parent of all that the endpoint leaves running, until this process ends; see `worker.children`."""
-    adopt_orphans()
 
 
 def reset_signals(_birth: Birth) -> None:
@@ -157,15 +159,10 @@ def receive_prepare(birth: Birth) -> None:
 
 
 def replace_environment(birth: Birth) -> None:
-    """Replace the whole environment, and make the scratch folder home and temporary folder."""
-    prepare = birth.need_prepare()
+    """Replace the whole environment, and make the private folder home and temporary folder."""
     os.environ.clear()
-    os.environ.update(prepare.environ)
-    scratch = prepare.options.get("scratch")
-    if isinstance(scratch, str):
-        if not os.path.isdir(scratch):  # noqa: PTH112
-            raise NotADirectoryError(f"scratch folder {scratch}")
-        os.environ["HOME"] = os.environ["TMPDIR"] = scratch
+    os.environ.update(birth.need_prepare().environ)
+    os.environ["HOME"] = os.environ["TMPDIR"] = SCRATCH
     tempfile.tempdir = None
 
 
@@ -174,12 +171,45 @@ def set_umask(_birth: Birth) -> None:
     os.umask(PRIVATE_UMASK)
 
 
+def lock_down(birth: Birth) -> None:
+    """Apply every layer of isolation that a worker applies to itself.
+
+    Raises:
+        SetUpError: One that is required cannot be had.
+    """
+    prepare = birth.need_prepare()
+    for layer, apply in LOCKS:
+        if layer in birth.place.off:
+            continue
+        try:
+            apply(birth)
+        except OSError as error:
+            if layer in prepare.required:
+                raise SetUpError(f"{layer}: {error}") from error
+            birth.place.failed[layer] = str(error)
+
+
+def report_layers(birth: Birth) -> None:
+    """Look at every layer from inside, and tell the supervisor.
+
+    Raises:
+        SetUpError: One that is required does not hold.
+    """
+    prepare = birth.need_prepare()
+    seen = look_at_layers(birth.place, prepare.limits)
+    missing = [layer for layer in prepare.required if layer not in seen or not seen[layer].holds]
+    if missing:
+        raise SetUpError(f"{missing[0]}: {seen[missing[0]].text if missing[0] in seen else 'there is no such layer'}")
+    if birth.channel is not None:
+        birth.channel.send(Locked(report={layer: asdict(evidence) for layer, evidence in seen.items()}))
+
+
 def enter_plugin(birth: Birth) -> None:
     """Make the plugin's folder the working directory and the first place to import from; leave nothing in it."""
     root = birth.need_prepare().plugin_root
     os.chdir(root)
     sys.path.insert(0, root)
-    sys.argv[:] = [os.path.join(root, "main.py")]  # noqa: PTH118
+    sys.argv[:] = [os.path.join(root, "main.py")]
     sys.dont_write_bytecode = True
     provide_sdk()
 
@@ -191,15 +221,31 @@ def start_logs(birth: Birth) -> None:
         start_logging(birth.channel, logging.DEBUG if debug else logging.INFO)
 
 
+def _restrict_files(_birth: Birth) -> None:
+    restrict_files((SCRATCH,), WRITABLE_DEVICES)
+
+
+LOCKS: Final[tuple[tuple[str, Callable[[Birth], None]], ...]] = (
+    ("ipc_namespace", lambda _: enter_ipc()),
+    ("mount_namespace", lambda birth: make_private_files(birth.need_prepare().limits)),
+    ("resource_limits", lambda birth: limit_resources(birth.need_prepare().limits)),
+    ("unprivileged_user", lambda _: become_unprivileged()),
+    ("capabilities", lambda _: drop_capabilities()),
+    ("no_new_privileges", lambda _: forbid_new_privileges()),
+    ("landlock", _restrict_files),
+    ("seccomp", lambda birth: birth.program.install()),
+)
+"""The layers of isolation that a worker applies to itself, in this order: each needs rights that a later one takes."""
+
 STEPS: Final[tuple[Callable[[Birth], None], ...]] = (
     start_session,
-    die_with_zygote,
-    keep_orphans,
     reset_signals,
     place_descriptors,
     receive_prepare,
     replace_environment,
     set_umask,
+    lock_down,
+    report_layers,
     enter_plugin,
     start_logs,
 )
@@ -237,15 +283,14 @@ def _final_status(birth: Birth) -> int:
     return EXIT_INTERNAL
 
 
-def close_other_descriptors(kept: set[int]) -> None:
+def close_other_descriptors(kept: Iterable[int]) -> None:
     """Close every descriptor of this process but these."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        descriptor = int(name)
-        if descriptor not in kept:
-            try:
-                close(descriptor)
-            except OSError:
-                continue  # the one that listed the folder
+    first = 0
+    for descriptor in sorted(kept):
+        if first < descriptor:
+            close_range(first, descriptor - 1)
+        first = descriptor + 1
+    close_range(first, LAST_DESCRIPTOR)
 
 
 def _take_steps(birth: Birth) -> None:

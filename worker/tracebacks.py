@@ -10,7 +10,7 @@ from protocol import MAX_ERROR_TEXT, clip
 
 __all__ = ["describe_error", "format_error", "shorten"]
 
-OUR_FOLDER: Final = os.path.dirname(__file__) + os.sep  # noqa: PTH120
+OUR_FOLDER: Final = os.path.dirname(__file__) + os.sep
 
 _CUT: Final = "\n  ... (cut) ...\n"
 

@@ -1,255 +1,210 @@
-"""A zygote: a warm process that forks workers, and other zygotes, on command.
+"""A zygote: a warm process that forks others on command and runs nothing of a plugin.
 
-Theory of operation
--------------------
-One thread, one loop, two descriptors: the control socket and the wake-up pipe of SIGCHLD. Commands come as datagrams
-with descriptors attached; reports go back the same way. The rules:
+The *base zygote* is the one program that the supervisor starts. It has imported trusted code once, sees the host as the
+supervisor does, and forks plugin zygotes. A *plugin zygote* is process 1 of a table of its own and sees the view of its
+plugin (`worker.view`); it imports what the operator trusts and forks slots. See `worker.control` for the loop.
 
-1. It never blocks but in `poll`. Reports that the socket does not take wait in a queue, and while many wait no
-   command is read.
-2. It lives as long as its control socket. When that ends, the supervisor is gone: every process below is killed and
-   the zygote exits. Signals that end other programs are ignored, for they are sent to whole groups by terminals and
-   service managers, while workers may still be finishing.
-3. A command that cannot be understood is reported on descriptor 2 and, where it can be answered, by FORK_FAILED; it
-   never ends the zygote.
-4. It imports nothing of a plugin. What is preloaded was named by the supervisor and is trusted.
-5. Descriptors that came with a command are closed here as soon as the fork is done, whatever its outcome.
+When the control socket ends, a zygote ends what is below it. For a plugin zygote that is the kernel's work: nothing in
+its process table outlives it. The base zygote also removes the control groups, because the supervisor may have been
+killed before it could.
 """
 
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import os
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from os import close, fork
-from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
-from signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, set_wakeup_fd
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from os import kill, waitpid
+from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
-from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SOCK_SEQPACKET, recv_fds, socket
-from typing import Final, NoReturn
+from socket import SOCK_SEQPACKET, socket
+from typing import TYPE_CHECKING, Final
 
 import msgpack
 import werkzeug
 
 from protocol import (
-    MAX_CONTROL,
     ControlMessage,
     Forked,
-    ForkFailed,
-    ForkWorker,
+    ForkSlot,
     ForkZygote,
     Kill,
-    ProtocolError,
     Shutdown,
     ZygoteReady,
-    clip,
-    decode_control,
-    encode_control,
 )
-from worker.children import Children
+from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote
+from worker.control import ControlLoop, describe_end
 from worker.hiding import hide_ourselves
-from worker.kernel import adopt_orphans, die_with_parent, set_process_name
-from worker.loader import provide_sdk, sdk_version
-from worker.logs import prepare_output, write_error
-from worker.process import EXIT_INTERNAL, Birth, become_worker, close_other_descriptors
-from worker.tracebacks import format_error
+from worker.kernel import adopt_orphans, set_process_name
+from worker.loader import STAND_IN, provide_sdk, sdk_version
+from worker.lockdown.calls import CLONE_NEWNS, unshare
+from worker.lockdown.evidence import Origin
+from worker.lockdown.seccomp import Program, load_program
+from worker.logs import prepare_output
+from worker.process import close_other_descriptors
+from worker.slot import run_slot
 from worker.versions import installed_version
+from worker.view import ViewError, build_view, interpreter_trees
 
-__all__ = ["Zygote", "run_base_zygote"]
+if TYPE_CHECKING:
+    from resource import struct_rusage
 
-MAX_DESCRIPTORS: Final = 16
-"""Descriptors taken with one command: more than any needs, so that a wrong number is seen as such."""
+__all__ = ["Heritage", "Zygote", "run_base_zygote"]
 
-WORKER_DESCRIPTORS: Final = 4
-
-BACKLOG_HIGH: Final = 1024
-"""Reports waiting for the supervisor at which no more commands are read."""
-
-SHUTDOWN_TIME_S: Final = 5.0
-"""Longest time for the end of all processes below."""
-
-IGNORED_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP, SIGQUIT)
-
-MAX_MESSAGE: Final = 4096
-"""Bytes of the text of FORK_FAILED."""
+NO_IDS: Final = IdBlock(0, 0)
 
 
-class Zygote:
+@dataclass(frozen=True, slots=True)
+class Heritage:
+    """What everything that is forked from the base zygote is born with.
+
+    Attributes:
+        report: What READY of zygotes and workers says.
+        origin: What the host looked like from here.
+        program: The filter of system calls for workers.
+        trees: Folders that the interpreter imports from.
+    """
+
+    report: dict[str, object]
+    origin: Origin
+    program: Program
+    trees: tuple[str, ...]
+
+
+class Zygote(ControlLoop):
     """The loop of one zygote.
 
     Args:
         control: Our end of the control socket. Owned.
         name: For people.
-        report: What ZYGOTE_READY says, and READY of its workers.
+        heritage: What its children are born with.
+        ids: Host ids for slots; that of the base zygote come with each command.
     """
 
-    def __init__(self, control: socket, name: str, report: dict[str, object]) -> None:
-        self._control = control
-        self._name = name
-        self._report = report
-        self._pid = os.getpid()
-        self._children = Children()
-        self._outgoing: deque[bytes] = deque()
-        self._running = True
-        self._wakeup_r, self._wakeup_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        control.setblocking(False)
-        control.set_inheritable(False)
+    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock) -> None:
+        super().__init__(control, f"zygote {name}")
+        self._heritage = heritage
+        self._ids = ids
+        self._pids: dict[int, int] = {}
 
-    def run(self) -> None:
-        """Take commands until the supervisor is gone or says so; then end every process below."""
+    def serve(self) -> None:
+        """Take commands until the supervisor is gone or says so; then end every child."""
         adopt_orphans()
-        for number in IGNORED_SIGNALS:
-            set_handler(number, SIG_IGN)
-        set_handler(SIGCHLD, _ignore)
-        set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()
-        self._send(ZygoteReady(pid=os.getpid(), report=self._report | {"threads": threading.active_count()}))
         try:
-            while self._running:
-                self.turn()
+            self.run(ZygoteReady(report=self._heritage.report | {"threads": threading.active_count()}))
         finally:
-            if not self._children.kill_all(SHUTDOWN_TIME_S):
-                self._complain("some processes could not be ended")
+            self._end_children()
 
-    def turn(self) -> None:
-        """Wait for something to happen, and handle it."""
-        poller = poll()
-        poller.register(self._wakeup_r, POLLIN)
-        events = POLLIN if len(self._outgoing) < BACKLOG_HIGH else 0
-        poller.register(self._control, events | (POLLOUT if self._outgoing else 0))
-        linger_s = self._children.linger_s()
-        ready = dict(poller.poll(None if linger_s is None else linger_s * 1000 + 1))
-        if self._wakeup_r in ready:
-            _drain(self._wakeup_r)
-        for report in self._children.reap():
-            self._send(report)
-        happened = ready.get(self._control.fileno(), 0)
-        if happened & POLLOUT:
-            self._flush()
-        if happened & ~POLLOUT:
-            self._receive(hung_up=bool(happened & (POLLHUP | POLLERR)))
-
-    def _receive(self, *, hung_up: bool) -> None:
-        """Take one command, with its descriptors."""
-        try:
-            data, descriptors, flags, _ = recv_fds(self._control, MAX_CONTROL + 1, MAX_DESCRIPTORS, MSG_CMSG_CLOEXEC)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.ECONNRESET:  # the supervisor went away with reports of ours unread
-                self._complain(f"control socket: {error}")
-            self._running = False
-            return
-        try:
-            if not data and (hung_up or (not descriptors and self._at_end())):
-                self._running = False
-            elif flags & (MSG_TRUNC | MSG_CTRUNC):
-                self._complain("a command was too long, or had too many descriptors")
-            else:
-                self._handle(data, descriptors)
-        finally:
-            for descriptor in descriptors:
-                close(descriptor)
-
-    def _at_end(self) -> bool:
-        """Whether an empty read was the end of the socket, and not an empty datagram."""
-        poller = poll()
-        poller.register(self._control, POLLRDHUP)
-        return bool(poller.poll(0))
-
-    def _handle(self, data: bytes, descriptors: Sequence[int]) -> None:
-        try:
-            command = decode_control(data)
-        except ProtocolError as error:
-            self._complain(f"malformed command: {error}")
-            return
+    def handle(self, command: ControlMessage, descriptors: Sequence[int]) -> None:
+        """Fork, or kill, or stop."""
         match command:
-            case ForkWorker():
-                self._fork(command.worker_id, WORKER_DESCRIPTORS, descriptors, self._be_worker)
             case ForkZygote():
-                self._fork(command.zygote_id, 1, descriptors, lambda given: self._be_zygote(command, given))
+                self._fork(command, command.zygote_id, descriptors)
+            case ForkSlot():
+                self._fork(command, command.slot_id, descriptors)
             case Kill():
-                self._children.kill(command.worker_id)
+                if command.worker_id in self._pids:
+                    kill(self._pids[command.worker_id], SIGKILL)
             case Shutdown():
-                self._running = False
+                self.stop()
             case _:
-                self._complain(f"{type(command).__name__} is a report, not a command")
+                self.complain(f"{type(command).__name__} is not for a zygote")
 
-    def _fork(self, child_id: int, needed: int, descriptors: Sequence[int], be: Callable[[Sequence[int]], int]) -> None:
-        """Fork a child that becomes what `be` makes of it, and report that."""
-        if len(descriptors) != needed:
-            message = f"{len(descriptors)} descriptors came with the command, {needed} were expected"
-            self._send(ForkFailed(id=child_id, errno=errno.EINVAL, message=message))
+    def on_ended(self, pid: int, status: int, usage: struct_rusage) -> None:
+        """Report the end of a child that is known; the others were midwives."""
+        for child_id, known in self._pids.items():
+            if known == pid:
+                del self._pids[child_id]
+                self.send(describe_end(child_id, status, [usage]))
+                return
+
+    def _fork(self, command: ForkZygote | ForkSlot, child_id: int, descriptors: Sequence[int]) -> None:
+        if not descriptors or (isinstance(command, ForkZygote) and len(descriptors) != 1):
+            self.fail(child_id, f"{len(descriptors)} descriptors came with {type(command).__name__}")
             return
-        if child_id in self._children:
-            self._complain(f"identifier {child_id} is in use")
+        if child_id in self._pids:
+            self.complain(f"identifier {child_id} is in use")
             return
         try:
-            pid = fork()
+            if isinstance(command, ForkSlot):
+                pid = fork_slot(lambda: self._be_slot(command, descriptors), self._ids, command.number)
+            else:
+                ids = IdBlock(command.first_id, command.ids)
+                pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors[0], mapper), ids)
+        except BirthError as error:
+            self.fail(child_id, str(error), error.errno)
         except OSError as error:
-            self._send(ForkFailed(id=child_id, errno=error.errno or 0, message=clip(str(error), MAX_MESSAGE)))
-            return
-        if pid == 0:
-            _end_as(be, descriptors)
-        self._children.add(child_id, pid)
-        self._send(Forked(id=child_id, pid=pid))
+            self.fail(child_id, str(error), error.errno or 0)
+        else:
+            self._pids[child_id] = pid
+            self.send(Forked(id=child_id))
 
-    def _be_worker(self, descriptors: Sequence[int]) -> int:
-        requests, responses, stdout, stderr = descriptors
-        pipes = (requests, responses, stdout, stderr)
-        return become_worker(Birth(pipes=pipes, parent_pid=self._pid, report=self._report))
-
-    def _be_zygote(self, command: ForkZygote, descriptors: Sequence[int]) -> int:
-        set_wakeup_fd(-1)
-        set_handler(SIGCHLD, SIG_DFL)
-        os.setsid()
-        die_with_parent(self._pid)
+    def _be_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> int:
+        self._forget()
         close_other_descriptors({0, 1, 2, *descriptors})
-        self._control.detach()
+        heritage = self._heritage
+        return run_slot(command, descriptors, heritage.report, heritage.origin, heritage.program)
+
+    def _be_zygote(self, command: ForkZygote, ids: IdBlock, control_fd: int, mapper: Mapper | None) -> int:
+        self._forget()
+        os.setsid()
+        close_other_descriptors({0, 1, 2, control_fd, *(mapper.descriptors if mapper is not None else ())})
         set_process_name(f"ee-zygote {command.name}")
+        control = socket(fileno=control_fd)
+        try:
+            self._enter_view(command, copy_private=mapper is not None)
+            if mapper is not None:
+                mapper.enter(as_root=True)
+        except (BirthError, ViewError) as error:
+            failed = Zygote(control, command.name, self._heritage, NO_IDS)
+            failed.fail(command.zygote_id, str(error), getattr(error, "errno", 0))
+            return 0
+        close_other_descriptors({0, 1, 2, control_fd})
         sys.path[:0] = command.sys_path
         provide_sdk()
         for name in command.preload:
             importlib.import_module(name)
         _end_event_loop()
-        report = self._report | {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
-        Zygote(socket(fileno=descriptors[0]), command.name, report).run()
+        facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
+        heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
+        Zygote(control, command.name, heritage, ids).serve()
         return 0
 
-    def _send(self, report: ControlMessage) -> None:
-        self._outgoing.append(encode_control(report))
-        self._flush()
+    def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> None:
+        trees = (*self._heritage.trees, *command.sys_path, STAND_IN)
+        with blame("mount_namespace"):
+            unshare(CLONE_NEWNS)
+            build_view(trees, command.plugin_root, copy_private=copy_private)
 
-    def _flush(self) -> None:
-        """Send what waits, as far as the socket takes it."""
-        while self._outgoing:
-            try:
-                self._control.send(self._outgoing[0])
-            except BlockingIOError:
-                return
-            except OSError:  # the supervisor is gone; reading says so as well
-                self._running = False
-                return
-            self._outgoing.popleft()
+    def _forget(self) -> None:
+        """Let go of what belongs to the parent, in a child."""
+        set_wakeup_fd(-1)
+        set_handler(SIGCHLD, SIG_DFL)
+        self._control.detach()
 
-    def _complain(self, text: str) -> None:
-        write_error(f"zygote {self._name}: {text}\n")
+    def _end_children(self) -> None:
+        """Kill every child and wait for it: with it goes all that was below."""
+        for pid in self._pids.values():
+            kill(pid, SIGKILL)
+        for pid in self._pids.values():
+            with suppress(ChildProcessError):
+                waitpid(pid, 0)
 
 
-def run_base_zygote(control_fd: int) -> None:
+def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
     """Run the base zygote until its control socket ends.
 
     Args:
         control_fd: A SOCK_SEQPACKET socket. Owned.
+        group_folders: Folders of control groups, removed at the end with the groups right below them.
 
     Raises:
-        OSError: The descriptor is no such socket.
+        OSError: The descriptor is no such socket, or there is no filter of system calls for this machine.
     """
     control = socket(fileno=control_fd)
     if control.type != SOCK_SEQPACKET:
@@ -261,19 +216,25 @@ def run_base_zygote(control_fd: int) -> None:
         "werkzeug": installed_version("werkzeug", werkzeug.__file__),
         "msgpack": ".".join(map(str, msgpack.version)),
     }
+    program = load_program()
     hide_ourselves()
-    Zygote(control, "base", report).run()
-
-
-def _end_as(be: Callable[[Sequence[int]], int], descriptors: Sequence[int]) -> NoReturn:
-    """Run what a forked child is for, and end the process, whatever happens."""
-    status = EXIT_INTERNAL
+    heritage = Heritage(report, Origin.look(), program, interpreter_trees())
     try:
-        status = be(descriptors)
-    except BaseException as error:  # noqa: BLE001 - nothing may get back into the zygote's loop
-        write_error(format_error(error))
+        Zygote(control, "base", heritage, NO_IDS).serve()
     finally:
-        os._exit(status)
+        for folder in group_folders:
+            _remove_groups(folder)
+
+
+def _remove_groups(folder: str) -> None:
+    """Remove a folder of control groups, in which no process is left."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    os.rmdir(entry.path)
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def _end_event_loop() -> None:
@@ -284,15 +245,3 @@ def _end_event_loop() -> None:
     gevent = sys.modules.get("gevent")
     if gevent is not None:
         gevent.get_hub().destroy(destroy_loop=True)
-
-
-def _ignore(_number: int, _frame: object) -> None:
-    """Do nothing: the wake-up descriptor does it."""
-
-
-def _drain(descriptor: int) -> None:
-    try:
-        while os.read(descriptor, 4096):
-            pass
-    except BlockingIOError:
-        return
