@@ -38,10 +38,12 @@ class Outcome(Enum):
     WORKER_CRASHED = ("worker.crashed", 502, "The worker ended before it had answered", False)
     WORKER_PROTOCOL = ("worker.protocol", 502, "The worker broke the protocol", False)
     WORKER_INTERNAL = ("worker.internal", 502, "The worker could not be set up", True)
+    LIMIT_MEMORY = ("limit.memory", 502, "The endpoint used too much memory", False)
     LIMIT_RESPONSE_BODY = ("limit.response_body", 502, "The response body is over the limit", False)
     LIMIT_LOG_OUTPUT = ("limit.log_output", 502, "The endpoint flooded its log output", False)
 
     TIMEOUT_WALL = ("timeout.wall", 504, "The invocation ran out of wall time", False)
+    TIMEOUT_CPU = ("timeout.cpu", 504, "The endpoint ran out of processor time", False)
     TIMEOUT_FIRST_BYTE = ("timeout.first_byte", 504, "The endpoint did not begin to answer in time", False)
     TIMEOUT_IDLE = ("timeout.idle", 504, "The endpoint paused too long within its answer", False)
 

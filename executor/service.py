@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +32,11 @@ from executor.gateway.client import ASGIClient
 from executor.gateway.cors import CorsPolicy
 from executor.gateway.http_protocol import HeadLimits
 from executor.hooks import Bound, BoundHook, bind_hooks
+from executor.isolation.host import HostIsolation
+from executor.isolation.remedies import find_remedy
+from executor.isolation.state import LayerState, failed_layer, summarise
 from executor.notify import notify_manager
 from executor.server import HttpServer, open_listener
-from executor.supervisor.scratch import ScratchRoot, sweep_scratch_roots
 from executor.supervisor.supervisor import Supervisor
 from protocol.messages import Invoke
 
@@ -43,8 +45,8 @@ __all__ = ["Addresses", "Service"]
 log = structlog.get_logger("executor.service")
 
 ADMIN_CONNECTIONS: Final = 256
-FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "log", "http")
-"""Sections that a reload cannot change, because sockets and folders are open already."""
+FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "log", "http", "isolation")
+"""Sections that a reload cannot change, because sockets, folders and control groups are open already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,13 @@ class Service:
         self._reload_config = reload
         self._on_ready = on_ready
         self._registry = Registry()
+        self._isolation: Sequence[LayerState] = ()
         self._wake = asyncio.Event()
         self._stop_signals = 0
         self._reload_wanted = False
         self._ready = False
         self._gateway = Gateway(self._run_invocation)
+        self._host: HostIsolation
         self._supervisor: Supervisor
         self._public: HttpServer
         self._admin: HttpServer
@@ -99,8 +103,9 @@ class Service:
         async with contextlib.AsyncExitStack() as stack:
             public = stack.enter_context(open_listener(config.listen.host, config.listen.port, option="--port"))
             admin = stack.enter_context(open_listener(config.admin.host, config.admin_port, option="--admin-port"))
-            scratch = stack.enter_context(contextlib.closing(self._open_scratch(config.state_dir)))
-            self._supervisor = Supervisor(scratch=scratch, admission=config.admission, record=self._registry.record)
+            self._make_state_dir(config.state_dir)
+            self._host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
+            self._supervisor = Supervisor(host=self._host, admission=config.admission, record=self._registry.record)
             stack.push_async_callback(self._supervisor.close)
             if not await self._unless_stopped(self._load_first()):
                 log.info("service.stopped", ended_invocations=0)
@@ -235,12 +240,35 @@ class Service:
         return problems
 
     async def _probe(self, bound: Bound) -> list[str]:
-        results = await self._supervisor.probe(bound.plugins.values())
-        return [
-            f"plugin {name}: no worker of it could answer: {result.problem}"
+        by_memory = sorted(bound.hooks.values(), key=lambda hook: hook.limits.memory)
+        limits = {hook.plugin.name: hook.limits for hook in by_memory}  # of several hooks, those of the roomiest
+        results = await self._supervisor.probe(bound.plugins.values(), limits)
+        problems = [
+            f"plugin {name}: no worker of it could answer: {_with_remedy(result.problem)}"
             for name, result in results.items()
             if result.problem
         ]
+        locked = next((result.locked for result in results.values() if result.locked), None)
+        if locked is not None:
+            self._tell_isolation(summarise(self._host, locked))
+        return problems
+
+    def _tell_isolation(self, states: Sequence[LayerState]) -> None:
+        """Say once what holds on this host, loudly where something does not."""
+        if states == self._isolation:
+            return
+        self._isolation = states
+        self._registry.observe_isolation({state.name: state.state == "on" for state in states})
+        for state in states:
+            if state.state != "on":
+                event = f"isolation.layer_{state.state}"
+                log.warning(event, layer=state.name, evidence=state.evidence, remedy=state.remedy)
+        groups = self._host.control_groups
+        log.info(
+            "isolation.summary",
+            on=[state.name for state in states if state.state == "on"],
+            control_groups=f"{groups.version} at {groups.place}" if groups is not None else None,
+        )
 
     def _put_in_force(self, config: Config, bound: Bound) -> None:
         self._gateway.state = GatewayState(
@@ -275,16 +303,11 @@ class Service:
             draining=draining,
         )
 
-    def _open_scratch(self, state_dir: Path) -> ScratchRoot:
+    def _make_state_dir(self, state_dir: Path) -> None:
         try:
             make_state_dir(state_dir)
-            swept = sweep_scratch_roots(state_dir)
-            scratch = ScratchRoot(state_dir)
         except OSError as error:
             raise _unusable(state_dir, error) from error
-        if swept:
-            log.warning("scratch.swept", instances=swept)
-        return scratch
 
     def _handle_stop(self) -> None:
         self._stop_signals += 1
@@ -297,6 +320,12 @@ class Service:
 
 def _unusable(state_dir: Path, error: OSError) -> StartupError:
     return StartupError(f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir")
+
+
+def _with_remedy(problem: str) -> str:
+    """Add what to do about it when a layer of isolation was the problem."""
+    remedy = find_remedy(failed_layer(problem))
+    return f"{problem}. {remedy[0].upper()}{remedy[1:]}; `executor doctor` shows every layer" if remedy else problem
 
 
 def _raise_descriptor_limit() -> None:

@@ -10,6 +10,7 @@ Source: Prometheus, "Metric and label naming" and "Histograms and summaries".
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Final
 
 import prometheus_client
@@ -57,6 +58,11 @@ class Instruments:
         self._ready.set(snapshot.ready)
         self._draining.set(snapshot.draining)
 
+    def observe_isolation(self, layers: Mapping[str, bool]) -> None:
+        """Set the gauges of the layers of isolation."""
+        for layer, holds in layers.items():
+            self._layers.labels(layer).set(holds)
+
     def _make_invocation_metrics(self) -> None:
         by_hook = ("hook",)
         self.invocations = self._counter("executor_invocations", "Invocations that ended.", ("hook", "outcome"))
@@ -83,6 +89,8 @@ class Instruments:
         self._queued = self._gauge("executor_queue_length", "Requests that wait for admission.")
         self._ready = self._gauge("executor_ready", "1 when new requests can be served.")
         self._draining = self._gauge("executor_draining", "1 when the executor is shutting down.")
+        about = "1 when the layer of isolation holds for workers, 0 when it is off or missing."
+        self._layers = Gauge("executor_isolation_layer", about, ("layer",), registry=self.registry)
         build = Gauge("executor_build_info", "Always 1.", ("version", "python"), registry=self.registry)
         build.labels(__version__, platform.python_version()).set(1)
 

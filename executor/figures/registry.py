@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import structlog
@@ -67,6 +67,10 @@ class Registry:
     def observe_service(self, snapshot: Snapshot) -> None:
         """Set the gauges to what is true now."""
         self._instruments.observe_service(snapshot)
+
+    def observe_isolation(self, layers: Mapping[str, bool]) -> None:
+        """Set the gauges of the layers of isolation: whether each holds for workers."""
+        self._instruments.observe_isolation(layers)
 
     def render_metrics(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics.

@@ -32,7 +32,8 @@ from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
-from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, error_verdict, start_verdict
+from executor.supervisor.usage_watch import UsageWatch
+from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, crash_verdict, error_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
 from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
@@ -56,6 +57,8 @@ ENDED_AT_ONCE: Final = frozenset(
         Outcome.WORKER_PROTOCOL,
         Outcome.LIMIT_RESPONSE_BODY,
         Outcome.LIMIT_LOG_OUTPUT,
+        Outcome.LIMIT_MEMORY,
+        Outcome.TIMEOUT_CPU,
         Outcome.INTERNAL,
     }
 )
@@ -103,6 +106,7 @@ class Invocation:
         self._admission = admission
         self._record = record
         self._worker: ReadyWorker | None = None
+        self._usage_watch: UsageWatch | None = None
         self._admitted = False
         self._verdict: Verdict | None = None
         self._concluding = False
@@ -172,11 +176,14 @@ class Invocation:
         self.state = "starting"
         self._expect_first_byte()
         try:
-            self._worker = await self.runtime.start_worker((self.invoke.source,), self.output, debug=self.invoke.debug)
+            self._worker = await self.runtime.start_worker(
+                (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug
+            )
         except StartError as error:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
         self.state = "running"
+        self._usage_watch = UsageWatch(self._worker.slot, self.limits, self.interrupt)
         handle = self._worker.handle
         handle.send(self.invoke)
         if self.invoke.has_body:
@@ -273,7 +280,8 @@ class Invocation:
         if handle.violation is not None:
             return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
         report = await handle.wait_exit(0)
-        return Verdict(Outcome.WORKER_CRASHED, private_detail=describe_exit(report, handle.child.failure))
+        usage = self._worker.usage() if self._worker is not None else None
+        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits)
 
     def _on_expired(self, outcome: Outcome, seconds: float) -> None:
         self.interrupt(outcome, f"limit {seconds:g} s")
@@ -283,6 +291,8 @@ class Invocation:
 
     async def _conclude(self, verdict: Verdict) -> None:
         self._watchdog.stop()
+        if self._usage_watch is not None:
+            self._usage_watch.stop()
         self.state = "ending"
         if self._uplink is not None:
             self._uplink.cancel()
@@ -344,7 +354,7 @@ class Invocation:
             verdict,
             invoke=self.invoke,
             rule=self.rule,
-            plugin=self.runtime.plugin.name,
+            plugin=self.runtime.name,
             output=self.output,
             report=report,
             pid=self.pid,

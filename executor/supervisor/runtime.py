@@ -1,7 +1,7 @@
-"""The warm side of one plugin: its zygote, and the workers forked from it.
+"""The warm side of one plugin: its zygote, its slots, and the workers forked in them.
 
-`ZygoteTree` keeps the base zygote; `PluginRuntime` keeps the zygote of one plugin version, forks a fresh worker for
-every invocation, and replaces a zygote that was lost. Spare workers, slots and their cgroups belong here.
+`ZygoteTree` keeps the base zygote; `PluginRuntime` keeps the zygote of one plugin version and its slots, forks a fresh
+worker for every invocation, refuses one that is not locked down as required, and replaces a zygote that was lost.
 """
 
 from __future__ import annotations
@@ -11,21 +11,32 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from executor.catalog.plugin import Plugin
+from executor.config.limits import Limits
+from executor.isolation.control_groups import GroupUsage
+from executor.isolation.host import HostIsolation, OutOfSlotsError
+from executor.isolation.worker_limits import worker_limits
+from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
-from executor.supervisor.scratch import ScratchRoot, remove_scratch
+from executor.supervisor.slots import Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, WorkerSink, describe_exit
-from executor.supervisor.zygote import CLEAN_ENVIRONMENT, Zygote, ZygoteLostError, start_base_zygote
-from protocol.control import Exited
+from executor.supervisor.zygote import CLEAN_ENVIRONMENT, Zygote, start_base_zygote
+from protocol.control import Exited, ForkZygote
 from protocol.limits import MAX_PATHS
-from protocol.messages import Error, Log, Prepare, Ready
+from protocol.messages import Error, Locked, Log, Prepare, Ready
 
-__all__ = ["PROBE_TIME_S", "PluginRuntime", "ProbeResult", "ReadyWorker", "StartError", "ZygoteTree"]
+__all__ = [
+    "PROBE_TIME_S",
+    "PluginRuntime",
+    "ProbeResult",
+    "ReadyWorker",
+    "StartError",
+    "ZygoteTree",
+    "discard_output",
+]
 
 log = structlog.get_logger("executor.runtime")
 
@@ -56,10 +67,17 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe of a plugin found: the worker's `READY` report, or why there was none."""
+    """What a probe of a plugin found.
+
+    Attributes:
+        report: What the worker said in `READY`; `None` when it did not.
+        locked: What the worker said in `LOCKED`, by layer; empty when it did not.
+        problem: Why it was not ready.
+    """
 
     report: dict[str, object] | None
     problem: str
+    locked: dict[str, object]
 
 
 class ZygoteTree:
@@ -67,32 +85,42 @@ class ZygoteTree:
 
     Args:
         loop: The supervisor's event loop.
-        scratch: Where every worker gets a private folder of its own.
+        host: What workers are isolated with.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, scratch: ScratchRoot) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: HostIsolation) -> None:
         self.loop = loop
-        self.scratch = scratch
+        self.host = host
         self._base: Zygote | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = asyncio.Lock()
 
-    async def fork_plugin_zygote(self, name: str) -> Zygote:
+    async def fork_plugin_zygote(self, name: str, root: str) -> Zygote:
         """Fork a zygote for one plugin and wait until it has done its imports.
 
         Raises:
-            ZygoteLostError: It, or the base zygote, did not become ready.
+            ParentLostError: It, or the base zygote, did not become ready.
             OSError: No descriptors, memory or processes left.
         """
         async with self._lock:
             base = await self._wait_base()
-        _, zygote = base.fork_zygote(name, preload=PRELOAD, sys_path=())
+        command = ForkZygote(
+            zygote_id=0,
+            name=name,
+            preload=PRELOAD,
+            sys_path=(),
+            plugin_root=root,
+            first_id=self.host.first_id,
+            ids=self.host.ids,
+            off=self.host.off,
+        )
+        _, zygote = base.fork_zygote(command)
         try:
-            report = await zygote.wait_ready(ZYGOTE_READY_TIME_S)
+            await zygote.wait_ready(ZYGOTE_READY_TIME_S)
         except BaseException:
             zygote.close()
             raise
-        log.info("zygote.ready", plugin=name, pid=report.pid)
+        log.info("zygote.ready", plugin=name, pid=zygote.pid)
         return zygote
 
     async def close(self) -> None:
@@ -108,9 +136,9 @@ class ZygoteTree:
         if self._base is not None:
             log.error("zygote.lost", zygote="base")
         await self._reap()
-        self._base, self._process = start_base_zygote(self.loop)
-        report = await self._base.wait_ready(ZYGOTE_READY_TIME_S)
-        log.info("zygote.ready", plugin=None, pid=report.pid)
+        self._base, self._process = start_base_zygote(self.loop, self.host.group_folders)
+        await self._base.wait_ready(ZYGOTE_READY_TIME_S)
+        log.info("zygote.ready", plugin=None, pid=self._base.pid)
         return self._base
 
     async def _reap(self) -> None:
@@ -123,20 +151,41 @@ class ZygoteTree:
 class ReadyWorker:
     """A worker that has imported its source and waits for its one invocation.
 
-    Attributes:
+    Args:
         handle: Its pipes.
+        slot: Where it is; given back by `finish`.
+        pool: Where the slot comes from.
+        locked: What it said in `LOCKED`.
         report: What it said in `READY`.
     """
 
-    __slots__ = ("_scratch", "handle", "report")
+    __slots__ = ("_pool", "handle", "locked", "report", "slot")
 
-    def __init__(self, handle: WorkerHandle, report: dict[str, object], scratch: Path) -> None:
+    def __init__(
+        self,
+        handle: WorkerHandle,
+        slot: Slot,
+        pool: SlotPool,
+        *,
+        locked: dict[str, object],
+        report: dict[str, object],
+    ) -> None:
         self.handle = handle
+        self.slot = slot
+        self.locked = locked
         self.report = report
-        self._scratch = scratch
+        self._pool = pool
+
+    def usage(self) -> GroupUsage | None:
+        """What the worker and all its processes have used so far, where a control group counts it."""
+        group = self.slot.group
+        try:
+            return group.usage() if group is not None else None
+        except OSError:
+            return None
 
     async def finish(self, grace_s: float) -> Exited | None:
-        """Wait for its end, at most `grace_s` seconds before it is killed, and remove all it leaves behind.
+        """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.
 
         Call it once, whatever happened to the worker; it must not be cancelled.
         """
@@ -144,19 +193,23 @@ class ReadyWorker:
             return await self.handle.wait_exit(grace_s)
         finally:
             self.handle.close()
-            await remove_scratch(self._scratch)
+            self._pool.release(self.slot)
 
 
 class PluginRuntime:
     """Forks workers for one plugin.
 
     Args:
-        plugin: What to serve.
+        name: Of the plugin.
+        root: Its folder.
         tree: Where its zygote comes from.
+        has_files: Whether workers are to see the folder.
     """
 
-    def __init__(self, plugin: Plugin, tree: ZygoteTree) -> None:
-        self.plugin = plugin
+    def __init__(self, name: str, root: str, tree: ZygoteTree, *, has_files: bool = True) -> None:
+        self.name = name
+        self._root = root
+        self._shown = root if has_files else ""
         self._tree = tree
         self._zygote: Zygote | None = None
         self._starting: asyncio.Task[Zygote] | None = None
@@ -164,6 +217,7 @@ class PluginRuntime:
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._slots = SlotPool(name, tree.host, self._wait_zygote)
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -177,37 +231,40 @@ class PluginRuntime:
             if self._users == 0:
                 self._idle.set()
 
-    async def start_worker(self, sources: tuple[str, ...], sink: WorkerSink, *, debug: bool = False) -> ReadyWorker:
-        """Fork a worker and wait until it has imported `sources`.
+    async def start_worker(
+        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
+    ) -> ReadyWorker:
+        """Fork a worker and wait until it is locked down and has imported `sources`.
 
         The caller must `finish` the worker.
 
         Raises:
-            StartError: It reported an error, ended, or broke the protocol. It is gone.
+            StartError: It reported an error, ended, broke the protocol, or is not isolated as required. It is gone.
         """
-        scratch: Path | None = None
+        slot: Slot | None = None
         handle: WorkerHandle | None = None
         try:
-            zygote = await self._wait_zygote()
-            scratch = self._tree.scratch.create()
-            handle = WorkerHandle(zygote, sink, self._tree.loop)
-            handle.send(self._prepare(sources, scratch, debug=debug))
+            slot = await self._slots.acquire()
+            slot.limit(limits)
+            handle = WorkerHandle(slot, sink, self._tree.loop)
+            handle.send(self._prepare(sources, limits, debug=debug))
+            locked = await self._wait_locked(handle)
             message = await handle.receive()
             if isinstance(message, Ready):
-                return ReadyWorker(handle, dict(message.report), scratch)
+                return ReadyWorker(handle, slot, self._slots, locked=locked, report=dict(message.report))
             raise await _start_error(handle, message)
         except BaseException as error:
-            await asyncio.shield(asyncio.ensure_future(self._discard(handle, scratch)))
-            if isinstance(error, OSError | ZygoteLostError):
+            await asyncio.shield(asyncio.ensure_future(self._discard(handle, slot)))
+            if isinstance(error, OSError | ParentLostError | OutOfSlotsError):
                 raise StartError(f"no worker could be forked: {error}") from error
             raise
 
-    async def probe(self, sources: tuple[str, ...], timeout_s: float) -> ProbeResult:
+    async def probe(self, sources: tuple[str, ...], limits: Limits, timeout_s: float) -> ProbeResult:
         """Start workers that import these sources, and end them: do they load?"""
-        result = ProbeResult({}, "")
+        result = ProbeResult({}, "", {})
         with self.in_use():
             for start in range(0, len(sources), MAX_PATHS):
-                result = await self._probe(sources[start : start + MAX_PATHS], timeout_s)
+                result = await self._probe(sources[start : start + MAX_PATHS], limits, timeout_s)
                 if result.problem:
                     break
         return result
@@ -220,38 +277,57 @@ class PluginRuntime:
     def close(self) -> None:
         """End the zygote, and with it every worker that still runs."""
         self._closed = True
+        self._slots.close()
         if self._starting is not None:
             self._starting.cancel()
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
 
-    async def _probe(self, sources: tuple[str, ...], timeout_s: float) -> ProbeResult:
+    async def wait_closed(self) -> None:
+        """Wait until everything of a closed runtime is gone."""
+        await self._slots.wait_ended()
+
+    async def _probe(self, sources: tuple[str, ...], limits: Limits, timeout_s: float) -> ProbeResult:
         try:
             async with asyncio.timeout(timeout_s):
-                worker = await self.start_worker(sources, _Ignored())
+                worker = await self.start_worker(sources, discard_output(), limits)
         except TimeoutError:
-            return ProbeResult(None, f"importing the sources took longer than {timeout_s:g} s")
+            return ProbeResult(None, f"importing the sources took longer than {timeout_s:g} s", {})
         except StartError as error:
-            return ProbeResult(None, error.error.message if error.error else str(error))
+            return ProbeResult(None, error.error.message if error.error else str(error), {})
         worker.handle.kill()
         await worker.finish(0)
-        return ProbeResult(worker.report, "")
+        return ProbeResult(worker.report, "", worker.locked)
 
-    async def _discard(self, handle: WorkerHandle | None, scratch: Path | None) -> None:
+    async def _wait_locked(self, handle: WorkerHandle) -> dict[str, object]:
+        """Wait until the worker has locked itself down, and believe it only if all that is required holds."""
+        message = await handle.receive()
+        if not isinstance(message, Locked):
+            raise await _start_error(handle, message)
+        missing = self._tree.host.missing(message.report)
+        if missing:
+            raise StartError(f"the worker does not report these layers of isolation: {', '.join(missing)}")
+        return dict(message.report)
+
+    async def _discard(self, handle: WorkerHandle | None, slot: Slot | None) -> None:
         if handle is not None:
             handle.kill()
             await handle.wait_exit(0)
             handle.close()
-        if scratch is not None:
-            await remove_scratch(scratch)
+        if slot is not None:
+            self._slots.release(slot)
 
-    def _prepare(self, sources: tuple[str, ...], scratch: Path, *, debug: bool) -> Prepare:
+    def _prepare(self, sources: tuple[str, ...], limits: Limits, *, debug: bool) -> Prepare:
+        host = self._tree.host
         return Prepare(
-            plugin_root=str(self.plugin.root),
+            plugin_root=self._root,
             sources=sources,
             environ=CLEAN_ENVIRONMENT,
-            options={"scratch": str(scratch), "debug": debug},
+            limits=worker_limits(limits, grouped=host.control_groups is not None),
+            required=host.required,
+            off=host.off,
+            options={"debug": debug},
         )
 
     async def _wait_zygote(self) -> Zygote:
@@ -259,16 +335,16 @@ class PluginRuntime:
         if self._zygote is not None and self._zygote.alive:
             return self._zygote
         if self._closed:
-            raise ZygoteLostError(f"plugin {self.plugin.name} is not served any more")
+            raise ParentLostError(f"plugin {self.name} is not served any more")
         if self._starting is None:
             if self._zygote is not None:
-                log.error("zygote.lost", zygote=self.plugin.name)
-            self._starting = asyncio.create_task(self._tree.fork_plugin_zygote(self.plugin.name))
+                log.error("zygote.lost", zygote=self.name)
+            self._starting = asyncio.create_task(self._tree.fork_plugin_zygote(self.name, self._shown))
             self._starting.add_done_callback(self._on_started)
         starting = self._starting
         await asyncio.wait({starting})
         if starting.cancelled():
-            raise ZygoteLostError(f"plugin {self.plugin.name} is not served any more")
+            raise ParentLostError(f"plugin {self.name} is not served any more")
         return starting.result()
 
     def _on_started(self, starting: asyncio.Task[Zygote]) -> None:
@@ -279,8 +355,13 @@ class PluginRuntime:
                 self.close()
 
 
+def discard_output() -> WorkerSink:
+    """Make a sink for the output of a trial: nobody asked for it."""
+    return _Ignored()
+
+
 class _Ignored:
-    """Takes the output of a probe: nobody asked for it."""
+    """Takes output and forgets it."""
 
     def add_message(self, message: Log) -> None:
         pass

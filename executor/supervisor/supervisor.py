@@ -11,17 +11,18 @@ from typing import Final
 import structlog
 
 from executor.catalog.plugin import Plugin
+from executor.config.limits import Limits
 from executor.config.model import AdmissionLimits
 from executor.figures.figures import Figures
 from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
+from executor.isolation.host import HostIsolation
 from executor.outcome import Outcome
 from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
 from executor.supervisor.invocation import Invocation
 from executor.supervisor.output import LogRecord
 from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult, ZygoteTree
-from executor.supervisor.scratch import ScratchRoot
 from protocol.messages import Invoke
 
 __all__ = ["Supervisor"]
@@ -39,18 +40,18 @@ class Supervisor:
     """Runs invocations.
 
     Args:
-        scratch: Where workers get their private folders.
+        host: What workers are isolated with.
         admission: Limits over all hooks.
         record: Takes the figures of every finished invocation.
     """
 
-    def __init__(self, *, scratch: ScratchRoot, admission: AdmissionLimits, record: Callable[[Figures], None]) -> None:
+    def __init__(self, *, host: HostIsolation, admission: AdmissionLimits, record: Callable[[Figures], None]) -> None:
         self.admission = Admission(
             concurrency=admission.concurrency,
             queue_length=admission.queue_length,
             queue_time_s=admission.queue_time,
         )
-        self._tree = ZygoteTree(asyncio.get_running_loop(), scratch)
+        self._tree = ZygoteTree(asyncio.get_running_loop(), host)
         self._record = record
         self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
         self._good: dict[RuntimeKey, ProbeResult] = {}
@@ -77,20 +78,24 @@ class Supervisor:
             finally:
                 self._live.discard(invocation)
 
-    async def probe(self, plugins: Collection[Plugin]) -> Mapping[str, ProbeResult]:
+    async def probe(self, plugins: Collection[Plugin], limits: Mapping[str, Limits]) -> Mapping[str, ProbeResult]:
         """Have a worker of each plugin import all its sources; what came of it, by the plugin's name.
 
         Runtimes of plugins that were not served before are made here, and kept. A plugin that was found good is not
         tried again as long as its files are the same.
+
+        Args:
+            plugins: What to try.
+            limits: What a worker may use, by the plugin's name.
         """
         places = asyncio.Semaphore(PROBES_AT_ONCE)
 
         async def probe(plugin: Plugin) -> ProbeResult:
             key = _key(plugin)
-            runtime = self._runtimes.setdefault(key, PluginRuntime(plugin, self._tree))
+            runtime = self._runtimes.setdefault(key, PluginRuntime(plugin.name, str(plugin.root), self._tree))
             if key not in self._good:
                 async with places:
-                    result = await runtime.probe(plugin.sources, PROBE_TIME_S)
+                    result = await runtime.probe(plugin.sources, limits[plugin.name], PROBE_TIME_S)
                 if result.problem:
                     return result
                 self._good[key] = result
@@ -121,7 +126,7 @@ class Supervisor:
                 pid=pid,
                 invocation_id=invocation.invoke.invocation_id,
                 hook_id=invocation.invoke.hook_id,
-                plugin=invocation.runtime.plugin.name,
+                plugin=invocation.runtime.name,
                 rule=invocation.rule,
                 method=invocation.invoke.method,
                 state=invocation.state,
@@ -160,6 +165,8 @@ class Supervisor:
         for runtime in self._runtimes.values():
             runtime.close()
         await self._tree.close()
+        for runtime in self._runtimes.values():
+            await runtime.wait_closed()
 
 
 def _key(plugin: Plugin) -> RuntimeKey:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from executor.catalog.plugin import Plugin
+from executor.config.isolation import Isolation
+from executor.config.limits import Limits
+from executor.isolation.host import HostIsolation
 from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ZygoteTree
-from executor.supervisor.scratch import ScratchRoot
 
 __all__ = ["try_sources"]
 
@@ -27,14 +27,14 @@ def try_sources(plugin: Plugin) -> Mapping[str, str]:
 
 
 async def _try_sources(plugin: Plugin) -> Mapping[str, str]:
-    with tempfile.TemporaryDirectory(prefix="executor-check-") as folder:
-        scratch = ScratchRoot(Path(folder))
-        tree = ZygoteTree(asyncio.get_running_loop(), scratch)
-        runtime = PluginRuntime(plugin, tree)
-        try:
-            results = {source: await runtime.probe((source,), PROBE_TIME_S) for source in plugin.sources}
-        finally:
-            runtime.close()
-            await tree.close()
-            scratch.close()
+    host = HostIsolation(Isolation())
+    tree = ZygoteTree(asyncio.get_running_loop(), host)
+    runtime = PluginRuntime(plugin.name, str(plugin.root), tree)
+    try:
+        results = {source: await runtime.probe((source,), Limits(), PROBE_TIME_S) for source in plugin.sources}
+    finally:
+        runtime.close()
+        await tree.close()
+        await runtime.wait_closed()
+        host.close()
     return {source: result.problem for source, result in results.items() if result.problem}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from executor.config.limits import Limits
+from executor.isolation.control_groups import GroupUsage
 from executor.outcome import Outcome
 from executor.supervisor.runtime import StartError
 from protocol.messages import Error
 
-__all__ = ["ERROR_OUTCOMES", "Verdict", "error_verdict", "start_verdict"]
+__all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "error_verdict", "start_verdict"]
 
 ERROR_OUTCOMES: Final = {
     "load": Outcome.ENDPOINT_LOAD,
@@ -53,3 +55,19 @@ def start_verdict(error: StartError) -> Verdict:
     if error.error is not None:
         return error_verdict(error.error)
     return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))
+
+
+def crash_verdict(exit_text: str, usage: GroupUsage | None, limits: Limits) -> Verdict:
+    """Say why a worker ended without a word.
+
+    Args:
+        exit_text: How its process ended, for people.
+        usage: What it had used, where a control group counts that.
+        limits: What it might use.
+    """
+    if usage is not None and usage.oom_kills:
+        return Verdict(Outcome.LIMIT_MEMORY, f"limit {limits.memory} bytes", private_detail=exit_text)
+    used_s = (usage.cpu_s if usage is not None else None) or 0.0
+    if "SIGXCPU" in exit_text or used_s >= limits.cpu_time:
+        return Verdict(Outcome.TIMEOUT_CPU, f"limit {limits.cpu_time:g} s of processor time", private_detail=exit_text)
+    return Verdict(Outcome.WORKER_CRASHED, private_detail=exit_text)

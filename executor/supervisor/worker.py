@@ -20,8 +20,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
-from executor.supervisor.zygote import Child, Zygote
+from executor.supervisor.slots import Slot
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
@@ -43,8 +44,11 @@ OUTGOING_HIGH: Final = 65_536
 CREDIT_STEP: Final = 65_536
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
 
-KILL_TIME_S: Final = 10.0
-"""Longest wait for a killed process to be reported. Then it hangs in the kernel, or its zygote does not work."""
+KILL_TIME_S: Final = 1.0
+"""Longest wait for the slot to report a worker that it was to kill. Then the slot is killed, with all that is in it."""
+
+SLOT_KILL_TIME_S: Final = 10.0
+"""Longest wait for the end of a killed slot. Then something in it hangs in the kernel."""
 
 FINAL_READS: Final = 16
 """Reads of each output pipe after the worker's exit: its pipe's capacity is at most READ_SIZE by default."""
@@ -64,19 +68,19 @@ class WorkerHandle:
     """One worker process.
 
     Args:
-        zygote: Who forks it.
+        slot: Where it is forked.
         sink: Takes its output.
         loop: The supervisor's event loop.
 
     Raises:
         OSError: No descriptors left.
-        ZygoteLostError: The zygote is gone.
+        ParentLostError: The slot is gone.
     """
 
-    def __init__(self, zygote: Zygote, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, slot: Slot, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
         self._sink = sink
         self._loop = loop
-        self._zygote = zygote
+        self._slot = slot
         self._connection = Connection(Role.SUPERVISOR)
         self._inbox: deque[Message] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -92,7 +96,7 @@ class WorkerHandle:
         self._write_fd, self._read_fd, stdout, stderr = ours
         self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
-            self.child: Child = zygote.fork_worker(theirs)
+            self.child: Child = slot.client.fork_worker(theirs)
         except BaseException:
             _close_quietly(ours)
             raise
@@ -176,14 +180,14 @@ class WorkerHandle:
             self._owed_credit = 0
 
     def kill(self) -> None:
-        """End the process and its group, at once."""
-        self._zygote.kill(self.child)
+        """End the process and everything that it has started, at once."""
+        self._slot.kill_worker(self.child)
 
     async def wait_exit(self, grace_s: float) -> Exited | None:
         """Wait for the process to end, killing it after `grace_s` seconds; then take its last output.
 
         Returns:
-            The zygote's report, or `None` when the zygote itself was lost, could not fork, or does not tell.
+            The slot's report, or `None` when the slot itself was lost, could not fork, or does not tell.
         """
         report = await self._wait_report(grace_s)
         for _ in range(FINAL_READS):
@@ -203,8 +207,12 @@ class WorkerHandle:
             self.kill()
             await asyncio.wait({exited}, timeout=KILL_TIME_S)
         if not exited.done():
-            self._zygote.give_up(self.child)
-        return exited.result()
+            self._slot.kill()
+            await asyncio.wait({exited}, timeout=SLOT_KILL_TIME_S)
+        if not exited.done():
+            self.child.failure = "killed, its end was not reported"
+            await self._slot.end()
+        return exited.result() if exited.done() else None
 
     def close(self) -> None:
         """Close the pipes. The worker, if it still runs, sees their end."""
@@ -337,7 +345,7 @@ class WorkerHandle:
 def describe_exit(report: Exited | None, failure: str = "") -> str:
     """How a process ended, for people: `exit 3`, `signal 9 (SIGKILL)`; or why that is not known."""
     if report is None:
-        return failure or "lost with its zygote"
+        return failure or "lost with its slot"
     code = os.waitstatus_to_exitcode(report.status)
     if code >= 0:
         return f"exit {code}"

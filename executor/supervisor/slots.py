@@ -1,0 +1,203 @@
+"""Slots: places for one worker at a time, kept for the next one as long as they are well.
+
+A slot is dear to make (namespaces, a control group that it moves into) and cheap to use again. The pool of one plugin
+makes one whenever none is idle; how many there are is bounded by admission. Idle ones are ended after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from executor.config.limits import Limits
+from executor.isolation.control_groups import ControlGroup
+from executor.isolation.host import HostIsolation
+from executor.supervisor.control import Child
+from executor.supervisor.zygote import SlotClient, Zygote
+
+__all__ = ["IDLE_TIME_S", "Slot", "SlotPool"]
+
+log = structlog.get_logger("executor.slots")
+
+IDLE_TIME_S: Final = 30.0
+"""How long a slot is kept without a worker."""
+
+READY_TIME_S: Final = 20.0
+"""Longest birth of a slot; moving into a control group takes some 10 ms, on a busy machine much longer."""
+
+END_TIME_S: Final = 10.0
+"""Longest wait for the end of a slot that was killed. Then it hangs in the kernel."""
+
+REMOVE_TRIES: Final = 50
+REMOVE_PAUSE_S: Final = 0.02
+"""A control group can be busy for a moment after its last process has been waited for."""
+
+
+class Slot:
+    """One slot.
+
+    Args:
+        zygote: Its parent.
+        child: What the zygote knows of it.
+        client: Its control socket.
+        number: Picks its host ids.
+        group: Its control group, where there are any.
+    """
+
+    def __init__(
+        self, zygote: Zygote, child: Child, client: SlotClient, *, number: int, group: ControlGroup | None
+    ) -> None:
+        self.client = client
+        self.number = number
+        self.group = group
+        self.spoilt = False
+        self._zygote = zygote
+        self._child = child
+
+    @property
+    def usable(self) -> bool:
+        """Whether another worker can be forked in it."""
+        return self.client.alive and not self.spoilt
+
+    def limit(self, limits: Limits) -> None:
+        """Put the limits of the next invocation in force, and begin to measure anew.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        if self.group is not None:
+            self.group.apply(memory_bytes=limits.memory, processes=limits.processes, cpu_share=limits.cpu_share)
+            self.group.reset()
+
+    def kill_worker(self, child: Child) -> None:
+        """Have the worker and everything in the slot killed; without its share of the processor that would last."""
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                self.group.unthrottle()
+        self.client.kill(child)
+
+    def kill(self) -> None:
+        """Have the slot killed, and with it, by the kernel, everything in it."""
+        self.spoilt = True
+        self._zygote.kill(self._child)
+
+    async def end(self) -> None:
+        """End the slot, and remove its control group."""
+        self.spoilt = True
+        self.client.close()
+        self._zygote.kill(self._child)
+        if not self._child.exited.done():
+            await asyncio.wait({self._child.exited}, timeout=END_TIME_S)
+        if not self._child.exited.done():
+            log.error("slot.not_ended", slot=self.client.name, pid=self.client.pid)
+        if self.group is not None:
+            await _remove(self.group)
+
+
+class SlotPool:
+    """The slots of one plugin.
+
+    Args:
+        name: Of the plugin.
+        host: Where ids and control groups come from.
+        wait_zygote: Finds the plugin's zygote.
+    """
+
+    def __init__(self, name: str, host: HostIsolation, wait_zygote: Callable[[], Awaitable[Zygote]]) -> None:
+        self._name = name
+        self._host = host
+        self._wait_zygote = wait_zygote
+        self._idle: list[tuple[Slot, asyncio.TimerHandle]] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def acquire(self) -> Slot:
+        """Return a slot that nobody else has; `release` it.
+
+        Raises:
+            ParentLostError: There is no zygote, or the slot was not ready in time.
+            OSError: No descriptors left, or the kernel refused a control group.
+            OutOfSlotsError: There are no host ids left.
+        """
+        while self._idle:
+            slot, timer = self._idle.pop()
+            timer.cancel()
+            if slot.usable:
+                return slot
+            self._discard(slot)
+        return await self._create()
+
+    def release(self, slot: Slot) -> None:
+        """Take a slot back, when its worker is gone."""
+        if not slot.usable or self._closed:
+            self._discard(slot)
+            return
+        timer = asyncio.get_running_loop().call_later(IDLE_TIME_S, self._expire, slot)
+        self._idle.append((slot, timer))
+
+    def close(self) -> None:
+        """End all idle slots, and every other one when it is released."""
+        self._closed = True
+        for slot, timer in self._idle:
+            timer.cancel()
+            self._discard(slot)
+        self._idle.clear()
+
+    async def wait_ended(self) -> None:
+        """Wait until every slot that was to end has ended."""
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _create(self) -> Slot:
+        zygote = await self._wait_zygote()
+        number = self._host.take_number()
+        group: ControlGroup | None = None
+        slot: Slot | None = None
+        try:
+            group = self._host.create_group(f"slot-{number}")
+            descriptors = group.open_procs() if group is not None else []
+            child, client = zygote.fork_slot(self._name, number, groups=descriptors, off=self._host.off)
+            slot = Slot(zygote, child, client, number=number, group=group)
+            await client.wait_ready(READY_TIME_S)
+        except BaseException:
+            if slot is not None:
+                self._discard(slot)
+            else:
+                self._give_back(number, group)
+            raise
+        return slot
+
+    def _expire(self, slot: Slot) -> None:
+        self._idle = [entry for entry in self._idle if entry[0] is not slot]
+        self._discard(slot)
+
+    def _discard(self, slot: Slot) -> None:
+        task = asyncio.get_running_loop().create_task(self._end(slot))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, slot: Slot) -> None:
+        await slot.end()
+        self._host.give_number(slot.number)
+
+    def _give_back(self, number: int, group: ControlGroup | None) -> None:
+        """Undo a slot that was never asked for."""
+        if group is not None:
+            with contextlib.suppress(OSError):
+                group.remove()
+        self._host.give_number(number)
+
+
+async def _remove(group: ControlGroup) -> None:
+    for _ in range(REMOVE_TRIES):
+        try:
+            group.remove()
+        except OSError:
+            await asyncio.sleep(REMOVE_PAUSE_S)
+        else:
+            return
+    log.error("slot.group_not_removed", group=str(group))

@@ -1,0 +1,121 @@
+"""Watches what a running worker, with all its processes, uses of the processor and, without control groups, of memory.
+
+A control group says what it has used; otherwise every process of the slot is looked at, in a thread, which costs more
+and sees less: what comes and goes between two looks is missed, and so is memory that no process has mapped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import psutil
+
+from executor.config.limits import Limits
+from executor.outcome import Outcome
+from executor.supervisor.slots import Slot
+
+__all__ = ["CPU_PAUSE_S", "TREE_PAUSE_S", "UsageWatch"]
+
+CPU_PAUSE_S: Final = 0.25
+"""Between two looks at a control group."""
+
+TREE_PAUSE_S: Final = 0.1
+"""Between two looks at all processes: the shortest that keeps a supervisor with 32 workers usable."""
+
+
+class UsageWatch:
+    """Calls `exceeded` once, when the worker in a slot has used more than it may.
+
+    Args:
+        slot: Where the worker is.
+        limits: `cpu_time`, and `memory` where no control group bounds it.
+        exceeded: Told which limit, and its value for people.
+    """
+
+    def __init__(self, slot: Slot, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
+        self._slot = slot
+        self._limits = limits
+        self._exceeded = exceeded
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.Task[None] | None = None
+        self._stopped = False
+        if slot.group is not None:
+            slot.group.on_out_of_memory(self._loop, self._on_out_of_memory)
+        self._arm()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._look is not None:
+            self._look.cancel()
+
+    def _arm(self) -> None:
+        pause = CPU_PAUSE_S if self._slot.group is not None else TREE_PAUSE_S
+        self._timer = self._loop.call_later(pause, self._check)
+
+    def _check(self) -> None:
+        if self._stopped:
+            return
+        cpu_s = self._counted_cpu_s()
+        if cpu_s is not None:
+            self._judge(cpu_s=cpu_s, memory_bytes=0)
+        elif self._slot.client.pid is not None:
+            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid))
+
+    def _counted_cpu_s(self) -> float | None:
+        """What the control group has counted; None where there is none that counts."""
+        if self._slot.group is None:
+            return None
+        try:
+            return self._slot.group.usage().cpu_s
+        except OSError:
+            return 0.0  # the slot has ended meanwhile
+
+    async def _check_tree(self, slot_pid: int) -> None:
+        cpu_s, memory_bytes = await asyncio.to_thread(_sum_up, slot_pid)
+        if not self._stopped:
+            self._judge(cpu_s=cpu_s, memory_bytes=memory_bytes if self._slot.group is None else 0)
+
+    def _judge(self, *, cpu_s: float, memory_bytes: int) -> None:
+        if memory_bytes > self._limits.memory:
+            self._on_out_of_memory()
+        elif cpu_s > self._limits.cpu_time:
+            self._tell(Outcome.TIMEOUT_CPU, f"limit {self._limits.cpu_time:g} s of processor time")
+        else:
+            self._arm()
+
+    def _on_out_of_memory(self) -> None:
+        self._tell(Outcome.LIMIT_MEMORY, f"limit {self._limits.memory} bytes")
+
+    def _tell(self, outcome: Outcome, detail: str) -> None:
+        if not self._stopped:
+            self.stop()
+            self._exceeded(outcome, detail)
+
+
+def _sum_up(slot_pid: int) -> tuple[float, int]:
+    """Add up what the processes below a slot have used; (CPU seconds, bytes of memory)."""
+    cpu_s, memory_bytes = 0.0, 0
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(slot_pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                cpu_s += times.user + times.system + times.children_user + times.children_system
+                memory = process.memory_info()
+                memory_bytes += memory.rss - memory.shared + _shared_memory(process.pid)
+    return cpu_s, memory_bytes
+
+
+def _shared_memory(pid: int) -> int:
+    """Bytes of shared memory, private files that are mapped included, in a process (proc_pid_status(5), RssShmem)."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
+        for line in file:
+            if line.startswith(b"RssShmem:"):
+                return int(line.split()[1]) * 1024
+    return 0
