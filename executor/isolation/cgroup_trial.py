@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import subprocess
-import sys
-from typing import Final
+import select
+import signal
+import warnings
+from typing import Final, NoReturn
 
 from executor.isolation.cgroup_files import remove_tree
 from executor.isolation.cgroup_groups import ControlGroups
@@ -13,7 +15,6 @@ from executor.isolation.cgroup_refusals import RefusedError, explain
 
 __all__ = ["try_out"]
 
-_JOIN: Final = "import os, sys; [os.write(int(descriptor), b'0') for descriptor in sys.argv[1:]]; os._exit(0)"
 _MEMORY_BYTES: Final = 64 * 1024 * 1024
 _TIME_LIMIT_S: Final = 30.0
 """Joining takes milliseconds; a process whose group is frozen takes for ever."""
@@ -46,21 +47,44 @@ def try_out(groups: ControlGroups) -> None:
 
 
 def _join(version: str, descriptors: list[int]) -> None:
-    """Start a process that joins a group by its open files, and await its end."""
-    command = [sys.executable, "-I", "-S", "-c", _JOIN, *map(str, descriptors)]
-    try:
-        done = subprocess.run(
-            command,
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_TIME_LIMIT_S,
-        )
-    except subprocess.TimeoutExpired as error:
+    """Fork a process that joins a group by its open files, and await its end.
+
+    It is forked, not executed, for this user need not be able to execute this program.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about other threads: the child needs nothing of theirs
+        pid = os.fork()
+    if pid == 0:
+        _join_and_exit(descriptors)
+    ended = _await_end(pid)
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not ended:
         reason = f"cgroup {version}: a process did not join a group within {_TIME_LIMIT_S:g} s"
-        raise RefusedError(reason, "see whether the group of the executor is frozen") from error
-    if done.returncode != 0:
-        last = (done.stderr.decode("utf-8", "replace").splitlines() or [f"exit status {done.returncode}"])[-1]
-        reason = f"cgroup {version}: a process cannot join a new group: {last}"
-        raise RefusedError(reason, "see cgroups(7) for what this kernel and this mount allow")
+        raise RefusedError(reason, "see whether the group of the executor is frozen")
+    if status != 0:
+        raise explain(OSError(abs(status), os.strerror(abs(status))), version, "have a process join a new group")
+
+
+def _join_and_exit(descriptors: list[int]) -> NoReturn:
+    status = errno.EINTR
+    try:
+        for descriptor in descriptors:
+            os.write(descriptor, b"0")
+        status = 0
+    except OSError as error:
+        status = error.errno or status
+    finally:
+        os._exit(status)
+
+
+def _await_end(pid: int) -> bool:
+    """Wait for the end of a child, for a while; whether it has ended."""
+    process = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        return bool(poll.poll(_TIME_LIMIT_S * 1000))
+    finally:
+        os.close(process)

@@ -37,10 +37,13 @@ from executor.isolation.cgroup_v2_group import V2Group
 
 __all__ = ["V2Groups", "find_v2_parents", "open_v2"]
 
-INSTANCE_WEIGHT: Final = 50
-"""Weight of all workers together where the host's other groups, or processes, are beside them, with 100 each."""
-INSTANCE_WEIGHT_BESIDE_SUPERVISOR: Final = 12
-"""The same where only the supervisor's group is beside them."""
+WEIGHT_AMONG_OTHERS: Final = 100
+"""Weight of all workers together where the host's other groups, or processes, are beside them: as much as each.
+
+Less would be unfair to endpoints: on a busy machine any other process would come before all of them.
+"""
+WEIGHT_BESIDE_SUPERVISOR: Final = 12
+"""The same where only the supervisor's group is beside them, with 100."""
 
 _WANTED: Final = ("memory", "pids", "cpu")
 _NEEDED: Final = frozenset({"memory", "pids"})
@@ -115,7 +118,7 @@ def _open_below(home: str) -> V2Groups:
         enabled += _enable_below(home, available, f"{folder}{SUPERVISOR_SUFFIX}")
         if "cpu" in _read_words(f"{folder}/cgroup.controllers"):
             alone = Path(f"{folder}{SUPERVISOR_SUFFIX}").exists()
-            weight = INSTANCE_WEIGHT_BESIDE_SUPERVISOR if alone else INSTANCE_WEIGHT
+            weight = WEIGHT_BESIDE_SUPERVISOR if alone else WEIGHT_AMONG_OTHERS
             write_text(f"{folder}/cpu.weight", str(weight))
         _enable(folder, _read_words(f"{folder}/cgroup.controllers"))
         groups = V2Groups(home, name, enabled)

@@ -45,7 +45,7 @@ class Unavailable:
 def open_control_groups() -> ControlGroups | Unavailable:
     """Make the groups of this supervisor where that is possible, and try them out.
 
-    It takes some 50 ms, since it starts a process. With version 2 it may move this process, with what it has
+    It takes some 50 ms, since a forked process joins. With version 2 it may move this process, with what it has
     started, to another group; so call it before anything else is started.
 
     Returns:

@@ -43,7 +43,7 @@ from protocol.control import (
 from protocol.errors import RemoteProtocolError
 from protocol.limits import MAX_CONTROL
 
-__all__ = ["Child", "ControlClient", "ParentLostError"]
+__all__ = ["Child", "ControlClient", "ParentLostError", "close_all"]
 
 log = structlog.get_logger("executor.control")
 
@@ -161,7 +161,7 @@ class ControlClient:
             ParentLostError: There is nobody to ask.
         """
         if not self.alive:
-            _close_all(descriptors)
+            close_all(descriptors)
             raise ParentLostError(f"{self.kind} {self.name} is gone")
         child = Child(self._next_id, self._loop)
         self._next_id += 1
@@ -187,7 +187,7 @@ class ControlClient:
                 self._lose()
                 return
             self._outgoing.popleft()
-            _close_all(descriptors)
+            close_all(descriptors)
         self._loop.remove_writer(self._control.fileno())
 
     def _on_readable(self) -> None:
@@ -245,7 +245,7 @@ class ControlClient:
         self._loop.remove_writer(self._control.fileno())
         self._control.close()
         for _, descriptors in self._outgoing:
-            _close_all(descriptors)
+            close_all(descriptors)
         self._outgoing.clear()
         self.lost.set_result(None)
         for child in self._children.values():
@@ -261,6 +261,7 @@ def _read_pid(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:
     return None
 
 
-def _close_all(descriptors: Sequence[int]) -> None:
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close descriptors."""
     for descriptor in descriptors:
         os.close(descriptor)

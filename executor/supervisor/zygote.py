@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from executor.supervisor.control import Child, ControlClient
+from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
 from protocol.control import ForkSlot, ForkWorker, ForkZygote
 
 __all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "Zygote", "start_base_zygote"]
@@ -53,12 +53,16 @@ class Zygote(ControlClient):
 
         Args:
             command: What it is for; the identifier is replaced.
+
+        Raises:
+            OSError: No descriptors left.
+            ParentLostError: There is no base zygote to ask.
         """
-        child, ours = self._fork(())
-        zygote = Zygote(command.name, ours[0], self._loop)
-        self.send(replace(command, zygote_id=child.id), [ours[1]])
-        zygote.lost.add_done_callback(lambda _: self.kill(child))  # it ends by itself, unless it hangs
-        child.exited.add_done_callback(lambda _: zygote.take_end(child.failure))
+        ours, theirs = _open_control(())
+        child = self._new_parent(ours, [theirs])
+        zygote = Zygote(command.name, ours, self._loop)
+        self.send(replace(command, zygote_id=child.id), [theirs])
+        self._bind(child, zygote)
         return child, zygote
 
     def fork_slot(
@@ -69,20 +73,41 @@ class Zygote(ControlClient):
         Args:
             name: For people.
             number: Which host ids it has.
-            groups: Descriptors of `cgroup.procs`. Taken over.
+            groups: Descriptors of `cgroup.procs`. Taken over, whatever happens.
             off: Layers that are switched off.
+
+        Raises:
+            OSError: No descriptors left.
+            ParentLostError: There is no zygote to ask.
         """
-        child, ours = self._fork(groups)
-        slot = SlotClient(name, ours[0], self._loop)
-        self.send(ForkSlot(slot_id=child.id, name=name, number=number, off=tuple(off)), [ours[1], *groups])
-        slot.lost.add_done_callback(lambda _: self.kill(child))
-        child.exited.add_done_callback(lambda _: slot.take_end(child.failure))
+        ours, theirs = _open_control(groups)
+        child = self._new_parent(ours, [theirs, *groups])
+        slot = SlotClient(name, ours, self._loop)
+        self.send(ForkSlot(slot_id=child.id, name=name, number=number, off=tuple(off)), [theirs, *groups])
+        self._bind(child, slot)
         return child, slot
 
-    def _fork(self, descriptors: Sequence[int]) -> tuple[Child, tuple[socket.socket, int]]:
-        child = self.new_child(descriptors)
+    def _new_parent(self, ours: socket.socket, descriptors: Sequence[int]) -> Child:
+        try:
+            return self.new_child(descriptors)
+        except ParentLostError:
+            ours.close()
+            raise
+
+    def _bind(self, child: Child, client: ControlClient) -> None:
+        """Have each of the two ends of a child's life followed by the other: its socket's, and its process's."""
+        client.lost.add_done_callback(lambda _: self.kill(child))  # it ends by itself, unless it hangs
+        child.exited.add_done_callback(lambda _: client.take_end(child.failure))
+
+
+def _open_control(groups: Sequence[int]) -> tuple[socket.socket, int]:
+    """Open a control socket: our end, and the descriptor of theirs; close the others if that fails."""
+    try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return child, (ours, theirs.detach())
+    except OSError:
+        close_all(groups)
+        raise
+    return ours, theirs.detach()
 
 
 def start_base_zygote(

@@ -25,8 +25,8 @@ LAB = Path(__file__).parent.parent / "plugins" / "lab"
 """The plugin whose endpoints behave well, badly and oddly."""
 
 COMMAND = [sys.executable, "-m", "executor"]
-START_TIME_S = 60
-END_TIME_S = 60
+START_TIME_S = 240
+END_TIME_S = 120
 
 
 class Executor:
@@ -184,7 +184,7 @@ class Executor:
 
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client whose base is the lab's hook."""
-        return httpx.Client(base_url=f"{self.url}/e/lab", timeout=30, trust_env=False, **options)
+        return httpx.Client(base_url=f"{self.url}/e/lab", timeout=120, trust_env=False, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path of the lab."""
@@ -194,7 +194,7 @@ class Executor:
     def raw(self) -> RawConnection:
         """A plain TCP connection to the public listener."""
         host, _, port = self.url.removeprefix("http://").rpartition(":")
-        return RawConnection(socket.create_connection((host, int(port)), timeout=30))
+        return RawConnection(socket.create_connection((host, int(port)), timeout=120))
 
     def workers(self) -> list[dict[str, Any]]:
         """The live workers, as the admin listener tells them."""

@@ -6,18 +6,21 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import psutil
 import pytest
 
-from executor.catalog.plugin import Plugin, load_plugin
+from executor.config.isolation import Isolation
+from executor.config.limits import Limits
+from executor.isolation.host import HostIsolation
+from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError, ZygoteTree
-from executor.supervisor.scratch import ScratchRoot
-from executor.supervisor.zygote import Zygote, ZygoteLostError
-from protocol.messages import Log
+from executor.supervisor.zygote import Zygote
+from protocol.messages import Log, Prepare
 
 LAB = Path(__file__).parents[2] / "plugins" / "lab"
 SOURCES = ("endpoints/status.py",)
@@ -33,65 +36,131 @@ class Nowhere:
         """Take output."""
 
 
-def lab() -> Plugin:
-    """The lab, loaded."""
-    plugin = load_plugin(LAB).plugin
-    assert plugin is not None
-    return plugin
+def lab(tree: ZygoteTree) -> PluginRuntime:
+    """The lab's runtime."""
+    return PluginRuntime("lab", str(LAB), tree)
 
 
-def with_runtime(tmp_path: Path, test: Callable[[PluginRuntime], Awaitable[None]]) -> None:
-    """Run a test with real zygotes, and look for what is left."""
+def with_runtime(test: Callable[[PluginRuntime], Awaitable[None]]) -> None:
+    """Run a test with real zygotes and slots, and look for what is left."""
 
     async def run() -> None:
         before = psutil.Process().num_fds()
         children = psutil.Process().children()
-        scratch = ScratchRoot(tmp_path)
-        tree = ZygoteTree(asyncio.get_running_loop(), scratch)
-        runtime = PluginRuntime(lab(), tree)
+        host = HostIsolation(Isolation())
+        tree = ZygoteTree(asyncio.get_running_loop(), host)
+        runtime = lab(tree)
         try:
             await test(runtime)
-            assert list(scratch.path.iterdir()) == []
         finally:
             runtime.close()
             await tree.close()
-            scratch.close()
+            await runtime.wait_closed()
+            host.close()
+        assert not _existing(host.group_folders)
         assert psutil.Process().num_fds() == before
         assert psutil.Process().children() == children
 
     asyncio.run(run())
 
 
+async def start(runtime: PluginRuntime) -> ReadyWorker:
+    """Start a worker."""
+    return await runtime.start_worker(SOURCES, Nowhere(), Limits())
+
+
 async def serve_one(runtime: PluginRuntime) -> None:
     """Start a worker and end it: all is well."""
-    worker = await runtime.start_worker(SOURCES, Nowhere())
+    worker = await start(runtime)
     worker.handle.kill()
     await worker.finish(0)
 
 
-def test_every_step_of_a_start_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No descriptors for the first pipe, for the last one, no room on the disk."""
+def test_every_step_of_a_start_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptors for the first pipe, or for the last one, no socket for a slot, no control group."""
 
     async def test(runtime: PluginRuntime) -> None:
         await serve_one(runtime)
         before = psutil.Process().num_fds()
-        for target, allowed in (*(("os.pipe2", number) for number in range(4)), ("tempfile.mkdtemp", 0)):
+        for number in range(4):
             with monkeypatch.context() as patch:
-                patch.setattr(target, _fail_after(allowed, os.pipe2))
+                patch.setattr("os.pipe2", _fail_after(number, os.pipe2))
                 with pytest.raises(StartError, match="too many"):
-                    await runtime.start_worker(SOURCES, Nowhere())
+                    await start(runtime)
         assert psutil.Process().num_fds() == before
+        first = await start(runtime)
+        for target in ("socket.socketpair", "executor.isolation.host.HostIsolation.create_group"):
+            with monkeypatch.context() as patch:
+                patch.setattr(target, _fail_after(0, os.pipe2))
+                with pytest.raises(StartError, match="too many"):
+                    await start(runtime)
+        first.handle.kill()
+        await first.finish(0)
         await serve_one(runtime)
 
-    with_runtime(tmp_path, test)
+    with_runtime(test)
 
 
-def test_a_client_that_leaves_while_the_zygote_starts_costs_nothing(tmp_path: Path) -> None:
-    """The start goes on for those who still wait; nobody's zygote is forgotten."""
-    before = len(psutil.Process().children(recursive=True))
+def test_a_slot_serves_one_worker_after_another() -> None:
+    """The second worker gets the first one's slot; two at once have different ones."""
 
     async def test(runtime: PluginRuntime) -> None:
-        impatient = [asyncio.create_task(runtime.start_worker(SOURCES, Nowhere())) for _ in range(3)]
+        first = await start(runtime)
+        second = await start(runtime)
+        assert first.slot is not second.slot
+        assert first.slot.number != second.slot.number
+        for worker in (first, second):
+            worker.handle.kill()
+            await worker.finish(0)
+        third = await start(runtime)
+        assert third.slot in {first.slot, second.slot}
+        third.handle.kill()
+        await third.finish(0)
+
+    with_runtime(test)
+
+
+def test_a_slot_that_was_killed_is_replaced() -> None:
+    """Its worker is lost without a report; the next one starts elsewhere."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        worker = await start(runtime)
+        worker.slot.kill()
+        assert await worker.handle.receive() is None
+        assert await worker.finish(5) is None
+        again = await start(runtime)
+        assert again.slot is not worker.slot
+        again.handle.kill()
+        await again.finish(0)
+
+    with_runtime(test)
+
+
+def test_a_worker_without_a_required_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, if it knows that the layer is required; by the supervisor, if it does not."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        host = runtime._tree.host
+        host.off, host.required = ("landlock",), ("landlock",)
+        with pytest.raises(StartError, match="landlock: switched off"):
+            await start(runtime)
+        prepare = runtime._prepare
+
+        def forget(sources: tuple[str, ...], limits: Limits, *, debug: bool) -> Prepare:
+            return replace(prepare(sources, limits, debug=debug), required=())
+
+        monkeypatch.setattr(runtime, "_prepare", forget)
+        with pytest.raises(StartError, match="does not report these layers of isolation: landlock"):
+            await start(runtime)
+
+    with_runtime(test)
+
+
+def test_a_client_that_leaves_while_the_zygote_starts_costs_nothing() -> None:
+    """The start goes on for those who still wait; nobody's zygote is forgotten."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        impatient = [asyncio.create_task(start(runtime)) for _ in range(3)]
         await asyncio.sleep(0)
         patient = asyncio.create_task(serve_one(runtime))
         for task in impatient:
@@ -99,25 +168,27 @@ def test_a_client_that_leaves_while_the_zygote_starts_costs_nothing(tmp_path: Pa
         assert all(isinstance(error, asyncio.CancelledError) for error in await _gather(impatient))
         await patient
         await serve_one(runtime)
-        assert len(psutil.Process().children(recursive=True)) == before + 2
 
-    with_runtime(tmp_path, test)
+    with_runtime(test)
 
 
-def test_a_start_is_given_up_with_the_runtime(tmp_path: Path) -> None:
+def test_a_start_is_given_up_with_the_runtime() -> None:
     """Whoever waits is told, and the zygote that was about to be does not stay."""
 
     async def test(runtime: PluginRuntime) -> None:
-        await serve_one(PluginRuntime(lab(), runtime._tree))
-        waiting = asyncio.create_task(runtime.start_worker(SOURCES, Nowhere()))
+        other = lab(runtime._tree)
+        await serve_one(other)
+        other.close()
+        waiting = asyncio.create_task(start(runtime))
         await asyncio.sleep(0)
         runtime.close()
         with pytest.raises(StartError, match="not served any more"):
             await waiting
         with pytest.raises(StartError, match="not served any more"):
-            await runtime.start_worker(SOURCES, Nowhere())
+            await start(runtime)
+        await other.wait_closed()
 
-    with_runtime(tmp_path, test)
+    with_runtime(test)
 
 
 def test_a_zygote_that_does_not_start_is_tried_again() -> None:
@@ -125,21 +196,26 @@ def test_a_zygote_that_does_not_start_is_tried_again() -> None:
 
     class Tree:
         starts = 0
+        host = None
 
-        async def fork_plugin_zygote(self, _name: str) -> Zygote:
+        async def fork_plugin_zygote(self, _name: str, _root: str) -> Zygote:
             self.starts += 1
             await asyncio.sleep(0)
-            raise ZygoteLostError("played")
+            raise ParentLostError("played")
 
     async def test() -> None:
         tree = Tree()
-        runtime = PluginRuntime(lab(), cast("ZygoteTree", tree))
+        runtime = lab(cast("ZygoteTree", tree))
         for attempt in (1, 2):
-            waiting = [asyncio.create_task(runtime.start_worker(SOURCES, Nowhere())) for _ in range(3)]
+            waiting = [asyncio.create_task(start(runtime)) for _ in range(3)]
             assert [str(error) for error in await _gather(waiting)] == ["no worker could be forked: played"] * 3
             assert tree.starts == attempt
 
     asyncio.run(test())
+
+
+def _existing(folders: Sequence[str]) -> list[str]:
+    return [folder for folder in folders if Path(folder).exists()]
 
 
 async def _gather(tasks: Sequence[asyncio.Task[ReadyWorker]]) -> list[object]:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from executor.catalog.plugin import Plugin
+from executor.config.isolation import Isolation
+from executor.config.limits import Limits
 from executor.config.model import AdmissionLimits
-from executor.supervisor.scratch import ScratchRoot
+from executor.isolation.host import HostIsolation
+from executor.supervisor.runtime import ProbeResult
 from executor.supervisor.supervisor import Supervisor
 from tests.executor.catalog.plugins import GOOD, load
 
@@ -29,29 +32,31 @@ def test_a_plugin_is_probed_when_its_files_have_changed(tmp_path: Path) -> None:
     """A good one is not tried again; a broken one is, and a changed one."""
 
     async def run() -> None:
-        scratch = ScratchRoot(tmp_path / "state")
-        supervisor = Supervisor(scratch=scratch, admission=AdmissionLimits(), record=lambda _: None)
+        host = HostIsolation(Isolation())
+        supervisor = Supervisor(host=host, admission=AdmissionLimits(), record=lambda _: None)
 
-        async def pid_of_probe(plugin: Plugin) -> object:
-            (result,) = (await supervisor.probe([plugin])).values()
+        async def probe(plugin: Plugin) -> ProbeResult:
+            (result,) = (await supervisor.probe([plugin], {plugin.name: Limits()})).values()
             supervisor.keep_only([plugin])
             assert (result.report is None) == bool(result.problem)
-            return result.report["pid"] if result.report is not None else None
+            return result
 
         try:
-            first = await pid_of_probe(cat(tmp_path / "cat"))
-            assert first is not None
-            assert await pid_of_probe(cat(tmp_path / "cat")) == first
+            first = await probe(cat(tmp_path / "cat"))
+            assert not first.problem
+            assert await probe(cat(tmp_path / "cat")) is first
             broken = cat(tmp_path / "cat", "import missing_module\n" + SOURCE)
-            assert await pid_of_probe(broken) is None
+            assert (await probe(broken)).problem
             (tmp_path / "cat" / "missing_module.py").touch()
-            assert await pid_of_probe(broken) is not None
-            assert await pid_of_probe(cat(tmp_path / "cat")) not in {first, None}
+            assert not (await probe(broken)).problem
+            again = await probe(cat(tmp_path / "cat"))
+            assert again is not first
+            assert not again.problem
             several = [cat(tmp_path / str(number)) for number in range(6)]
-            results = await supervisor.probe(several)
+            results = await supervisor.probe(several, {plugin.name: Limits() for plugin in several})
             assert all(not result.problem for result in results.values())
         finally:
             await supervisor.close()
-            scratch.close()
+            host.close()
 
     asyncio.run(run())

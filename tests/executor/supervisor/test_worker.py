@@ -10,9 +10,10 @@ from typing import cast
 import psutil
 import pytest
 
+from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
+from executor.supervisor.slots import Slot
 from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
-from executor.supervisor.zygote import Child, Zygote
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.limits import INITIAL_CREDIT, MAX_DATA
@@ -25,6 +26,7 @@ from protocol.messages import (
     Credit,
     End,
     Invoke,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -35,32 +37,36 @@ from protocol.states import Role
 
 
 class PlayedWorker:
-    """The worker's ends of the pipes, and the zygote that would have forked it."""
+    """The worker's ends of the pipes, and the slot that would have forked it, with its own client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.child = Child(1, loop)
-        self.killed = self.given_up = False
+        self.client = self
+        self.killed = self.slot_killed = self.slot_ended = False
         self.connection = Connection(Role.WORKER)
         self.output: list[tuple[Stream, bytes]] = []
         self.logs: list[Log] = []
-        self.handle = WorkerHandle(cast("Zygote", self), self, loop)
+        self.handle = WorkerHandle(cast("Slot", self), self, loop)
 
     def fork_worker(self, descriptors: Sequence[int]) -> Child:
-        """Take the descriptors as a zygote does."""
+        """Take the descriptors as a slot does."""
         self.requests, self.responses, self.stdout, self.stderr = descriptors
         for descriptor in descriptors:
             os.set_blocking(descriptor, False)
         return self.child
 
-    def kill(self, _child: Child) -> None:
+    def kill_worker(self, _child: Child) -> None:
         """End, as a killed process does."""
         self.killed = True
         self.end(status=9)
 
-    def give_up(self, child: Child) -> None:
-        """Have no report, as a zygote that does not answer."""
-        self.given_up = True
-        child.exited.set_result(None)
+    def kill(self) -> None:
+        """Be killed, as a slot that does not answer."""
+        self.slot_killed = True
+
+    async def end_slot(self) -> None:
+        """Be ended, as a slot that does not even die."""
+        self.slot_ended = True
 
     def add_message(self, message: Log) -> None:
         """Take a log message."""
@@ -109,18 +115,20 @@ class PlayedWorker:
 
     def begin(self) -> None:
         """Get ready and take an invocation."""
-        self.handle.send(Prepare(plugin_root="/p", sources=(), environ={}, options={}))
+        self.handle.send(PREPARE)
         self.hear()
-        self.say(Ready(report={}))
+        self.say(Locked(report={}), Ready(report={}))
 
     async def invoked(self) -> None:
         """Get to the state in which an endpoint runs."""
         self.begin()
+        assert isinstance(await self.handle.receive(), Locked)
         assert isinstance(await self.handle.receive(), Ready)
         self.handle.send(INVOKE)
         self.hear()
 
 
+PREPARE = Prepare(plugin_root="/p", sources=(), environ={}, limits={}, required=(), off=(), options={})
 INVOKE = Invoke(
     invocation_id="i",
     source="a.py",
@@ -203,10 +211,10 @@ def test_side_messages_do_not_wait_in_line() -> None:
     [
         ("garbage", b"garbage, not a preface"),
         ("another version", b"EEP\xff"),
-        ("an endless frame", b"EEP\x01\xff\xff\xff\xff\x43"),
-        ("an unknown type", b"EEP\x01\x00\x00\x00\x01\xee\x90"),
-        ("not msgpack", b"EEP\x01\x00\x00\x00\x01\x41\xc1"),
-        ("half a frame", b"EEP\x01\x00\x00\x00\x09\x41\x90"),
+        ("an endless frame", b"EEP\x02\xff\xff\xff\xff\x43"),
+        ("an unknown type", b"EEP\x02\x00\x00\x00\x01\xee\x90"),
+        ("not msgpack", b"EEP\x02\x00\x00\x00\x01\x41\xc1"),
+        ("half a frame", b"EEP\x02\x00\x00\x00\x09\x41\x90"),
     ],
 )
 def test_bytes_that_break_the_protocol(name: str, data: bytes) -> None:
@@ -228,12 +236,14 @@ def test_answers_before_the_question_are_refused(early: Message) -> None:
 
     async def test(worker: PlayedWorker) -> None:
         worker.begin()
+        assert isinstance(await worker.handle.receive(), Locked)
         assert isinstance(await worker.handle.receive(), Ready)
         peer = Connection(Role.SUPERVISOR)
         liar = Connection(Role.WORKER)
-        liar.receive_data(peer.send(Prepare(plugin_root="/p", sources=(), environ={}, options={})))
+        liar.receive_data(peer.send(PREPARE))
         liar.next_message()
-        peer.receive_data(liar.send(Ready(report={})))
+        peer.receive_data(liar.send(Locked(report={})) + liar.send(Ready(report={})))
+        peer.next_message()
         peer.next_message()
         liar.receive_data(peer.send(INVOKE))
         liar.next_message()
@@ -396,7 +406,7 @@ def test_a_worker_that_does_not_end_is_killed() -> None:
         report = await worker.handle.wait_exit(0.01)
         assert worker.killed
         assert describe_exit(report) == "signal 9 (SIGKILL)"
-        assert describe_exit(None) == "lost with its zygote"
+        assert describe_exit(None) == "lost with its slot"
 
     play(test)
 
@@ -419,12 +429,17 @@ def test_nothing_is_said_to_a_worker_that_broke_the_protocol() -> None:
 
 
 def test_an_end_that_is_never_reported_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zygote that does not answer, or a process that hangs in the kernel, must not hold an invocation for ever."""
+    """A slot that does not answer is killed; what hangs in the kernel must not hold an invocation for ever."""
     monkeypatch.setattr("executor.supervisor.worker.KILL_TIME_S", 0.01)
+    monkeypatch.setattr("executor.supervisor.worker.SLOT_KILL_TIME_S", 0.01)
 
     async def test(worker: PlayedWorker) -> None:
-        monkeypatch.setattr(worker, "kill", lambda _child: None)
+        monkeypatch.setattr(worker, "kill_worker", lambda _child: None)
+        monkeypatch.setattr(worker, "end", worker.end_slot)
         assert await worker.handle.wait_exit(0) is None
-        assert worker.given_up
+        assert worker.slot_killed
+        assert worker.slot_ended
+        assert worker.child.failure == "killed, its end was not reported"
+        monkeypatch.undo()
 
     play(test)

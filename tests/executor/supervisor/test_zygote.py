@@ -1,4 +1,4 @@
-"""The supervisor's end of a control socket, with a zygote that the test plays by hand."""
+"""The supervisor's end of control sockets, with zygotes and slots that the test plays by hand."""
 
 from __future__ import annotations
 
@@ -6,23 +6,41 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import psutil
 import pytest
 
+from executor.supervisor.control import ControlClient, ParentLostError
 from executor.supervisor.worker import describe_exit
-from executor.supervisor.zygote import Zygote, ZygoteLostError, start_base_zygote
-from protocol.control import ControlMessage, Forked, ForkFailed, ForkWorker, Kill, decode_control, encode_control
+from executor.supervisor.zygote import SlotClient, Zygote, start_base_zygote
+from protocol.control import (
+    ControlMessage,
+    Forked,
+    ForkFailed,
+    ForkSlot,
+    ForkWorker,
+    ForkZygote,
+    Kill,
+    SlotReady,
+    ZygoteReady,
+    decode_control,
+    encode_control,
+)
 from protocol.limits import MAX_CONTROL
 
+COMMAND = ForkZygote(zygote_id=0, name="inner", preload=(), sys_path=(), plugin_root="", first_id=0, ids=0, off=())
 
-class PlayedZygote:
-    """The zygote's end of the socket."""
+C = TypeVar("C", bound=ControlClient)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+
+class Played(Generic[C]):
+    """The far end of a control socket."""
+
+    def __init__(self, kind: type[C], loop: asyncio.AbstractEventLoop) -> None:
         ours, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)
-        self.client = Zygote("played", ours, loop)
+        self.client = kind("played", ours, loop)
 
     def take(self) -> ControlMessage:
         """Take a command, and drop its descriptors."""
@@ -36,18 +54,18 @@ class PlayedZygote:
         self.control.send(encode_control(report))
 
 
-def play(test: Callable[[PlayedZygote], Awaitable[None]]) -> None:
-    """Run a test against a fresh zygote, and look for what it leaves."""
+def play(kind: type[C], test: Callable[[Played[C]], Awaitable[None]]) -> None:
+    """Run a test against a fresh zygote or slot, and look for what it leaves."""
 
     async def run() -> None:
         before = psutil.Process().num_fds()
-        zygote = PlayedZygote(asyncio.get_running_loop())
+        played = Played(kind, asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(20):
-                await test(zygote)
+            async with asyncio.timeout(60):
+                await test(played)
         finally:
-            zygote.client.close()
-            zygote.control.close()
+            played.client.close()
+            played.control.close()
         assert psutil.Process().num_fds() == before
 
     asyncio.run(run())
@@ -56,61 +74,91 @@ def play(test: Callable[[PlayedZygote], Awaitable[None]]) -> None:
 def test_a_fork_that_fails_says_why() -> None:
     """The child has ended without a report; the reason is kept for the operator."""
 
-    async def test(zygote: PlayedZygote) -> None:
-        child = zygote.client.fork_worker(os.pipe())
-        assert zygote.take() == ForkWorker(worker_id=child.id)
-        zygote.say(ForkFailed(id=child.id, errno=11, message="Resource temporarily unavailable"))
+    async def test(slot: Played[SlotClient]) -> None:
+        child = slot.client.fork_worker(os.pipe())
+        assert slot.take() == ForkWorker(worker_id=child.id)
+        slot.say(ForkFailed(id=child.id, errno=11, message="Resource temporarily unavailable"))
         assert await child.exited is None
         assert describe_exit(None, child.failure) == "not forked: Resource temporarily unavailable"
-        assert zygote.client.alive
-        assert zygote.client._children == {}
+        assert slot.client.alive
+        assert slot.client._children == {}
 
-    play(test)
-
-
-def test_a_zygote_that_does_not_even_fork_is_given_up() -> None:
-    """It, and with it all its children, are lost; the next invocation gets a new one."""
-
-    async def test(zygote: PlayedZygote) -> None:
-        silent, other = (zygote.client.fork_worker(os.pipe()) for _ in range(2))
-        zygote.client.give_up(silent)
-        assert await silent.exited is None
-        assert await other.exited is None
-        assert not zygote.client.alive
-
-    play(test)
+    play(SlotClient, test)
 
 
-def test_a_process_that_cannot_be_ended_does_not_cost_the_zygote() -> None:
-    """Other invocations go on."""
+def test_process_ids_are_those_of_our_own_table() -> None:
+    """They come as credentials; the kernel attaches those of the sender unless it names another process."""
 
-    async def test(zygote: PlayedZygote) -> None:
-        stuck, other = (zygote.client.fork_worker(os.pipe()) for _ in range(2))
-        for child, pid in ((stuck, 11), (other, 12)):
-            zygote.take()
-            zygote.say(Forked(id=child.id, pid=pid))
-        for _ in range(10):
+    async def test(slot: Played[SlotClient]) -> None:
+        slot.say(SlotReady(report={"reusable": True}))
+        assert await slot.client.wait_ready(60) == {"reusable": True}
+        assert slot.client.pid == os.getpid()
+        child = slot.client.fork_worker(os.pipe())
+        slot.take()
+        slot.say(Forked(id=child.id))
+        slot.say(ForkFailed(id=0, errno=0, message="the one before has been read"))
+        while not slot.client.failure:  # noqa: ASYNC110 - reports are read in order
             await asyncio.sleep(0)
-        assert (stuck.pid, other.pid) == (11, 12)
-        zygote.client.give_up(stuck)
-        assert await stuck.exited is None
-        assert zygote.client.alive
-        assert not other.exited.done()
+        assert child.pid == os.getpid()
 
-    play(test)
+    play(SlotClient, test)
 
 
-def test_a_lost_zygote_is_killed_by_its_parent() -> None:
+def test_what_cannot_work_says_why_before_it_ends() -> None:
+    """The reason names the layer of isolation, so that a remedy can be found."""
+
+    async def test(zygote: Played[Zygote]) -> None:
+        zygote.say(ForkFailed(id=7, errno=1, message="mount_namespace: Operation not permitted"))
+        zygote.control.close()
+        with pytest.raises(ParentLostError, match="zygote played: mount_namespace: Operation not permitted"):
+            await zygote.client.wait_ready(60)
+
+    play(Zygote, test)
+
+
+def test_what_could_not_be_forked_is_not_waited_for() -> None:
+    """A zygote that the base zygote could not fork is lost at once, with the reason."""
+
+    async def test(base: Played[Zygote]) -> None:
+        child, zygote = base.client.fork_zygote(COMMAND)
+        base.take()
+        base.say(ForkFailed(id=child.id, errno=28, message="user_namespace: No space left on device"))
+        with pytest.raises(ParentLostError, match="zygote inner: not forked: user_namespace: No space"):
+            await zygote.wait_ready(60)
+
+    play(Zygote, test)
+
+
+def test_a_report_comes_from_below_only() -> None:
+    """Commands, garbage and reports that cannot be end the conversation."""
+
+    async def test(zygote: Played[Zygote]) -> None:
+        zygote.say(ZygoteReady(report={}))
+        await zygote.client.wait_ready(60)
+        zygote.say(Kill(worker_id=1))
+        await zygote.client.lost
+
+    play(Zygote, test)
+
+
+def test_a_lost_zygote_or_slot_is_killed_by_its_parent() -> None:
     """It would end by itself, if it still worked."""
 
-    async def test(zygote: PlayedZygote) -> None:
-        child, inner = zygote.client.fork_zygote("inner", preload=(), sys_path=())
-        zygote.take()
+    async def test(base: Played[Zygote]) -> None:
+        child, inner = base.client.fork_zygote(COMMAND)
+        command = base.take()
+        assert isinstance(command, ForkZygote)
+        assert (command.zygote_id, command.name) == (child.id, "inner")
         inner.close()
         await asyncio.sleep(0)
-        assert zygote.take() == Kill(worker_id=child.id)
+        assert base.take() == Kill(worker_id=child.id)
+        child, slot = base.client.fork_slot("inner", 3, groups=(), off=("landlock",))
+        assert base.take() == ForkSlot(child.id, "inner", 3, ("landlock",))
+        slot.close()
+        await asyncio.sleep(0)
+        assert base.take() == Kill(worker_id=child.id)
 
-    play(test)
+    play(Zygote, test)
 
 
 @pytest.mark.parametrize("target", ["subprocess.Popen", "socket.socketpair"])
@@ -125,20 +173,26 @@ def test_a_base_zygote_that_cannot_be_started_leaves_nothing(monkeypatch: pytest
         with monkeypatch.context() as patch:
             patch.setattr(target, fail)
             with pytest.raises(OSError, match="too many"):
-                start_base_zygote(asyncio.get_running_loop())
+                start_base_zygote(asyncio.get_running_loop(), ())
         assert psutil.Process().num_fds() == before
 
     asyncio.run(test())
 
 
-def test_a_lost_zygote_takes_no_commands() -> None:
+def test_what_is_lost_takes_no_commands() -> None:
     """And closes the descriptors that it was to get."""
 
-    async def test(zygote: PlayedZygote) -> None:
-        zygote.client.close()
-        with pytest.raises(ZygoteLostError):
-            zygote.client.fork_worker(os.pipe())
-        with pytest.raises(ZygoteLostError):
-            zygote.client.fork_zygote("n", preload=(), sys_path=())
+    async def lost_slot(slot: Played[SlotClient]) -> None:
+        slot.client.close()
+        with pytest.raises(ParentLostError):
+            slot.client.fork_worker(os.pipe())
 
-    play(test)
+    async def lost_zygote(zygote: Played[Zygote]) -> None:
+        zygote.client.close()
+        with pytest.raises(ParentLostError):
+            zygote.client.fork_zygote(COMMAND)
+        with pytest.raises(ParentLostError):
+            zygote.client.fork_slot("n", 0, groups=os.pipe(), off=())
+
+    play(SlotClient, lost_slot)
+    play(Zygote, lost_zygote)
