@@ -49,7 +49,7 @@ def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: P
             raise StartupError("there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config")
         configure_logging(log_format=config.log.format, level=config.log.level)
         for note in config.notes:
-            log.info("config.note", note=str(note))
+            (log.warning if note.severity == "warning" else log.info)("config.note", note=str(note))
         _run(config, bound, load, ready_file)
     except ConfigError as error:
         _exit(1, *(str(problem) for problem in error.problems))

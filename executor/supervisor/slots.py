@@ -32,7 +32,7 @@ READY_TIME_S: Final = 20.0
 END_TIME_S: Final = 10.0
 """Longest wait for the end of a slot that was killed. Then it hangs in the kernel."""
 
-REMOVE_TRIES: Final = 50
+REMOVE_TRIES: Final = 500
 REMOVE_PAUSE_S: Final = 0.02
 """A control group can be busy for a moment after its last process has been waited for."""
 

@@ -44,7 +44,7 @@ OUTGOING_HIGH: Final = 65_536
 CREDIT_STEP: Final = 65_536
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
 
-KILL_TIME_S: Final = 1.0
+KILL_TIME_S: Final = 5.0
 """Longest wait for the slot to report a worker that it was to kill. Then the slot is killed, with all that is in it."""
 
 SLOT_KILL_TIME_S: Final = 10.0

@@ -96,10 +96,10 @@ hooks:
     assert result.exit_code == 0
     table = rows(result)
     assert table["log_line"][:2] == ["1 KiB", f"general, {file}:1:20"]
-    assert table["open_files"][:2] == ["99", f"plugin, {file}:2:{text.splitlines()[1].index('99') + 1}"]
-    assert table["wall_time"][:2] == ["5s", f"hook, {file}:4:46"]
+    assert table["open_files"][:2] == ["99", f"plugin, {file}:2:{text.splitlines()[1].index(' 99}') + 2}"]
+    assert table["wall_time"][:2] == ["5s", f"hook, {file}:4:50"]
     assert table["cpu_share"][0] == "0.5 CPUs"
-    assert table["idle_time"][:2] == ["5s", f"lowered to wall_time: hook, {file}:4:46"]
+    assert table["idle_time"][:2] == ["5s", f"lowered to wall_time: hook, {file}:4:50"]
     assert table["scratch_size"][:2] == ["256 MiB", "lowered to memory: manifest, resource.memory: 1 MiB"]
 
 
@@ -118,7 +118,7 @@ def test_json_is_for_scripts(tmp_path: Path, plugin: Path) -> None:
         "unit": "s",
         "shown": "5s",
         "level": "hook",
-        "place": f"{file}:2:54",
+        "place": f"{file}:2:56",
         "lowered_to": "wall_time",
         "enforced_by": "the supervisor's clock",
     }

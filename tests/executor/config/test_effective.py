@@ -13,9 +13,11 @@ from executor.config.limits import Limits
 from executor.config.load import parse_config
 from executor.config.model import Config
 from executor.config.places import Source
+from executor.hooks import bind_hooks
 from tests.executor.config.support import load
 
 ROOT = Path("/plugins/cat")
+EXAMPLE = Path(__file__).parents[3] / "examples" / "rainbow_cat"
 MIB = 1024**2
 
 
@@ -88,6 +90,12 @@ def test_the_manifest_can_lower_memory(tmp_path: Path, limits: str, hint: int | 
     config = load(tmp_path, f"limits: {{{limits}}}")
     assert explain_limits(config, None, "cat", memory_hint_bytes=hint)["memory"] == memory
     assert effective_limits(config, None, "cat", memory_hint_bytes=hint).memory == memory.value
+
+
+def test_hooks_are_bound_with_the_hint_of_their_manifest(tmp_path: Path) -> None:
+    """Which for this plugin is 256 MiB."""
+    config = load(tmp_path, f"plugins: [{EXAMPLE}]\nhooks: {{rainbow_cat: {{settings: {{webhook_secret: x}}}}}}")
+    assert bind_hooks(config).hooks["rainbow_cat"].limits.memory == 256 * MIB
 
 
 @pytest.mark.parametrize(

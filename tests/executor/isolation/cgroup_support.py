@@ -32,10 +32,13 @@ NOBODY = 65534
 MIB = 1024 * 1024
 
 _JOIN = "import os, sys\nfor descriptor in sys.argv[1:]: os.write(int(descriptor), b'0')\n"
+_BECOME = "import os\nos.setgroups([])\nos.setresgid({0}, {0}, {0})\nos.setresuid({0}, {0}, {0})\n"
+"""Rights are given up by the program itself: the interpreter may be in a folder that others may not enter."""
 
 _OPEN = """
 import json, os, sys
 from executor.isolation.control_groups import Unavailable, open_control_groups
+# give up rights
 groups = open_control_groups()
 if isinstance(groups, Unavailable):
     print(json.dumps({"reason": groups.reason, "remedy": groups.remedy}))
@@ -77,11 +80,10 @@ def start(group: ControlGroup, code: str, *, user: int | None = None) -> Iterato
     descriptors = group.open_procs()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _JOIN + code, *map(str, descriptors)],
+            [sys.executable, "-I", "-S", "-c", _become(user) + _JOIN + code, *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            user=user,
         )
     finally:
         for descriptor in descriptors:
@@ -127,18 +129,24 @@ def prepared_parent(groups: ControlGroups, *, user: int = 0) -> Iterator[list[Pa
             parent.rmdir()
 
 
-def open_elsewhere(parents: list[Path], *prefix: str) -> dict[str, Any]:
+def open_elsewhere(parents: list[Path], *prefix: str, user: int | None = None) -> dict[str, Any]:
     """Open, use and close control groups in a process of its own.
 
     Args:
         parents: The groups, one in each hierarchy, in which it begins.
         prefix: A command that is put in front.
+        user: As whom.
 
     Returns:
         What became of it.
     """
     script = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1/cgroup.procs"; shift; n=$((n - 1)); done; exec "$@"'
-    command = ["sh", "-ec", script, "sh", str(len(parents)), *map(str, parents), *prefix, sys.executable, "-c", _OPEN]
+    program = [*prefix, sys.executable, "-c", _OPEN.replace("# give up rights", _become(user))]
+    command = ["sh", "-ec", script, "sh", str(len(parents)), *map(str, parents), *program]
     output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     result: dict[str, Any] = json.loads(output)
     return result
+
+
+def _become(user: int | None) -> str:
+    return "" if user is None else _BECOME.format(user)

@@ -29,8 +29,8 @@ print("all of it")
 """
 SPIN = """
 import time
-began = time.monotonic()
-while time.process_time() < 0.3: pass
+began, spent = time.monotonic(), time.process_time()
+while time.process_time() - spent < 0.3: pass
 print(time.monotonic() - began)
 """
 WAIT = """
@@ -193,9 +193,9 @@ def test_cpu_time_is_shared_out(groups: ControlGroups, group: ControlGroup) -> N
     with start(group, SPIN) as process:
         assert float(output(process)) > 1.5
     group.apply(memory_bytes=64 * MIB, processes=4, cpu_share=0.001)
-    with start(group, SPIN.replace("time.process_time()", "time.monotonic() - began")) as process:
+    with start(group, SPIN) as process:
         group.unthrottle()
-        assert float(output(process)) < 20
+        assert float(output(process)) < 200  # not 300: even a host that is busy with something else is faster
 
 
 def test_a_share_above_that_of_the_group_above_is_no_error(groups: ControlGroups, group: ControlGroup) -> None:

@@ -23,7 +23,6 @@ from tests.executor.isolation.cgroup_support import (
 )
 
 MIB = 1024 * 1024
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 HOLD = """
 import os, subprocess, sys
 from executor.isolation.control_groups import open_control_groups
@@ -78,7 +77,7 @@ def test_workers_weigh_no_more_than_the_supervisor() -> None:
     name = {"v1": "cpu.shares", "v2": "cpu.weight"}[groups.version]
     (weight,) = (int(Path(folder, name).read_text()) for folder in groups.folders if Path(folder, name).exists())
     groups.close()
-    assert weight == {"v1": 1024, "v2": 100}[groups.version]
+    assert weight <= {"v1": 1024, "v2": 100}[groups.version]
 
 
 def test_closing_ends_what_is_left() -> None:
@@ -115,7 +114,7 @@ def test_delegated_groups_serve_an_ordinary_user() -> None:
     """What was given to the user is enough."""
     groups = must_open()
     with prepared_parent(groups, user=NOBODY) as parents:
-        result = open_elsewhere(parents, *AS_NOBODY)
+        result = open_elsewhere(parents, user=NOBODY)
         assert result.get("reason") is None
         assert {Path(folder).parent for folder in result["folders"]} == set(parents)
         assert result["left"] == []
@@ -129,7 +128,7 @@ def test_beside_other_processes() -> None:
         for parent in parents:
             (parent / "cgroup.procs").write_text(str(other.pid))
         try:
-            as_root, as_nobody = open_elsewhere(parents), open_elsewhere(parents, *AS_NOBODY)
+            as_root, as_nobody = open_elsewhere(parents), open_elsewhere(parents, user=NOBODY)
         finally:
             other.kill()
             other.wait()
@@ -146,7 +145,7 @@ def test_beside_other_processes() -> None:
 
 def test_an_ordinary_user_is_told_what_to_do() -> None:
     """Nothing was delegated to it."""
-    result = open_elsewhere([], *(AS_NOBODY if os.geteuid() == 0 else ()))
+    result = open_elsewhere([], user=NOBODY if os.geteuid() == 0 else None)
     assert "cannot make a group in /" in result["reason"]
     assert "ermission denied" in result["reason"]
     assert result["remedy"]
