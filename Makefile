@@ -11,7 +11,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e soak fuzz cov lint type fmt docs lock check clean
+.PHONY: help setup serve test test-e2e soak fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
@@ -66,6 +66,9 @@ lock: ## Pin the newest versions that fit into requirements/*.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml -o requirements/run.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev --group fuzz -o requirements/fuzz.lock
+
+seccomp: setup ## Compile the filter of system calls from its policy; needs libseccomp.so.2
+	$(BIN)/python -m scripts.compile_seccomp
 
 check: lint type test ## Everything that CI checks
 

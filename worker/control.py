@@ -66,6 +66,9 @@ class ControlLoop:
     Args:
         control: Our end of the control socket. Owned.
         name: For people.
+
+    Attributes:
+        abandoned: Whether the loop ended because the supervisor went away.
     """
 
     def __init__(self, control: socket, name: str) -> None:
@@ -73,6 +76,7 @@ class ControlLoop:
         self._name = name
         self._outgoing: deque[tuple[bytes, int | None]] = deque()
         self._running = True
+        self.abandoned = False
         self._wakeup_r, self._wakeup_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         control.setblocking(False)
         control.set_inheritable(False)
@@ -135,6 +139,10 @@ class ControlLoop:
         """A child has ended and has been waited for."""
         raise NotImplementedError
 
+    def _abandon(self) -> None:
+        self.abandoned = True
+        self._running = False
+
     def _reap(self) -> None:
         """Wait for all children that have ended."""
         while True:
@@ -155,11 +163,11 @@ class ControlLoop:
         except OSError as error:
             if error.errno != errno.ECONNRESET:  # the supervisor went away with reports of ours unread
                 self.complain(f"control socket: {error}")
-            self._running = False
+            self._abandon()
             return
         try:
             if not data and (hung_up or (not descriptors and self._at_end())):
-                self._running = False
+                self._abandon()
             elif flags & (MSG_TRUNC | MSG_CTRUNC):
                 self.complain("a command was too long, or had too many descriptors")
             else:
@@ -194,7 +202,7 @@ class ControlLoop:
                 self._outgoing[0] = (data, None)
                 continue
             except OSError:  # the supervisor is gone; reading says so as well
-                self._running = False
+                self._abandon()
                 return
             self._outgoing.popleft()
 

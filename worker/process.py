@@ -298,7 +298,8 @@ def _take_steps(birth: Birth) -> None:
         try:
             step(birth)
         except Exception as error:
-            raise SetUpError(f"step {step.__name__}: {describe_error(error)}") from error
+            text = str(error) if isinstance(error, SetUpError) else describe_error(error)
+            raise SetUpError(f"step {step.__name__}: {text}") from error
 
 
 def _serve(birth: Birth) -> None:

@@ -5,8 +5,8 @@ supervisor does, and forks plugin zygotes. A *plugin zygote* is process 1 of a t
 plugin (`worker.view`); it imports what the operator trusts and forks slots. See `worker.control` for the loop.
 
 When the control socket ends, a zygote ends what is below it. For a plugin zygote that is the kernel's work: nothing in
-its process table outlives it. The base zygote also removes the control groups, because the supervisor may have been
-killed before it could.
+its process table outlives it. The base zygote also removes the control groups of a supervisor that was killed before it
+could.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
 from socket import SOCK_SEQPACKET, socket
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from resource import struct_rusage
 
 __all__ = ["Heritage", "Zygote", "run_base_zygote"]
+
+ORPHAN_TIME_S: Final = 2.0
+ORPHAN_PAUSE_S: Final = 0.002
+"""Between the end of a control socket and the end of the process that had the other end."""
 
 NO_IDS: Final = IdBlock(0, 0)
 
@@ -201,7 +206,8 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
 
     Args:
         control_fd: A SOCK_SEQPACKET socket. Owned.
-        group_folders: Folders of control groups, removed at the end with the groups right below them.
+        group_folders: Folders of control groups. Should the supervisor have ended before us, they are removed, with
+            the groups right below them; otherwise it does that itself, or goes on to use them.
 
     Raises:
         OSError: The descriptor is no such socket, or there is no filter of system calls for this machine.
@@ -219,11 +225,24 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
     program = load_program()
     hide_ourselves()
     heritage = Heritage(report, Origin.look(), program, interpreter_trees())
+    supervisor = os.getppid()
+    zygote = Zygote(control, "base", heritage, NO_IDS)
     try:
-        Zygote(control, "base", heritage, NO_IDS).serve()
+        zygote.serve()
     finally:
-        for folder in group_folders:
-            _remove_groups(folder)
+        if zygote.abandoned and _wait_orphaned(supervisor):
+            for folder in group_folders:
+                _remove_groups(folder)
+
+
+def _wait_orphaned(parent: int) -> bool:
+    """Wait a moment for the end of the parent, whose sockets are closed before it is gone; whether it is."""
+    deadline = monotonic() + ORPHAN_TIME_S
+    while os.getppid() == parent:
+        if monotonic() > deadline:
+            return False
+        sleep(ORPHAN_PAUSE_S)
+    return True
 
 
 def _remove_groups(folder: str) -> None:

@@ -64,15 +64,17 @@ class Child:
     Attributes:
         id: The supervisor's number for it, unique within its parent.
         pid: Process id, once it is known; of workers only.
+        forked: Whether its parent has said that it runs.
         exited: How it ended; `None` when its parent was lost before it could report that, or could not fork it.
         failure: Why there is no report, where that is known.
     """
 
-    __slots__ = ("exited", "failure", "id", "pid")
+    __slots__ = ("exited", "failure", "forked", "id", "pid")
 
     def __init__(self, child_id: int, loop: asyncio.AbstractEventLoop) -> None:
         self.id = child_id
         self.pid: int | None = None
+        self.forked = False
         self.failure = ""
         self.exited: asyncio.Future[Exited | None] = loop.create_future()
 
@@ -218,6 +220,7 @@ class ControlClient:
                     child._set_exit(report)  # noqa: SLF001 - the parent is the one who knows
             case Forked():
                 if report.id in self._children:
+                    self._children[report.id].forked = True
                     self.take_birth(self._children[report.id], pid)
             case ForkFailed():
                 self._take_failure(report)

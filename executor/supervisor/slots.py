@@ -94,6 +94,8 @@ class Slot:
             await asyncio.wait({self._child.exited}, timeout=END_TIME_S)
         if not self._child.exited.done():
             log.error("slot.not_ended", slot=self.client.name, pid=self.client.pid)
+            if not self._child.forked:  # nor was it begun: its zygote does not work any more
+                self._zygote.close()
         if self.group is not None:
             await _remove(self.group)
 

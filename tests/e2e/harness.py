@@ -27,6 +27,8 @@ LAB = Path(__file__).parent.parent / "plugins" / "lab"
 COMMAND = [sys.executable, "-m", "executor"]
 START_TIME_S = 240
 END_TIME_S = 120
+SLOT_DESCRIPTORS = 3
+"""What the supervisor has open for a slot: its control socket, and two to hear of its memory running out."""
 
 
 class Executor:
@@ -203,7 +205,7 @@ class Executor:
 
     def wait_workers(self, count: int, **fields: object) -> list[dict[str, Any]]:
         """Wait until so many workers with these fields live."""
-        for _ in _until(20):
+        for _ in _until(60):
             found = [one for one in self.workers() if all(one.get(name) == value for name, value in fields.items())]
             if len(found) == count:
                 return found
@@ -214,25 +216,34 @@ class Executor:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
+    def named(self, name: str) -> list[psutil.Process]:
+        """Processes below the service whose names begin with this, such as `ee-slot`."""
+        found = []
+        for process in self.processes()[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith(name):
+                    found.append(process)
+        return found
+
     def resting_processes(self) -> set[int]:
-        """Process ids once no worker is left: the supervisor and its zygotes."""
-        for _ in _until(20):
-            processes = self.processes()
-            if not self.workers() and len(processes) == self.resting_count:
+        """Process ids once no worker is left: the supervisor and its zygotes; slots come and go."""
+        for _ in _until(60):
+            resting = {process.pid for process in self.processes()} - {slot.pid for slot in self.named("ee-slot")}
+            if not self.workers() and len(resting) == self.resting_count:
                 break
-        return {process.pid for process in self.processes()}
+        return resting
 
     resting_count = 3
     """Supervisor, base zygote, and one plugin zygote."""
 
     def descriptors(self) -> int:
-        """How many descriptors the supervisor has open."""
-        return psutil.Process(self.process.pid).num_fds()
+        """How many descriptors the supervisor has open, those for its slots left out."""
+        return psutil.Process(self.process.pid).num_fds() - SLOT_DESCRIPTORS * len(self.named("ee-slot"))
 
 
 def wait_below(pid: int, count: int) -> list[psutil.Process]:
     """Wait until a process has so many below it."""
-    for _ in _until(30):
+    for _ in _until(120):
         below = psutil.Process(pid).children(recursive=True)
         if len(below) == count:
             return below

@@ -34,27 +34,21 @@ def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def scratch_of(folder: Path) -> list[Path]:
-    """What is left of private folders."""
-    return list((folder / "state" / "scratch").glob("*"))
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_starting(tmp_path: Path, number: int) -> None:
     """The start is given up, cleanly; SIGHUP means nothing yet."""
     plugin = copy_lab(tmp_path)
     (plugin / "endpoints" / "slow").touch()
     process = start(tmp_path, plugin)
-    below = wait_below(process.pid, 3)
+    below = wait_below(process.pid, 4)
     process.send_signal(signal.SIGHUP)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Serving" not in output
     assert "Traceback" not in errors
     assert "exc_type" not in errors
-    assert psutil.wait_procs(below, timeout=10)[1] == []
-    assert scratch_of(tmp_path) == []
+    assert psutil.wait_procs(below, timeout=60)[1] == []
 
 
 def test_a_signal_while_reloading(tmp_path: Path) -> None:
@@ -66,7 +60,7 @@ def test_a_signal_while_reloading(tmp_path: Path) -> None:
         executor.wait_workers(1, state="running")
         for _ in range(20):
             executor.process.send_signal(signal.SIGHUP)
-        wait_below(executor.process.pid, 5)  # the new version's zygote, and its worker
+        wait_below(executor.process.pid, 7)  # the new version's zygote, slot and worker
         assert executor.stop() == 0
         assert running.result().text == "beginend"
         assert not executor.events("service.reload_refused")
@@ -81,7 +75,7 @@ def test_two_signals_at_once() -> None:
         executor.process.send_signal(signal.SIGTERM)
         executor.process.send_signal(signal.SIGINT)
         executor.process.send_signal(signal.SIGCONT)
-        assert executor.process.wait(15) == 0
+        assert executor.process.wait(120) == 0
         assert running.result().status_code == 503
 
 
@@ -110,18 +104,21 @@ def test_failed_reloads_leave_nothing(tmp_path: Path) -> None:
         assert len(executor.resting_processes()) == executor.resting_count
 
 
-def test_a_zygote_that_hangs() -> None:
-    """The client is answered; the zygote is replaced."""
-    config = {"plugins": [str(LAB)], "limits": {"first_byte_time": "500ms"}}
+@pytest.mark.parametrize("which", ["slot", "slot and zygote"])
+def test_what_hangs_is_replaced(which: str) -> None:
+    """The client is answered; the slot is ended by its zygote, and the zygote by the base zygote."""
+    config = {"plugins": [str(LAB)], "limits": {"first_byte_time": "2s"}}
     with Executor(config=config) as executor:
         executor.get("/status/200")
-        zygote = executor.processes()[2]
-        zygote.send_signal(signal.SIGSTOP)
+        (slot,) = executor.named("ee-slot")
+        hanging = [slot] if which == "slot" else [slot, executor.named("ee-zygote")[1]]
+        for process in hanging:
+            process.send_signal(signal.SIGSTOP)
         answer = executor.get("/status/200")
         assert (answer.status_code, answer.json()["code"]) == (504, "timeout.first_byte")
-        assert psutil.wait_procs([zygote], timeout=10)[1] == []
-        executor.wait_event("zygote.no_report")
-        assert 200 in (executor.get("/status/200").status_code for _ in range(10))
+        answers = (executor.get("/status/200").status_code for _ in range(60))
+        assert 200 in answers
+        assert psutil.wait_procs(hanging, timeout=120)[1] == []
         assert len(executor.resting_processes()) == executor.resting_count
 
 
@@ -137,12 +134,11 @@ def test_a_start_that_fails_late(tmp_path: Path, what: str, lab: Executor) -> No
     else:
         arguments += ["--admin-port", lab.admin.rpartition(":")[2]]
     process = start(tmp_path, *arguments)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.count("error: ") == 1
     assert "Traceback" not in errors
     assert "exc_type" not in errors
-    assert scratch_of(tmp_path) == []
     assert not [command for command in commands() if str(tmp_path) in command]
 
 

@@ -42,7 +42,6 @@ def strict() -> Iterator[Executor]:
         assert executor.resting_processes() == resting
         assert executor.descriptors() <= descriptors + 2
         assert psutil.Process(executor.process.pid).memory_info().rss < memory + 24 * MIB
-        assert not list((executor.state_dir / "scratch").glob("*/*"))
         assert executor.own_failures() == []
 
 

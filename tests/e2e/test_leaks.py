@@ -94,9 +94,6 @@ def run_mix(requests: int, large_every: int) -> None:
         assert not [process for process in executor.processes() if process.status() == psutil.STATUS_ZOMBIE]
         assert executor.descriptors() <= descriptors + 2, supervisor.open_files()
         assert supervisor.memory_info().rss < memory + 32 * MIB
-        assert not [
-            item for root in (executor.state_dir / "scratch").iterdir() if root.is_dir() for item in root.iterdir()
-        ]
 
 
 def test_a_few_hundred_mixed_requests() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from protocol import ZygoteReady
 from tests.worker.driver import BaseZygote, Plugin, ZygoteDriver
 
 
@@ -15,31 +15,53 @@ from tests.worker.driver import BaseZygote, Plugin, ZygoteDriver
 def base_zygote() -> Iterator[BaseZygote]:
     """The base zygote, as the executor starts it."""
     zygote = BaseZygote()
-    zygote.report(ZygoteReady)
+    zygote.wait_ready()
     yield zygote
     zygote.close()
     assert zygote.process.returncode == 0
 
 
 @pytest.fixture(scope="session")
-def zygote(base_zygote: BaseZygote) -> Iterator[ZygoteDriver]:
-    """A plugin's zygote."""
-    zygote = base_zygote.fork_zygote()
-    zygote.report(ZygoteReady)
+def plugins_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for plugins that workers of every identity can read."""
+    folder = tmp_path_factory.mktemp("plugins")
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def zygote(base_zygote: BaseZygote, plugins_folder: Path) -> Iterator[ZygoteDriver]:
+    """A plugin's zygote; what it takes for the plugin's folder holds those of many tests."""
+    zygote = base_zygote.fork_zygote(plugin_root=plugins_folder)
+    zygote.wait_ready()
     yield zygote
     zygote.close()
 
 
-def count_descriptors() -> int:
-    """How many descriptors this process has, that of the listing included."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+@pytest.fixture
+def own_base() -> Iterator[BaseZygote]:
+    """A base zygote that the test may end, its descriptor 2 a pipe."""
+    stderr_r, stderr_w = os.pipe()
+    zygote = BaseZygote(stderr=stderr_w)
+    os.close(stderr_w)
+    zygote.stderr_fd = stderr_r
+    zygote.wait_ready()
+    yield zygote
+    zygote.close()
+    os.close(stderr_r)
+
+
+def count_descriptors(zygote: ZygoteDriver) -> int:
+    """How many descriptors this process has besides those of the zygote's slots."""
+    return len(list(Path("/proc/self/fd").iterdir())) - len(zygote.slots)
 
 
 @pytest.fixture
-def plugin(zygote: ZygoteDriver, tmp_path: Path) -> Iterator[Plugin]:
+def plugin(zygote: ZygoteDriver, plugins_folder: Path, request: pytest.FixtureRequest) -> Iterator[Plugin]:
     """An empty plugin."""
-    before = count_descriptors()
-    plugin = Plugin(zygote, tmp_path)
+    before = count_descriptors(zygote)
+    number = len(list(plugins_folder.iterdir()))
+    plugin = Plugin(zygote, plugins_folder / f"plugin-{number}")
     yield plugin
     plugin.close()
-    assert count_descriptors() == before, "the test has left descriptors open"
+    assert count_descriptors(zygote) == before, "the test has left descriptors open"

@@ -1,11 +1,16 @@
-"""A small synchronous supervisor: starts the real base zygote and talks to real workers through real pipes."""
+"""A small synchronous supervisor: starts the real base zygote and talks to real workers through real pipes.
+
+It works as root, with a block of host ids, and as any other user, without.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -29,33 +34,63 @@ from protocol import (
     Error,
     Exited,
     Forked,
+    ForkSlot,
     ForkWorker,
     ForkZygote,
     Invoke,
     Kill,
+    Locked,
     Log,
     Message,
     Prepare,
     Ready,
     Response,
     Role,
+    Shutdown,
+    SlotReady,
+    ZygoteReady,
     decode_control,
     encode_control,
 )
+from worker.lockdown.evidence import LAYERS
 
 __all__ = [
+    "AS_ROOT",
+    "CREDENTIALS",
     "ENVIRONMENT",
+    "FIRST_ID",
+    "IDS",
+    "LIMITS",
+    "REQUIRED",
+    "TIMEOUT_S",
     "Answer",
     "BaseZygote",
+    "ControlDriver",
     "Plugin",
+    "SlotDriver",
     "WorkerDriver",
     "ZygoteDriver",
+    "make_fork_zygote",
     "make_invoke",
     "wait_readable",
 ]
 
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 50.0
 ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+AS_ROOT: Final = os.geteuid() == 0
+FIRST_ID: Final = 2_000_000_000
+IDS: Final = 8192
+LIMITS: Final[Mapping[str, int]] = {
+    "processes": 128,
+    "cpu_time": 60,
+    "open_files": 256,
+    "file_size": 64 << 20,
+    "scratch_size": 128 << 20,
+    "scratch_files": 8192,
+}
+REQUIRED: Final = tuple(name for name in LAYERS if name not in {"control_groups", "cgroup_namespace", "landlock"})
+CREDENTIALS: Final = struct.Struct("iII")
+"""`struct ucred` of unix(7)."""
 
 M = TypeVar("M", bound=ControlMessage)
 
@@ -68,14 +103,21 @@ def wait_readable(*descriptors: int, timeout_s: float = TIMEOUT_S) -> list[int]:
     return ready
 
 
-class ZygoteDriver:
-    """Our end of a zygote's control socket."""
+class ControlDriver:
+    """Our end of a control socket, and what came on it.
 
-    def __init__(self, control: socket.socket, *, child_id: int = 0, pid: int = 0) -> None:
+    Attributes:
+        pid: Process id of the other side, once it is ready.
+        ready: What it said then.
+    """
+
+    def __init__(self, control: socket.socket, child_id: int = 0) -> None:
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.control = control
         self.id = child_id
-        self.pid = pid
-        self.pending: list[ControlMessage] = []
+        self.pid = 0
+        self.ready: dict[str, Any] = {}
+        self.pending: list[tuple[ControlMessage, int]] = []
         self._next_id = 1
 
     def next_id(self) -> int:
@@ -89,44 +131,127 @@ class ZygoteDriver:
 
     def report(self, kind: type[M], child_id: int | None = None) -> M:
         """Wait for a report of this kind, about this child; others are kept."""
+        return self.report_with_pid(kind, child_id)[0]
+
+    def report_with_pid(self, kind: type[M], child_id: int | None = None) -> tuple[M, int]:
+        """Wait for a report; it and the process id that came with it."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
-            for index, message in enumerate(self.pending):
+            for index, (message, pid) in enumerate(self.pending):
                 if isinstance(message, kind) and (child_id is None or getattr(message, "id", None) == child_id):
                     del self.pending[index]
-                    return message
+                    return message, pid
             wait_readable(self.control.fileno(), timeout_s=max(0.0, deadline - time.monotonic()))
-            data = self.control.recv(MAX_CONTROL)
+            data, ancillary, _, _ = self.control.recvmsg(MAX_CONTROL, socket.CMSG_SPACE(CREDENTIALS.size))
             if not data:
-                raise EOFError("the zygote has closed its control socket")
-            self.pending.append(decode_control(data))
+                raise EOFError("the other side has closed its control socket")
+            (_, _, credentials) = ancillary[0]
+            self.pending.append((decode_control(data), CREDENTIALS.unpack(credentials)[0]))
 
-    def fork_zygote(self, preload: Sequence[str] = ("dify_plugin",), sys_path: Sequence[str] = ()) -> ZygoteDriver:
-        """Have a zygote forked; it may not be ready yet."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        child_id = self.next_id()
-        with theirs:
-            message = ForkZygote(zygote_id=child_id, name="plugin", preload=tuple(preload), sys_path=tuple(sys_path))
-            self.command(message, [theirs.fileno()])
-        return ZygoteDriver(ours, child_id=child_id, pid=self.report(Forked, child_id).pid)
+    def wait_ready(self) -> dict[str, Any]:
+        """Wait until it takes commands; its report."""
+        message, self.pid = self.report_with_pid(ZygoteReady)
+        self.ready = message.report
+        return self.ready
 
-    def fork_worker(self) -> WorkerDriver:
-        """Have a worker forked."""
-        return WorkerDriver(self)
+    def wait_end(self) -> None:
+        """Wait until its end of the socket is closed."""
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            self.report(Shutdown)
 
     def close(self) -> None:
-        """Close our end, which ends the zygote."""
+        """Close our end, which ends the other side."""
         self.control.close()
 
 
-class BaseZygote(ZygoteDriver):
-    """The base zygote, as the executor starts it."""
+class SlotDriver(ControlDriver):
+    """A slot."""
 
-    def __init__(self, executable: str = sys.executable, stderr: int | None = None) -> None:
+    def wait_ready(self) -> dict[str, Any]:
+        """Wait until it takes commands; its report."""
+        message, self.pid = self.report_with_pid(SlotReady)
+        self.ready = message.report
+        return self.ready
+
+
+class ZygoteDriver(ControlDriver):
+    """A zygote, and the slots that it has and nobody uses.
+
+    Attributes:
+        slots: All slots that were forked for `take_slot`.
+    """
+
+    def __init__(self, control: socket.socket, child_id: int = 0) -> None:
+        super().__init__(control, child_id)
+        self.slots: list[SlotDriver] = []
+        self._idle: list[SlotDriver] = []
+        self._numbers = itertools.count()
+
+    def fork_zygote(
+        self,
+        preload: Sequence[str] = ("dify_plugin",),
+        sys_path: Sequence[str] = (),
+        *,
+        plugin_root: Path | str = "",
+        block: bool = AS_ROOT,
+    ) -> ZygoteDriver:
+        """Have a plugin's zygote forked; it may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        zygote = ZygoteDriver(ours, self.next_id())
+        with theirs:
+            message = make_fork_zygote(zygote.id, preload, sys_path, plugin_root=plugin_root, block=block)
+            self.command(message, [theirs.fileno()])
+        self.report(Forked, zygote.id)
+        return zygote
+
+    def fork_slot(self, *, off: Sequence[str] = (), groups: Sequence[int] = ()) -> SlotDriver:
+        """Have a slot forked, and wait until it is ready."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        slot = SlotDriver(ours, self.next_id())
+        with theirs:
+            message = ForkSlot(slot_id=slot.id, name="plugin", number=next(self._numbers), off=tuple(off))
+            self.command(message, [theirs.fileno(), *groups])
+        self.report(Forked, slot.id)
+        slot.wait_ready()
+        return slot
+
+    def take_slot(self) -> SlotDriver:
+        """An idle slot, or a new one; `give_slot` takes it back."""
+        if not self._idle:
+            self.slots.append(self.fork_slot())
+            return self.slots[-1]
+        return self._idle.pop()
+
+    def give_slot(self, slot: SlotDriver) -> None:
+        """Keep a slot whose worker has ended for the next one, if it can serve another one."""
+        if slot.ready["reusable"]:
+            self._idle.append(slot)
+        else:
+            self.slots.remove(slot)
+            slot.close()
+
+    def close(self) -> None:
+        """Close our ends, which ends the zygote."""
+        for slot in self.slots:
+            slot.close()
+        super().close()
+
+
+class BaseZygote(ZygoteDriver):
+    """The base zygote, as the executor starts it.
+
+    Args:
+        groups: Folders of control groups that it removes at its end.
+        stderr: Its descriptor 2.
+        wrapper: A command to start it with.
+    """
+
+    def __init__(self, *groups: str, stderr: int | None = None, wrapper: Sequence[str] = ()) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
         with theirs:
             self.process = subprocess.Popen(
-                [executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno())],
+                [*wrapper, sys.executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno()), *groups],
                 pass_fds=[theirs.fileno()],
                 env=ENVIRONMENT,
                 cwd="/",
@@ -135,11 +260,14 @@ class BaseZygote(ZygoteDriver):
                 stderr=stderr,
                 start_new_session=True,
             )
-        super().__init__(ours, pid=self.process.pid)
         self.stderr_fd = -1
 
     def close(self) -> None:
-        """Close our end and wait for the process."""
+        """Tell it to end, close our end, and wait for the process."""
+        if self.control.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self.command(Shutdown())
+            self.wait_end()
         super().close()
         self.process.wait(TIMEOUT_S)
 
@@ -175,12 +303,18 @@ class Answer:
 
 
 class WorkerDriver:
-    """Our ends of a worker's pipes."""
+    """Our ends of a worker's pipes.
 
-    def __init__(self, zygote: ZygoteDriver) -> None:
-        self.zygote = zygote
+    Attributes:
+        locked: What it has seen of its isolation, once it is locked down.
+    """
+
+    def __init__(self, slot: SlotDriver) -> None:
+        self.slot = slot
         self.connection = Connection(Role.SUPERVISOR)
         self.logs: list[Log] = []
+        self.locked: dict[str, Any] = {}
+        self._end: Exited | None = None
         requests_r, self.write_fd = os.pipe2(os.O_CLOEXEC)
         self.read_fd, responses_w = os.pipe2(os.O_CLOEXEC)
         self.stdout_fd, stdout_w = os.pipe2(os.O_CLOEXEC)
@@ -192,11 +326,11 @@ class WorkerDriver:
             "stderr": self.stderr_fd,
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
-        self.id = zygote.next_id()
-        zygote.command(ForkWorker(worker_id=self.id), theirs)
+        self.id = slot.next_id()
+        slot.command(ForkWorker(worker_id=self.id), theirs)
         for descriptor in theirs:
             os.close(descriptor)
-        self.pid = zygote.report(Forked, self.id).pid
+        _, self.pid = slot.report_with_pid(Forked, self.id)
 
     def send(self, message: Message) -> None:
         """Send a message; the pipe must have room for it."""
@@ -222,19 +356,31 @@ class WorkerDriver:
             elif not isinstance(message, Credit):
                 return message
 
-    def prepare(self, root: Path, sources: Sequence[str] = (), **options: Any) -> Ready | Error:
-        """Send PREPARE and return what comes back."""
-        scratch = root.with_name("scratch")
-        scratch.mkdir(exist_ok=True)
+    def prepare(
+        self,
+        root: Path,
+        sources: Sequence[str] = (),
+        *,
+        limits: Mapping[str, int] = LIMITS,
+        required: Sequence[str] = REQUIRED,
+        **options: Any,
+    ) -> Ready | Error:
+        """Send PREPARE and return what comes after LOCKED, or instead of it."""
         self.send(
             Prepare(
                 plugin_root=str(root),
                 sources=tuple(sources),
                 environ=dict(ENVIRONMENT),
-                options={"scratch": str(scratch), **options},
+                limits=dict(limits),
+                required=tuple(required),
+                off=(),
+                options=options,
             )
         )
         message = self.receive()
+        if isinstance(message, Locked):
+            self.locked = message.report
+            message = self.receive()
         assert isinstance(message, Ready | Error), message
         return message
 
@@ -307,11 +453,14 @@ class WorkerDriver:
 
     def exited(self) -> Exited:
         """Wait for the report of its end."""
-        return self.zygote.report(Exited, self.id)
+        if self._end is None:
+            self._end = self.slot.report(Exited, self.id)
+        return self._end
 
     def kill(self) -> None:
         """Have it killed."""
-        self.zygote.command(Kill(worker_id=self.id))
+        with contextlib.suppress(BrokenPipeError):  # a slot that could not be used again has ended
+            self.slot.command(Kill(worker_id=self.id))
 
     def close_requests(self) -> None:
         """Close the pipe to the worker, as the end of the supervisor would."""
@@ -338,12 +487,17 @@ from dify_plugin import Endpoint
 
 
 class Plugin:
-    """A plugin in a folder of its own, and its workers."""
+    """A plugin in a folder of its own, and its workers.
 
-    def __init__(self, zygote: ZygoteDriver, folder: Path) -> None:
+    Args:
+        zygote: Sees the folder.
+        root: The folder.
+    """
+
+    def __init__(self, zygote: ZygoteDriver, root: Path) -> None:
         self.zygote = zygote
-        self.root = folder / "plugin"
-        self.root.mkdir()
+        self.root = root
+        self.root.mkdir(exist_ok=True)
         self.workers: list[WorkerDriver] = []
 
     def write(self, name: str, text: str | bytes) -> Path:
@@ -362,14 +516,21 @@ class Plugin:
 
     def fork(self) -> WorkerDriver:
         """Fork a worker, which is closed with the plugin."""
-        worker = self.zygote.fork_worker()
+        worker = WorkerDriver(self.zygote.take_slot())
         self.workers.append(worker)
         return worker
 
-    def start(self, source: str = "endpoints/main.py", *, body: bool = False, **given: Any) -> WorkerDriver:
+    def start(
+        self,
+        source: str = "endpoints/main.py",
+        *,
+        body: bool = False,
+        limits: Mapping[str, int] = LIMITS,
+        **given: Any,
+    ) -> WorkerDriver:
         """Start a worker up to the point where it has got INVOKE."""
         worker = self.fork()
-        ready = worker.prepare(self.root)
+        ready = worker.prepare(self.root, limits=limits)
         assert isinstance(ready, Ready), ready
         worker.send(make_invoke(source, has_body=body, **given))
         return worker
@@ -381,14 +542,43 @@ class Plugin:
             worker.body(data)
         answer = worker.collect()
         answer.stdout, answer.stderr = worker.output()
-        answer.exited = worker.exited()
+        answer.exited = self.finish(worker)
         return answer
+
+    def finish(self, worker: WorkerDriver) -> Exited:
+        """Wait for the end of a worker, and let others have its slot."""
+        report = worker.exited()
+        worker.close()
+        self.workers.remove(worker)
+        self.zygote.give_slot(worker.slot)
+        return report
 
     def close(self) -> None:
         """End the workers that are left."""
-        for worker in self.workers:
+        for worker in list(self.workers):
             worker.kill()
-            worker.close()
+            self.finish(worker)
+
+
+def make_fork_zygote(
+    zygote_id: int,
+    preload: Sequence[str] = (),
+    sys_path: Sequence[str] = (),
+    *,
+    plugin_root: Path | str = "",
+    block: bool = AS_ROOT,
+) -> ForkZygote:
+    """A FORK_ZYGOTE with a block of host ids, which only root has, or without."""
+    return ForkZygote(
+        zygote_id=zygote_id,
+        name="plugin",
+        preload=tuple(preload),
+        sys_path=tuple(sys_path),
+        plugin_root=str(plugin_root),
+        first_id=FIRST_ID if block else 0,
+        ids=IDS if block else 0,
+        off=(),
+    )
 
 
 def make_invoke(source: str = "endpoints/main.py", **given: Any) -> Invoke:

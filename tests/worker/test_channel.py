@@ -21,6 +21,7 @@ from protocol import (
     Credit,
     End,
     LocalProtocolError,
+    Locked,
     Log,
     Message,
     Prepare,
@@ -31,7 +32,7 @@ from protocol import (
 from tests.worker.driver import make_invoke
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 
-PREPARE: Final = Prepare(plugin_root="/", sources=(), environ={}, options={})
+PREPARE: Final = Prepare(plugin_root="/", sources=(), environ={}, limits={}, required=(), off=(), options={})
 
 
 class Peer:
@@ -55,9 +56,10 @@ class Peer:
         return list(iter(self.connection.next_message, None))
 
     def invoke(self, *, body: bool = False) -> None:
-        """Go through PREPARE, READY and INVOKE."""
+        """Go through PREPARE, LOCKED, READY and INVOKE."""
         self.send(PREPARE)
         assert isinstance(self.channel.receive(), Prepare)
+        self.channel.send(Locked(report={}))
         self.channel.send(Ready(report={}))
         self.read()
         self.send(make_invoke(has_body=body))

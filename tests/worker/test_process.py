@@ -40,8 +40,7 @@ def test_descriptors(plugin: Plugin) -> None:
 
 def test_environment(plugin: Plugin) -> None:
     """The environment is that of PREPARE and the scratch folder, for the process and for programs that it starts."""
-    scratch = str(plugin.root.with_name("scratch"))
-    expected = ENVIRONMENT | {"HOME": scratch, "TMPDIR": scratch}
+    expected = ENVIRONMENT | {"HOME": "/tmp", "TMPDIR": "/tmp"}
 
     mine, program = seen(plugin, "[dict(os.environ), subprocess.check_output(['/usr/bin/env'], text=True)]")
 
@@ -65,7 +64,7 @@ def test_surroundings(plugin: Plugin) -> None:
         root,
         [f"{root}/main.py"],
         True,
-        str(plugin.root.with_name("scratch")),
+        "/tmp",
         "",
         "",
         [13, 25],

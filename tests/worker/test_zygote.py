@@ -4,64 +4,70 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from protocol import (
-    Chunk,
+    Error,
     Exited,
+    Forked,
     ForkFailed,
+    ForkSlot,
     ForkWorker,
     Kill,
-    Ready,
-    Response,
     Shutdown,
     ZygoteReady,
-    encode_control,
 )
-from tests.worker.driver import TIMEOUT_S, BaseZygote, Plugin, make_invoke, wait_readable
+from tests.worker.driver import (
+    AS_ROOT,
+    FIRST_ID,
+    TIMEOUT_S,
+    BaseZygote,
+    ControlDriver,
+    Plugin,
+    WorkerDriver,
+    ZygoteDriver,
+    make_fork_zygote,
+    make_invoke,
+    wait_readable,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+FORBID: Final = """
+import ctypes, os, sys
+kind, command = sys.argv[1], sys.argv[2:]
+texts = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
+if ctypes.CDLL(None).unshare(0x10000000):
+    sys.exit("no user namespaces here")
+for name, text in texts.items():
+    open(f"/proc/self/{name}", "w").write(text)
+open(f"/proc/sys/user/max_{kind}_namespaces", "w").write("0")
+os.execv(command[0], command)
+"""
+"""Execute a program in a user namespace that allows no more namespaces of a kind."""
 
-DAEMON: Final = """
-def daemonize():
-    down, up = os.pipe()
+WAIT: Final = """
+def wait_as_daemon():
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            os.write(up, b"%10d" % os.getpid())
+            print("daemon", flush=True)
             threading.Event().wait()
         os._exit(0)
-    return os.read(down, 10).strip()
+    os.wait()
+    threading.Event().wait()
 """
-"""A process that has left its parent, its session and its process group."""
 
 
-@pytest.fixture
-def own_base() -> Iterator[BaseZygote]:
-    """A base zygote that the test may end, its descriptor 2 a pipe."""
-    stderr_r, stderr_w = os.pipe()
-    zygote = BaseZygote(stderr=stderr_w)
-    os.close(stderr_w)
-    zygote.stderr_fd = stderr_r
-    zygote.report(ZygoteReady)
-    yield zygote
-    zygote.close()
-    os.close(stderr_r)
-
-
-def is_alive(pidfd: int) -> bool:
-    """Whether the process of a pidfd still runs."""
-    return not select.select([pidfd], [], [], 0)[0]
+def complaint(zygote: BaseZygote) -> bytes:
+    """What it says next on descriptor 2."""
+    wait_readable(zygote.stderr_fd)
+    return os.read(zygote.stderr_fd, 4096)
 
 
 def wait_end(pidfd: int) -> None:
@@ -70,44 +76,70 @@ def wait_end(pidfd: int) -> None:
     os.close(pidfd)
 
 
-def start_waiting(plugin: Plugin, top: str = "", first: str = "b'x'") -> tuple[bytes, int]:
-    """Start a worker that sends one chunk and then waits for a body; the chunk, and its pidfd."""
-    plugin.endpoint(f"return Response(part() for part in (lambda: {first}, lambda: r.stream.read()))", top=top)
-    worker = plugin.start(body=True)
-    assert isinstance(worker.receive(), Response)
-    chunk = worker.receive()
-    assert isinstance(chunk, Chunk)
-    return chunk.data, os.pidfd_open(worker.pid)
+def start_waiting(plugin: Plugin) -> WorkerDriver:
+    """Start a worker that has a daemon; both wait for ever, and hold its output."""
+    plugin.endpoint("wait_as_daemon()", top=WAIT)
+    worker = plugin.start()
+    assert os.read(worker.stdout_fd, 100) == b"daemon\n"
+    return worker
+
+
+def start_plugin(base: BaseZygote, folder: Path, **given: object) -> Plugin:
+    """A plugin in a new folder of its own, with a zygote of its own."""
+    root = folder / "plugin"
+    root.mkdir()
+    zygote = base.fork_zygote(plugin_root=root, **given)  # type: ignore[arg-type]  # handed over
+    zygote.wait_ready()
+    return Plugin(zygote, root)
+
+
+def end(plugin: Plugin) -> None:
+    """Close our ends of a plugin's workers, slots and zygote."""
+    for worker in plugin.workers:
+        worker.close()
+    plugin.zygote.close()
 
 
 def test_reports_versions(own_base: BaseZygote) -> None:
     """A plugin's zygote says what it has loaded, and is a process of its own below the base zygote."""
     child = own_base.fork_zygote()
-    report = child.report(ZygoteReady)
+    report = child.wait_ready()
 
-    assert child.pid == report.pid
-    assert tuple(report.report[k] for k in ("name", "preload", "sdk")) == ("plugin", ["dify_plugin"], "stand-in")
-    assert report.report["threads"] == 1
+    assert tuple(report[k] for k in ("name", "preload", "sdk")) == ("plugin", ["dify_plugin"], "stand-in")
+    assert report["threads"] == 1
+    assert {"python", "werkzeug", "msgpack"} <= set(own_base.ready)
+    assert str(child.pid) in Path(f"/proc/{own_base.pid}/task/{own_base.pid}/children").read_text().split()
     child.close()
     assert own_base.report(Exited, child.id).status == 0
 
 
+def test_process_1_of_its_own_table(own_base: BaseZygote) -> None:
+    """A plugin's zygote is process 1 of its table, and root of a user namespace in which it has only its own ids."""
+    child = own_base.fork_zygote()
+    child.wait_ready()
+    status = Path(f"/proc/{child.pid}/status").read_text()
+
+    assert f"NSpid:\t{child.pid}\t1\n" in status
+    own = FIRST_ID if AS_ROOT else os.getuid()
+    assert f"Uid:\t{own}\t{own}\t{own}\t{own}\n" in status
+    child.close()
+
+
 def test_preloads_from_given_folder(own_base: BaseZygote, tmp_path: Path) -> None:
     """Modules named are imported once, in the zygote, from the folders given."""
-    (tmp_path / "trusted.py").write_text("import os\npid = os.getpid()\n")
-    child = own_base.fork_zygote(["trusted"], [str(tmp_path)])
-    child.report(ZygoteReady)
-    plugin = Plugin(child, tmp_path)
+    (tmp_path / "trusted").mkdir(mode=0o755)
+    (tmp_path / "trusted/trusted.py").write_text("import os\npid = os.getpid()\n")
+    plugin = start_plugin(own_base, tmp_path, preload=["trusted"], sys_path=[str(tmp_path / "trusted")])
     plugin.endpoint("import trusted; return Response(str(trusted.pid))")
 
-    assert str(child.pid).encode() == plugin.call().body
-    plugin.close()
-    child.close()
+    assert plugin.call().body == b"1"
+    end(plugin)
 
 
 def test_event_loop_of_sdk_is_not_inherited(own_base: BaseZygote, tmp_path: Path) -> None:
     """What the real SDK's gevent has opened while it was imported is destroyed before anything is forked."""
-    (tmp_path / "gevent.py").write_text(
+    (tmp_path / "trusted").mkdir(mode=0o755)
+    (tmp_path / "trusted/gevent.py").write_text(
         textwrap.dedent("""
         destroyed = []
         class Hub:
@@ -117,14 +149,11 @@ def test_event_loop_of_sdk_is_not_inherited(own_base: BaseZygote, tmp_path: Path
             return Hub()
         """)
     )
-    child = own_base.fork_zygote(["gevent"], [str(tmp_path)])
-    child.report(ZygoteReady)
-    plugin = Plugin(child, tmp_path)
+    plugin = start_plugin(own_base, tmp_path, preload=["gevent"], sys_path=[str(tmp_path / "trusted")])
     plugin.endpoint("import gevent; return Response(str(gevent.destroyed))")
 
     assert plugin.call().body == b"[True]"
-    plugin.close()
-    child.close()
+    end(plugin)
 
 
 def test_preload_fails(own_base: BaseZygote) -> None:
@@ -132,237 +161,193 @@ def test_preload_fails(own_base: BaseZygote) -> None:
     child = own_base.fork_zygote(["no_such_module"])
 
     assert os.waitstatus_to_exitcode(own_base.report(Exited, child.id).status) == 70
-    wait_readable(own_base.stderr_fd)
-    assert b"no_such_module" in os.read(own_base.stderr_fd, 4096)
+    assert b"no_such_module" in complaint(own_base)
     child.close()
 
 
-@pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        (b"\xc1 garbage", b"malformed command"),
-        (b"", b"malformed command"),
-        (b"x" * 70_000, b"too long"),
-        (encode_control(ZygoteReady(pid=1, report={})), b"is a report, not a command"),
-        (encode_control(Exited(1, 0, 0.0, 0.0, 0, 0, 0, 0)), b"is a report, not a command"),
-    ],
-)
-def test_survives_malformed_commands(own_base: BaseZygote, tmp_path: Path, data: bytes, complaint: bytes) -> None:
-    """What is no command is reported on descriptor 2, its descriptors are closed, and the zygote goes on."""
-    down, up = os.pipe()
-    socket.send_fds(own_base.control, [data], [up]) if data else own_base.control.send(data)
-    os.close(up)
-
-    wait_readable(own_base.stderr_fd)
-    assert complaint in os.read(own_base.stderr_fd, 4096)
-    assert os.read(down, 1) == b"", "the zygote has kept a descriptor"
-    os.close(down)
-    plugin = Plugin(own_base, tmp_path)
-    plugin.endpoint("return Response('alive')")
-    assert plugin.call().body == b"alive"
-    plugin.close()
+def test_malformed_commands(own_base: BaseZygote) -> None:
+    """What is no command for a zygote is reported on descriptor 2, by the base zygote and others, and they go on."""
+    child = own_base.fork_zygote()
+    child.wait_ready()
+    for zygote, name in ((own_base, b"base"), (child, b"plugin")):
+        zygote.control.send(b"\xc1")
+        assert complaint(own_base).startswith(b"zygote " + name + b": malformed command")
+        for message in (ForkWorker(worker_id=1), ZygoteReady(report={}), Forked(id=1)):
+            zygote.command(message, [0])
+            expected = f"zygote {name.decode()}: {type(message).__name__} is not for a zygote\n"
+            assert complaint(own_base).decode() == expected
+        zygote.command(Kill(worker_id=999_999))
+    child.fork_slot().close()
+    own_base.fork_zygote().close()
+    child.close()
 
 
 def test_wrong_number_of_descriptors(own_base: BaseZygote) -> None:
-    """A command without the descriptors that it needs is answered with FORK_FAILED."""
-    own_base.command(ForkWorker(worker_id=7))
-    failed = own_base.report(ForkFailed, 7)
+    """A command without the socket that the child needs is answered with FORK_FAILED."""
+    own_base.command(ForkSlot(slot_id=7, name="", number=0, off=()))
+    own_base.command(make_fork_zygote(8))
+    own_base.command(make_fork_zygote(9), [0, 0])
 
-    assert failed.message == "0 descriptors came with the command, 4 were expected"
-
-
-def test_fork_failure_is_reported() -> None:
-    """Where the system allows no more processes, FORK_FAILED carries the errno."""
-    # A zygote waits for all children of its process, so it is given a process of its own.
-    program = """
-import errno, socket, worker.zygote
-from protocol import ForkWorker, decode_control, encode_control
-
-def refuse():
-    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-
-worker.zygote.fork = refuse
-ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-socket.send_fds(ours, [encode_control(ForkWorker(worker_id=7))], [0, 1, 2, 0])
-worker.zygote.Zygote(theirs, "test", {}).turn()
-print(decode_control(ours.recv(65536)))
-"""
-    printed = subprocess.check_output([sys.executable, "-c", program], text=True)
-
-    assert f"{ForkFailed(7, errno.EAGAIN, '[Errno 11] Resource temporarily unavailable')}\n" == printed
+    assert own_base.report(ForkFailed, 7).message == "0 descriptors came with ForkSlot"
+    assert own_base.report(ForkFailed, 8).message == "0 descriptors came with ForkZygote"
+    assert own_base.report(ForkFailed, 9).message == "2 descriptors came with ForkZygote"
 
 
-def test_identifier_in_use(own_base: BaseZygote, tmp_path: Path) -> None:
+def test_slot_beyond_the_ids(own_base: BaseZygote) -> None:
+    """A slot for which there are no host ids is refused; without such ids there is no bound."""
+    child = own_base.fork_zygote()
+    child.wait_ready()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child.command(ForkSlot(slot_id=5, name="", number=4095, off=()), [theirs.fileno()])
+    if AS_ROOT:
+        expected = "user_namespace: slot 4095 is beyond the 8192 ids of isolation.ids"
+        assert child.report(ForkFailed, 5) == ForkFailed(5, 0, expected)
+    else:
+        assert child.report(Forked, 5) == Forked(id=5)
+    ours.close()
+    theirs.close()
+    child.close()
+
+
+def test_identifier_in_use(own_base: BaseZygote) -> None:
     """A second child with the identifier of a living one is refused, and the first is left alone."""
-    plugin = Plugin(own_base, tmp_path)
-    worker = plugin.fork()
-    own_base.command(ForkWorker(worker_id=worker.id), [0, 1, 2, 0])
-    wait_readable(own_base.stderr_fd)
+    child = own_base.fork_zygote()
+    child.wait_ready()
+    own_base.command(make_fork_zygote(child.id), [0])
 
-    assert b"is in use" in os.read(own_base.stderr_fd, 4096)
-    assert isinstance(worker.prepare(plugin.root), Ready)
-    plugin.close()
-
-
-def test_kill(plugin: Plugin) -> None:
-    """KILL ends a worker and what is in its process group; the report shows the signal."""
-    chunk, pidfd = start_waiting(plugin, "import subprocess", "str(subprocess.Popen(['sleep', '1000']).pid).encode()")
-    sleeper = os.pidfd_open(int(chunk))
-    worker = plugin.workers[-1]
-
-    worker.kill()
-
-    assert os.waitstatus_to_exitcode(worker.exited().status) == -signal.SIGKILL
-    wait_end(pidfd)
-    wait_end(sleeper)
+    assert b"is in use" in complaint(own_base)
+    child.fork_slot().close()
+    child.close()
 
 
-def test_kill_of_nobody_is_ignored(plugin: Plugin) -> None:
-    """KILL for a worker that has ended, or never was, changes nothing."""
-    plugin.zygote.command(Kill(worker_id=999_999))
-    plugin.endpoint("return Response('x')")
+def test_kill_of_a_zygote(own_base: BaseZygote, tmp_path: Path) -> None:
+    """KILL ends a zygote and everything below it; the report shows the signal."""
+    plugin = start_plugin(own_base, tmp_path)
+    worker = start_waiting(plugin)
 
-    assert plugin.call().body == b"x"
+    own_base.command(Kill(worker_id=plugin.zygote.id))
 
-
-def test_daemon_ends_with_its_worker(plugin: Plugin) -> None:
-    """A daemon with a session of its own is gone when the end of its worker is reported."""
-    plugin.endpoint("return Response(part() for part in (daemonize, lambda: r.stream.read()))", top=DAEMON)
-    worker = plugin.start(body=True)
-    worker.receive()
-    chunk = worker.receive()
-    assert isinstance(chunk, Chunk)
-    pidfd = os.pidfd_open(int(chunk.data))
-
-    worker.body(b"go on")
-    report = worker.exited()
-
-    assert not is_alive(pidfd)
-    assert (report.status, report.killed_descendants) == (0, 1)
-    os.close(pidfd)
+    assert os.waitstatus_to_exitcode(own_base.report(Exited, plugin.zygote.id).status) == -signal.SIGKILL
+    assert worker.output() == (b"", b"")
+    end(plugin)
 
 
-def test_daemon_outlives_other_workers(plugin: Plugin) -> None:
-    """The daemon of a running worker is left alone when another worker ends."""
-    chunk, pidfd = start_waiting(plugin, DAEMON, "daemonize()")
-    daemon = os.pidfd_open(int(chunk))
-    plugin.endpoint("daemonize(); return Response('x')", top=DAEMON, source="endpoints/other.py")
+def test_zygote_keeps_no_descriptors(own_base: BaseZygote) -> None:
+    """Zygotes have as many descriptors and children after many forks, and many failures, as before."""
 
-    other = plugin.call("endpoints/other.py")
+    def held(zygote: ZygoteDriver) -> list[str]:
+        return [str(path.readlink()) for path in sorted(Path(f"/proc/{zygote.pid}/fd").iterdir())]
 
-    assert other.exited is not None
-    assert other.exited.killed_descendants == 1
-    assert is_alive(daemon)
-    plugin.workers[0].kill()
-    assert plugin.workers[0].exited().killed_descendants == 1
-    wait_end(daemon)
-    wait_end(pidfd)
+    child = own_base.fork_zygote()
+    child.wait_ready()
+    before = held(own_base)
+    for _ in range(3):
+        other = own_base.fork_zygote()
+        other.wait_ready()
+        other.close()
+        own_base.report(Exited, other.id)
+        slot = child.fork_slot()
+        slot.close()
+        child.report(Exited, slot.id)
+        own_base.command(make_fork_zygote(1_000))
+        own_base.report(ForkFailed)
 
-
-def test_whole_tree_ends_with_its_worker(plugin: Plugin) -> None:
-    """Processes below a daemon are found as well: each comes up when the one above it is gone."""
-    plugin.endpoint(
-        """
-        down, up = os.pipe()
-        for depth in range(5):
-            if os.fork():
-                if depth == 0:
-                    os.close(up)
-                    while os.read(down, 1) != b"4":
-                        pass
-                    return Response("x")
-                os.setsid()
-                os.write(up, b"%d" % depth)
-                threading.Event().wait()
-        threading.Event().wait()
-        """
-    )
-    answer = plugin.call()
-
-    assert answer.exited is not None
-    assert answer.exited.killed_descendants == 5
-
-
-def test_no_zombies(plugin: Plugin) -> None:
-    """Every child of the zygote that has ended was waited for."""
-    plugin.endpoint("daemonize(); return Response('x')", top=DAEMON)
-    for _ in range(5):
-        plugin.call()
-
-    with open(f"/proc/{plugin.zygote.pid}/task/{plugin.zygote.pid}/children") as file:  # noqa: PTH123
-        assert file.read() == ""
-
-
-def test_zygote_keeps_no_descriptors(plugin: Plugin) -> None:
-    """A zygote has as many descriptors after many forks as before."""
-    plugin.endpoint("return Response('x')")
-    plugin.call()
-    folder = Path(f"/proc/{plugin.zygote.pid}/fd")
-    before = sorted(folder.iterdir())
-    for _ in range(5):
-        plugin.call()
-
-    assert before == sorted(folder.iterdir())
+    assert before == held(own_base)
+    assert Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text() == ""
+    child.close()
 
 
 def test_end_of_control_socket_ends_everything(own_base: BaseZygote, tmp_path: Path) -> None:
     """When the supervisor is gone, workers and daemons of every zygote are killed, and the zygotes end."""
-    child = own_base.fork_zygote()
-    child.report(ZygoteReady)
-    plugin = Plugin(child, tmp_path)
-    chunk, pidfd = start_waiting(plugin, DAEMON, "daemonize()")
-    daemon, zygote = os.pidfd_open(int(chunk)), os.pidfd_open(child.pid)
+    plugin = start_plugin(own_base, tmp_path)
+    worker = start_waiting(plugin)
+    pidfds = [os.pidfd_open(pid) for pid in (plugin.zygote.pid, worker.slot.pid, worker.pid)]
 
-    child.close()
+    plugin.zygote.control.close()
 
-    for descriptor in (pidfd, daemon, zygote):
+    for descriptor in pidfds:
         wait_end(descriptor)
-    assert own_base.report(Exited, child.id).status == 0
-    for worker in plugin.workers:
-        worker.close()
+    assert worker.output() == (b"", b""), "the daemon holds the pipes no more"
+    assert own_base.report(Exited, plugin.zygote.id).status == 0
+    end(plugin)
 
 
-def test_end_of_base_zygote_ends_everything(tmp_path: Path) -> None:
-    """When the base zygote is told to end, or is killed, no process below it is left."""
-    for command in (True, False):
-        base = BaseZygote()
-        base.report(ZygoteReady)
-        child = base.fork_zygote()
-        child.report(ZygoteReady)
-        (tmp_path / str(command)).mkdir()
-        plugin = Plugin(child, tmp_path / str(command))
-        _, pidfd = start_waiting(plugin)
-        zygote = os.pidfd_open(child.pid)
+@pytest.mark.parametrize("how", ["told", "killed", "lost"])
+def test_end_of_base_zygote_ends_everything(tmp_path: Path, how: str) -> None:
+    """When the base zygote is told to end, is killed, or has lost its supervisor, no process below it is left."""
+    base = BaseZygote()
+    base.wait_ready()
+    plugin = start_plugin(base, tmp_path)
+    worker = start_waiting(plugin)
+    pidfds = [os.pidfd_open(pid) for pid in (plugin.zygote.pid, worker.slot.pid, worker.pid)]
 
-        base.command(Shutdown()) if command else base.process.kill()
+    if how == "told":
+        base.command(Shutdown())
+    elif how == "killed":
+        base.process.kill()
+        plugin.zygote.control.close()  # the supervisor sees the end of the base zygote, and lets go of the others
+    else:
+        for driver in (worker.slot, plugin.zygote, base):
+            driver.control.close()
 
-        wait_end(pidfd)
-        wait_end(zygote)
-        assert (0 if command else -signal.SIGKILL) == base.process.wait(TIMEOUT_S)
-        for worker in plugin.workers:
-            worker.close()
-        child.close()
-        base.close()
+    for descriptor in pidfds:
+        wait_end(descriptor)
+    assert worker.output() == (b"", b"")
+    assert base.process.wait(TIMEOUT_S) == (-signal.SIGKILL if how == "killed" else 0)
+    end(plugin)
+    base.close()
+
+
+def test_removes_control_groups(tmp_path: Path) -> None:
+    """When its supervisor was killed, the base zygote removes the folders that it was given, as far as it can."""
+    for name in ("memory/one", "memory/two", "pids", "cpu/kept/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    groups = [str(tmp_path / name) for name in ("memory", "pids", "cpu", "missing")]
+    base = BaseZygote(*groups, wrapper=["/bin/sh", "-c", '"$@" & wait', "supervisor"])
+    base.wait_ready()
+    pidfd = os.pidfd_open(base.pid)
+
+    base.process.kill()
+    base.control.close()
+
+    wait_end(pidfd)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cpu", "inner", "kept"]
+    base.close()
+
+
+def test_leaves_control_groups_to_the_supervisor(tmp_path: Path) -> None:
+    """When the base zygote is told to end, the folders that it was given are the supervisor's business."""
+    base = BaseZygote(str(tmp_path))
+    base.wait_ready()
+
+    base.close()
+
+    assert tmp_path.is_dir()
+    assert base.process.returncode == 0
 
 
 def test_zygote_ignores_signals_to_its_group(own_base: BaseZygote, tmp_path: Path) -> None:
-    """Signals that service managers send to everybody do not end a zygote; its workers take them as usual."""
+    """Signals that service managers send to everybody do not end zygotes and slots; workers take them as usual."""
+    plugin = start_plugin(own_base, tmp_path)
+    slot = plugin.zygote.take_slot()
+    plugin.zygote.give_slot(slot)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        os.kill(own_base.pid, number)
-    plugin = Plugin(own_base, tmp_path)
+        for pid in (own_base.pid, plugin.zygote.pid, slot.pid) if AS_ROOT else (own_base.pid,):
+            os.kill(pid, number)
     plugin.endpoint("os.kill(os.getpid(), 15)")
 
     answer = plugin.call()
 
     assert answer.exited is not None
     assert os.waitstatus_to_exitcode(answer.exited.status) == -signal.SIGTERM
-    plugin.close()
+    assert plugin.zygote.slots == [slot]
+    end(plugin)
 
 
 def test_workers_side_by_side(plugin: Plugin) -> None:
     """Many workers of one zygote run at the same time, and end in any order."""
     plugin.endpoint("return Response(part() for part in (lambda: b'x', lambda: r.stream.read()))")
-    workers = [plugin.start(body=True) for _ in range(20)]
+    workers = [plugin.start(body=True) for _ in range(12)]
     for worker in workers:
         worker.receive()
         worker.receive()
@@ -370,6 +355,75 @@ def test_workers_side_by_side(plugin: Plugin) -> None:
         worker.body(str(n).encode())
         assert str(n).encode() == worker.collect().body
         assert worker.exited().status == 0
+
+
+@pytest.mark.parametrize("block", [True, False])
+@pytest.mark.parametrize("kind", ["user", "pid", "mnt"])
+def test_namespaces_are_refused(kind: str, block: bool) -> None:  # noqa: FBT001
+    """A host that does not let us have a namespace that nothing works without is told as such, by the layer's name."""
+    base = BaseZygote(wrapper=[sys.executable, "-I", "-c", FORBID, kind])
+    base.wait_ready()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        base.command(make_fork_zygote(5, block=block), [theirs.fileno()])
+
+    failed = wait_failure(base, zygote := ControlDriver(ours))
+
+    layer = {"user": "user_namespace", "pid": "pid_namespace", "mnt": "mount_namespace"}[kind]
+    assert failed == ForkFailed(5, errno.ENOSPC, f"{layer}: unshare: {os.strerror(errno.ENOSPC)}")
+    zygote.close()
+    base.close()
+
+
+@pytest.mark.parametrize(("kind", "layer"), [("net", "network"), ("uts", "uts"), ("ipc", "ipc"), ("cgroup", "cgroup")])
+def test_worker_without_namespace_refuses(kind: str, layer: str) -> None:
+    """A namespace that a slot or worker cannot have is named by the worker, and it does nothing more."""
+    base = BaseZygote(wrapper=[sys.executable, "-I", "-c", FORBID, kind])
+    base.wait_ready()
+    zygote = base.fork_zygote(block=False)
+    zygote.wait_ready()
+    slot = zygote.fork_slot()
+    worker = WorkerDriver(slot)
+
+    error = worker.prepare(Path("/"), required=[f"{layer}_namespace"])
+
+    assert isinstance(error, Error)
+    assert error.code == "internal"
+    assert f"{layer}_namespace: unshare: No space left on device" in error.message.replace("[Errno 28] ", "")
+    assert (f"{layer}_namespace" in slot.ready["failed"]) == (layer != "ipc")
+    assert os.waitstatus_to_exitcode(worker.exited().status) == 70
+    worker.close()
+    zygote.close()
+    base.close()
+
+
+def wait_failure(*drivers: ControlDriver) -> ForkFailed:
+    """Wait for FORK_FAILED from whoever is the one to say it."""
+    ready = wait_readable(*(driver.control.fileno() for driver in drivers))
+    for driver in drivers:
+        if driver.control.fileno() in ready:
+            try:
+                return driver.report(ForkFailed)
+            except EOFError:
+                continue
+    return wait_failure(*drivers)
+
+
+def test_plugin_folder_that_cannot_be_shown(own_base: BaseZygote, tmp_path: Path) -> None:
+    """A zygote whose view cannot be built says why on its own socket, with its own identifier, and ends."""
+    (tmp_path / "large").mkdir(mode=0o700)
+    with (tmp_path / "large/file").open("wb") as file:
+        file.truncate(300 << 20)
+    zygote = own_base.fork_zygote(plugin_root=tmp_path / "large")
+
+    if AS_ROOT:
+        failed = zygote.report(ForkFailed, zygote.id)
+        assert "too large to be copied" in failed.message
+        assert f"chmod -R o+rX {tmp_path}/large" in failed.message
+        assert own_base.report(Exited, zygote.id).status == 0
+    else:
+        zygote.wait_ready()
+    zygote.close()
 
 
 def test_prepare_is_refused(plugin: Plugin, tmp_path: Path) -> None:
@@ -380,13 +434,6 @@ def test_prepare_is_refused(plugin: Plugin, tmp_path: Path) -> None:
     assert getattr(error, "code", None) == "internal"
     assert "step enter_plugin" in getattr(error, "message", "")
     assert os.waitstatus_to_exitcode(worker.exited().status) == 70
-
-
-def test_scratch_must_exist(plugin: Plugin) -> None:
-    """A scratch folder that is not there is noticed before anything of the plugin runs."""
-    error = plugin.fork().prepare(plugin.root, scratch="/nonexistent")
-
-    assert "step replace_environment: NotADirectoryError" in getattr(error, "message", "")
 
 
 def test_supervisor_breaks_protocol(plugin: Plugin) -> None:

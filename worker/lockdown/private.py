@@ -23,7 +23,7 @@ def make_private_files(limits: Mapping[str, int]) -> None:
     unshare(CLONE_NEWNS)
     options = f"mode=0700,uid={WORKER_ID},gid={WORKER_ID}"
     if "scratch_size" in limits:
-        options += f",size={limits['scratch_size']}"
+        options += f",size={max(limits['scratch_size'], 1)}"  # tmpfs(5): 0 is no limit, 1 is a page
     if "scratch_files" in limits:
         options += f",nr_inodes={limits['scratch_files'] + 1}"  # its root is one
     shown = os.listdir(SCRATCH)
