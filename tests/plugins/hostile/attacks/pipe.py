@@ -1,0 +1,313 @@
+"""Attacks on the supervisor by the worker's own pipe: whatever is said there, only this request suffers.
+
+Sources: docs/protocol.md; RFC 9112 sections 5, 6 and 11 for what is smuggled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import msgpack
+from werkzeug import Response
+
+from attacks import Proof, attack, bare
+from attacks.deeds import deed
+
+READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT, LOCKED = range(0x41, 0x4A)
+BROKEN = ("worker.protocol",)
+SILENT = ("timeout.first_byte",)
+TWIN = Proof("twin")
+"""The same means, used rightly, are an answer: `honest` and its like."""
+
+
+def _ends() -> tuple[int, int]:
+    """The descriptors of the protocol: (read, write)."""
+    found = {}
+    for number in range(3, 1100):
+        with contextlib.suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                found[fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE] = number
+    return found[os.O_RDONLY], found[os.O_WRONLY]
+
+
+def _say(*pieces: bytes) -> None:
+    _, writes = _ends()
+    data = memoryview(b"".join(pieces))
+    os.set_blocking(writes, True)
+    while data:
+        data = data[os.write(writes, data) :]
+
+
+def _raw(kind: int, payload: bytes, length: int | None = None) -> bytes:
+    return struct.pack(">IB", len(payload) if length is None else length, kind) + payload
+
+
+def _frame(kind: int, *fields: object) -> bytes:
+    return _raw(kind, msgpack.packb(list(fields)))
+
+
+def _head(*headers: tuple[bytes, bytes], status: object = 200) -> bytes:
+    return _frame(RESPONSE, status, [list(pair) for pair in headers])
+
+
+def _wait() -> None:
+    while True:
+        time.sleep(60)
+
+
+FIRST = _frame(CHUNK, b"first")
+DONE = _frame(END)
+
+
+def _def(name: str, tries: str, data: bytes, ends: tuple[str, ...], *, stays: bool = True) -> None:
+    """Make a deed that says something once, and waits or ends."""
+
+    def say(_):
+        _say(data)
+        if stays:
+            _wait()
+        os._exit(0)
+
+    say.__name__ = name
+    say.__module__ = __name__
+    deed(tries, proof=TWIN, ends=ends)(say)
+
+
+_def("honest", "Answers by itself, as it is due", _head() + FIRST + DONE, (), stays=False)
+
+for _name, _tries, _data in (
+    ("garbage", "Says what is no message", b"\xff" * 4096),
+    ("zeros", "Says nothing, at length", bytes(4096)),
+    ("preface_again", "Begins once more", b"EEP\x02"),
+    ("locked_again", "Says once more that it is locked down", _frame(LOCKED, {})),
+    ("locked_with_lies", "Says what holds of its isolation", _frame(LOCKED, {"seccomp": {"holds": True, "text": ""}})),
+    ("ready_again", "Says once more that it is ready", _frame(READY, {})),
+    ("commands", "Says what only the supervisor says", _frame(0x07, "cancelled")),
+    ("control", "Says what zygotes are told", _frame(0x81, 1)),
+    ("unknown", "Says what nobody has ever said", _frame(0x7F)),
+    ("chunk_first", "Begins with the body", FIRST),
+    ("end_first", "Ends before it has begun", DONE),
+    ("empty_frame", "Sends a message that is empty", _raw(RESPONSE, b"")),
+    ("no_array", "Sends a map for a message", _raw(RESPONSE, msgpack.packb({"status": 200}))),
+    ("more_fields", "Sends more than a message has", _frame(END, 1)),
+    ("fewer_fields", "Sends less than a message has", _frame(RESPONSE, 200)),
+    ("trailing", "Sends two messages as one", _raw(END, msgpack.packb([]) * 2)),
+    ("largest", "Announces four gigabytes", _raw(CHUNK, b"x" * 64, 0xFFFF_FFFF)),
+    ("too_large", "Announces one byte too much", _raw(CHUNK, b"x" * 64, 65536 + 17)),
+    ("large_head", "Announces a head of megabytes", _raw(RESPONSE, b"x" * 64, 8 << 20)),
+    ("array_bomb", "Announces four billion entries", _raw(RESPONSE, b"\xdd\xff\xff\xff\xff")),
+    ("map_bomb", "Announces four billion pairs", _raw(CALL, b"\x93\x01\xa3app\xdf\xff\xff\xff\xff")),
+    ("text_bomb", "Announces a text of four gigabytes", _raw(LOG, b"\x94\xdb\xff\xff\xff\xff")),
+    ("bytes_bomb", "Announces bytes, four billion of them", _raw(CHUNK, b"\x91\xc6\xff\xff\xff\xff")),
+    ("nested", "Nests arrays a thousand deep", _raw(CALL, b"\x93\x01\xa3app" + b"\x91" * 1000 + b"\xc0")),
+    ("nested_maps", "Nests maps a hundred thousand deep", _raw(CALL, b"\x93\x01\xa3app" + b"\x81\xa1x" * 100_000)),
+    ("wide", "Sends a million values", _raw(CALL, b"\x93\x01\xa3app\xdd\x00\x0f\x42\x40" + b"\xc0" * 1_000_000)),
+    ("keys", "Sends keys that are no texts", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb({1: 1, b"x": 2}))),
+    ("extension", "Sends a type of its own", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.ExtType(1, b"x")))),
+    ("timestamp", "Sends a time", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.Timestamp(1)))),
+    ("no_text", "Sends a text that is none", _raw(LOG, b"\x94\xcb" + struct.pack(">d", 1) + b"\xa4info\xa1l\xa2\xff\xfe")),
+    ("not_a_number", "Sends a time that is no number", _frame(LOG, float("nan"), "info", "l", "m")),
+    ("loud", "Logs at a level that there is not", _frame(LOG, 1.0, "loud", "l", "m")),
+    ("reserved_byte", "Sends the byte that msgpack never uses", _raw(RESPONSE, b"\xc1")),
+    ("no_credit", "Gives credit of nothing", _frame(CREDIT, 0)),
+    ("debt", "Gives credit below nothing", _frame(CREDIT, -1)),
+    ("endless_credit", "Gives credit without end", _frame(CREDIT, 2**62)),
+    ("much_credit", "Gives credit in small coin, without end", _frame(CREDIT, 1 << 20) * 20),
+    ("empty_chunk", "Sends a piece of nothing", _head() + _frame(CHUNK, b"")),
+    ("text_chunk", "Sends a piece of text", _head() + _frame(CHUNK, "x")),
+    ("beyond_credit", "Sends more than it was allowed", _head() + _frame(CHUNK, b"x" * 65536) * 40),
+    ("two_heads", "Answers twice", _head() + _head()),
+    ("two_heads_late", "Answers twice, in the middle", _head() + FIRST + _head()),
+    ("unknown_error", "Fails in a way that there is not", _frame(ERROR, "surprise", "m", "")),
+    ("short_length", "Sends more than it said", _head((b"Content-Length", b"3")) + FIRST + DONE),
+    ("long_length", "Sends less than it said", _head((b"Content-Length", b"9")) + FIRST + DONE),
+    ("status_text", "Has a status that is no number", _head(status="200")),
+    ("status_bool", "Has a status that is true", _head(status=True)),
+    ("status_float", "Has a status with a fraction", _head(status=200.5)),
+    *((f"status_{value}", f"Has the status {value}", _head(status=value)) for value in (-1, 0, 100, 101, 103, 199, 600, 999, 2**63)),
+    ("header_newline", "Puts a header into another", _head((b"X", b"a\r\nSet-Cookie: b=c"))),
+    ("header_line_feed", "Likewise, with half a line end", _head((b"X", b"a\nSet-Cookie: b=c"))),
+    ("header_return", "Likewise, with the other half", _head((b"X", b"a\rSet-Cookie: b=c"))),
+    ("header_folded", "Goes on in the next line, as was done of old", _head((b"X", b"a\r\n b"))),
+    ("header_null", "Has a zero in a header", _head((b"X", b"a\0b"))),
+    ("header_body", "Has the whole answer in a header", _head((b"X", b"a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"))),
+    ("name_newline", "Puts a header into a name", _head((b"X: a\r\nY", b"b"))),
+    ("name_colon", "Has a colon in a name", _head((b"X:", b"b"))),
+    ("name_space", "Has a space behind a name", _head((b"Content-Length ", b"5"))),
+    ("name_empty", "Has a header without a name", _head((b"", b"b"))),
+    ("name_latin", "Has a name that is not of ASCII", _head((b"X\xe4", b"b"))),
+    ("many_headers", "Has headers without end", _head(*((b"x%d" % number, b"") for number in range(5000)))),
+    ("large_headers", "Has headers without measure", _head(*((b"x%d" % number, b"x" * 4000) for number in range(69)))),
+):
+    _def(_name, _tries, _data, BROKEN)
+
+for _name, _value in (
+    ("plus", b"+5"),
+    ("minus", b"-5"),
+    ("hexadecimal", b"0x5"),
+    ("list_of_two", b"5, 6"),
+    ("underscore", b"0_5"),
+    ("of_no_digits", b"five"),
+    ("other_digits", "٥".encode()),
+    ("huge", b"9" * 40),
+    ("empty", b""),
+):
+    _def(f"length_{_name}", f"Has the length {_value!r}", _head((b"Content-Length", _value)) + FIRST + DONE, BROKEN)
+
+for _name, _tries, _data in (
+    ("half_a_frame", "Begins a message and is silent", _raw(RESPONSE, b"\x92", 100)),
+    ("half_a_length", "Begins a length and is silent", b"\0\0"),
+):
+    _def(_name, _tries, _data, SILENT)
+
+_def("half_and_end", "Begins a message and ends", _raw(RESPONSE, b"\x92", 100), BROKEN, stays=False)
+_def("forged_load_error", "Says that it could not be loaded", _frame(ERROR, "load", "forged", ""), ("endpoint.load",))
+_def("forged_cancel", "Says that it was cancelled", _frame(ERROR, "cancelled", "x", ""), ("worker.crashed",))
+
+for _name, _tries, _data in (
+    ("after_end", "Goes on after the end", _head() + FIRST + DONE + FIRST + _head(status=500) + b"\xff" * 4096),
+    ("two_ends", "Ends twice", _head() + FIRST + DONE + DONE),
+    ("error_after_end", "Fails after the end", _head() + FIRST + DONE + _frame(ERROR, "raised", "x", "")),
+    ("answer_in_body", "Answers within its answer", _head((b"Content-Length", b"5")) + FIRST + DONE),
+    ("chunked", "Says that it frames by itself", _head((b"Transfer-Encoding", b"chunked")) + _frame(CHUNK, b"5\r\nfirst\r\n0\r\n\r\n") + DONE),
+    ("chunked_and_length", "Likewise, and with a length", _head((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")) + FIRST + DONE),
+    ("odd_chunked", "Likewise, in a way that few understand", _head((b"Transfer-Encoding", b"x, chunked"), (b"transfer-encoding", b"identity")) + FIRST + DONE),
+    ("upgrade", "Wants another protocol", _head((b"Upgrade", b"h2c"), (b"Connection", b"upgrade, content-length")) + FIRST + DONE),
+    ("keeps_open", "Decides over the connection", _head((b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=9999"), (b"Proxy-Connection", b"close")) + FIRST + DONE),
+    ("trailer", "Announces headers at the end", _head((b"Trailer", b"X-Late")) + FIRST + DONE),
+    ("other_invocation", "Says that it is another invocation", _head((b"X-Invocation-Id", b"0"), (b"x-invocation-id", b"1")) + FIRST + DONE),
+    ("same_lengths", "Says its length twice", _head((b"Content-Length", b"5"), (b"Content-Length", b"5")) + FIRST + DONE),
+    ("spaces", "Has its length between spaces", _head((b"Content-Length", b" 5 ")) + FIRST + DONE),
+):
+    _def(_name, _tries, _data, ())
+
+for _status in (204, 205, 304):
+    _def(
+        f"body_of_{_status}",
+        f"Has a body with the status {_status}, where there is none",
+        _head((b"Content-Length", b"5"), status=_status) + FIRST + DONE,
+        (),
+    )
+
+_def(
+    "different_lengths",
+    "Has two lengths",
+    _head((b"Content-Length", b"3"), (b"Content-Length", b"5")) + FIRST + DONE,
+    BROKEN,
+)
+_def("list_of_same_lengths", "Has its length twice in one header", _head((b"Content-Length", b"5, 5")) + FIRST + DONE, BROKEN)
+
+
+@deed("Logs without end", proof=TWIN, ends=("limit.log_output",))
+def logs(_):
+    while True:
+        _say(_frame(LOG, 1.0, "info", "l", "x") * 1024)
+
+
+@deed("Gives credit without end", proof=TWIN, ends=("worker.protocol", "timeout.first_byte"))
+def credits(_):
+    while True:
+        _say(_frame(CREDIT, 1) * 1024)
+
+
+@deed("Makes calls without end, and reads no answer", proof=TWIN, ends=BROKEN)
+def calls(_):
+    while True:
+        _say(_frame(CALL, 1, "app", {}) * 256)
+
+
+@deed("Sends single bytes without end", proof=TWIN, ends=("timeout.wall",))
+def tiny_chunks(_):
+    _say(_head())
+    while True:
+        _say(_frame(CHUNK, b"x") * 1000)
+
+
+@deed("Closes the pipe that it speaks by", proof=TWIN, ends=("worker.crashed",))
+def closes_writing(_):
+    os.close(_ends()[1])
+    _wait()
+
+
+@deed("Closes the pipe that it hears by", proof=TWIN, ends=SILENT)
+def closes_reading(_):
+    os.close(_ends()[0])
+    _wait()
+
+
+@deed("Puts the pipe to another number, and closes it under the worker", proof=TWIN)
+def moves_pipe(_):
+    _, writes = _ends()
+    other = os.dup(writes)
+    os.close(writes)
+    os.write(other, _head() + FIRST + DONE)
+    os._exit(0)
+
+
+@deed("Writes its output into the pipe", proof=TWIN, ends=BROKEN)
+def output_into_pipe(_):
+    os.dup2(_ends()[1], 1)
+    os.write(1, b"printed\n" * 1000)
+    _wait()
+
+
+@deed("Has a child answer for it", proof=TWIN)
+def child_answers(_):
+    child = os.fork()
+    if child == 0:
+        _say(_head(), FIRST, DONE)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os._exit(0)
+
+
+@deed("Has a child answer before it does so itself", proof=TWIN, ends=BROKEN)
+def two_answer(_):
+    child = os.fork()
+    if child == 0:
+        _say(_head())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return Response("second")
+
+
+@deed("Ends, and has a child speak on", proof=TWIN, ends=("worker.crashed", "worker.protocol"))
+def child_speaks_on(_):
+    if os.fork() == 0:
+        os.setsid()
+        with contextlib.suppress(OSError):
+            while True:
+                _say(_frame(LOG, 1.0, "info", "l", "x"))
+                time.sleep(0.01)
+    time.sleep(0.05)
+    os._exit(0)
+
+
+@deed("Has two threads speak at once, in halves", proof=TWIN, ends=BROKEN)
+def two_voices(_):
+    data = _head((b"X", b"x" * 100_000)) * 3
+
+    def speak() -> None:
+        with contextlib.suppress(OSError):
+            _say(data)
+
+    threads = [threading.Thread(target=speak) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    _wait()
+
+
+@attack("Starts a program that gets the pipes", proof=bare())
+def program_gets_pipes(_):
+    """Descriptors above 2 are not handed on; outside, the tests hand some down that are."""
+    script = "import os\nfor n in range(3, 1100):\n try: os.fstat(n); print(n)\n except OSError: pass"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, close_fds=False, text=True)
+    return f"descriptors {done.stdout.split()}" if done.stdout.strip() else None

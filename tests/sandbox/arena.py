@@ -1,0 +1,158 @@
+"""A service with many hooks of the hostile plugin, each with limits of its own, and requests side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+import psutil
+
+from tests.e2e.harness import Executor
+from tests.sandbox.deeds import DeedRecord
+from tests.sandbox.services import python_for
+
+__all__ = ["Arena", "Batch", "open_arena", "wait_until"]
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+OWN_PROCESSES: Final = ("ee-zygote", "ee-slot")
+"""Names of the processes below the supervisor that outlive a worker."""
+
+TIME_S: Final = 55
+
+
+class Arena:
+    """One running service.
+
+    Args:
+        executor: The service.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.client = httpx.Client(
+            base_url=f"{executor.url}/e",
+            timeout=TIME_S,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),  # the server may end an idle one just when it is used
+        )
+        self.pid = executor.process.pid
+
+    def post(self, hook: str, path: str, target: Mapping[str, object] | None = None) -> httpx.Response:
+        """Ask a hook for something, with the target as the body."""
+        return self.client.post(f"/{hook}{path}", json=dict(target or {}))
+
+    def do(self, hook: str, deed: DeedRecord, target: Mapping[str, object] | None = None) -> httpx.Response:
+        """Have a deed done by a worker of this hook."""
+        return self.post(hook, f"/deed/{deed.area}/{deed.name}", target)
+
+    def hello(self, hook: str = "hostile", text: str = "there", time_s: float = TIME_S) -> str:
+        """Make a harmless request; what was answered."""
+        answer = self.client.post(f"/{hook}/hello", content=text, timeout=time_s)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.text
+
+    def outcome(self, answer: httpx.Response) -> str:
+        """Tell how an invocation ended, when it has."""
+        return str(self.executor.invocation(answer.headers["x-invocation-id"])["outcome"])
+
+    def strangers(self) -> list[str]:
+        """Name all processes below the service that are neither zygotes nor slots."""
+        found = []
+        for process in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if not process.name().startswith(OWN_PROCESSES):
+                    found.append(f"{process.pid} {process.name()} {process.status()}")
+        return found
+
+    def wait_alone(self, time_s: float = 1) -> None:
+        """Wait until nothing of a worker is left."""
+        self.executor.wait_workers(0)
+        wait_until(lambda: not self.strangers(), time_s, self.strangers)
+
+    def memory(self) -> int:
+        """Resident bytes of the supervisor."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+
+class Batch(Generic[Key, Value]):
+    """Does the same with many things, some of them side by side, and keeps what came of it.
+
+    Args:
+        ask: What is done.
+        things: With what.
+        side_by_side: How many at a time.
+    """
+
+    def __init__(self, ask: Callable[[Key], Value], things: Sequence[Key], side_by_side: int = 4) -> None:
+        self._pool = ThreadPoolExecutor(side_by_side)
+        self._results: list[tuple[Key, Future[Value]]] = [(one, self._pool.submit(ask, one)) for one in things]
+
+    def result(self, thing: Key) -> Value:
+        """Wait for what came of one thing."""
+        return next(future for one, future in self._results if one == thing).result()
+
+    def close(self) -> None:
+        """Wait for all."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def open_arena(
+    plugins: Path,
+    hooks: Mapping[str, Mapping[str, object]],
+    *,
+    user: int | None = None,
+    off: Sequence[str] = (),
+    limits: Mapping[str, object] | None = None,
+    plugin_names: Sequence[str] = ("hostile",),
+) -> Iterator[Arena]:
+    """Start a service.
+
+    Args:
+        plugins: Folder of `open_plugins`.
+        hooks: Limits by hook; all of them are of the hostile plugin. A hook `hostile` is added if there is none, and
+            `lab` where there is that plugin.
+        user: As whom; the tests' own unless given.
+        off: Layers to switch off.
+        limits: Of all hooks.
+        plugin_names: Folders of plugins.
+    """
+    config: dict[str, Any] = {
+        "plugins": [str(plugins / name) for name in plugin_names],
+        "hooks": {
+            **{name: {} for name in plugin_names},
+            **{name: {"plugin": "hostile", "limits": dict(given)} for name, given in hooks.items()},
+        },
+        "limits": {"cancel_grace_time": "100ms", **(limits or {})},
+        "isolation": {"off": list(off)},
+    }
+    python = sys.executable if user is None else python_for(plugins)
+    executor = Executor(config=config, python=python, user=user)
+    if user is not None:
+        os.chown(executor.config_file, user, user)
+    with executor:
+        arena = Arena(executor)
+        with arena.client:
+            yield arena
+
+
+def wait_until(test: Callable[[], object], time_s: float, tell: Callable[[], object] = str) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: It was not so in time.
+    """
+    waiter, deadline = select.poll(), time.monotonic() + time_s
+    while not test():
+        assert time.monotonic() < deadline, f"not within {time_s} s: {tell()}"
+        waiter.poll(10)

@@ -1,0 +1,71 @@
+"""The services that the attacks run in. Each is started once for all the attacks that it is for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.lures import Lures
+from tests.sandbox.services import NOBODY, Service, open_plugins, start
+
+Weaken = Callable[[tuple[str, ...], Mapping[str, object]], Service]
+
+
+def cannot_run(reason: str) -> None:
+    """Skip a test that this host does not allow; fail it where that is not accepted."""
+    if os.environ.get("SANDBOX_MUST_WORK") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lures() -> Iterator[Lures]:
+    """Put things on the host that must not be found."""
+    with Lures() as lures:
+        yield lures
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Iterator[Path]:
+    """Copy the plugins to where everybody may read them."""
+    with open_plugins() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module", params=["root", "rootless"])
+def service(request: pytest.FixtureRequest, plugins: Path, lures: Lures) -> Iterator[Service]:
+    """Start the service with all layers: as root, and as a user without rights."""
+    root = os.geteuid() == 0
+    if request.param == "root" and not root:
+        cannot_run("the tests do not run as root")
+    with start(plugins, lures, user=NOBODY if root and request.param == "rootless" else None) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def own_service(plugins: Path, lures: Lures) -> Iterator[Service]:
+    """Start the service with all layers as the user who runs the tests."""
+    with start(plugins, lures) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def weaken(plugins: Path, lures: Lures) -> Iterator[Weaken]:
+    """Give a function that starts a service with layers off or limits raised, or gives the last one if it is such."""
+    with contextlib.ExitStack() as stack:
+        running: dict[Any, Service] = {}
+
+        def weaken(layers: tuple[str, ...], limits: Mapping[str, object]) -> Service:
+            key = (layers, tuple(limits.items()))
+            if key not in running:
+                running.clear()
+                stack.close()
+                running[key] = stack.enter_context(start(plugins, lures, off=layers, limits=limits))
+            return running[key]
+
+        yield weaken

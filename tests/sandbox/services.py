@@ -1,0 +1,188 @@
+"""Services that the attacks run in, with lures around them and canaries in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psutil
+
+from tests.e2e.harness import LAB, Executor
+from tests.sandbox.attacks import HOSTILE, AttackRecord
+from tests.sandbox.lures import Lures
+
+__all__ = ["NOBODY", "Service", "open_plugins", "python_for", "start"]
+
+NOBODY: Final = 65534
+ENVIRONMENT: Final = "SANDBOX_CANARY"
+
+
+def canary(place: str) -> str:
+    """Make a text that is found again; the plugin's `secrets.py` knows what it looks like, but not this one."""
+    return f"CANARY-{place}-{secrets.token_hex(8)}"
+
+
+@contextlib.contextmanager
+def open_plugins() -> Iterator[Path]:
+    """Copy the plugins to where every user may read them; no attack reaches the originals."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-plugins-") as name:
+        folder = Path(name) / "plugins"
+        for plugin in (HOSTILE, LAB):
+            shutil.copytree(plugin, folder / plugin.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (folder.parent, folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield folder
+
+
+def reachable(path: Path) -> bool:
+    """Whether users without rights may use a file: every folder on the way to it lets them pass."""
+    return all(folder.stat().st_mode & 0o1 for folder in path.resolve().parents)
+
+
+def python_for(folder: Path) -> str:
+    """Tell an interpreter that ordinary users may run, with the packages of this one.
+
+    It is this one where they can reach it. Otherwise it is the system's, of the same version, in an environment of
+    its own that imports from ours.
+
+    Args:
+        folder: That of `open_plugins`; the environment is put next to it.
+    """
+    if os.geteuid() != 0 or reachable(Path(sys.executable)):
+        return sys.executable
+    system = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin:/opt/bin")
+    assert system is not None, f"{sys.executable} is root's own, and there is no python3.{sys.version_info.minor} else"
+    venv = folder.parent / "venv"
+    if not venv.exists():
+        subprocess.run([system, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = (venv / "lib").glob("python3.*/site-packages")
+    root = Path(__file__).parent.parent.parent
+    (site / "ours.pth").write_text(f"{root}\n{sysconfig.get_path('purelib')}\n")
+    return str(venv / "bin" / "python")
+
+
+class Service:
+    """The executor with the hostile plugin, and another tenant next to it.
+
+    Attributes:
+        executor: The running service.
+        plugins: Where its plugins are.
+        lures: What is around it.
+        python: The interpreter that runs it.
+        environment: With which it was started.
+    """
+
+    def __init__(self, executor: Executor, plugins: Path, lures: Lures) -> None:
+        self.executor, self.plugins, self.lures = executor, plugins, lures
+        self.python = executor.command[0]
+        self.environment = executor._environment
+        self.client = httpx.Client(base_url=f"{executor.url}/e/hostile", timeout=30, trust_env=False)
+        self.pid = executor.process.pid
+
+    def close(self) -> None:
+        """Close the client; the service itself is the caller's."""
+        self.client.close()
+
+    def target(self) -> dict[str, Any]:
+        """Tell attackers all that they could wish to know, so that nothing is contained by their ignorance."""
+        executor, lures = self.executor, self.lures
+        processes = [process.pid for process in executor.processes()]
+        return {
+            "supervisor": self.pid,
+            "processes": [pid for pid in processes if pid != self.pid],
+            "public": _address(executor.url),
+            "admin": _address(executor.admin),
+            "folder": str(executor.folder),
+            "config": str(executor.config_file),
+            "secret_file": str(executor.folder / "secret"),
+            "log": str(executor.log_file),
+            "state_dir": str(executor.state_dir),
+            "home": str(Path.home()),
+            "host_name": socket.gethostname(),
+            "other_plugin": str(self.plugins / "lab" / "manifest.yaml"),
+            "lures": str(lures.folder),
+            "socket": str(lures.socket),
+            "abstract": lures.abstract,
+            "udp": lures.udp_port,
+            "sysv_key": lures.key,
+            "queue": lures.queue,
+            "tmp_file": str(lures.file),
+            "shm_file": str(lures.shared_file),
+        }
+
+    def post(self, path: str) -> httpx.Response:
+        """Ask the hostile plugin for something, with the target as the body."""
+        return self.client.post(path, json=self.target())
+
+    def attack(self, attack: AttackRecord) -> httpx.Response:
+        """Have an attack run in a worker."""
+        return self.post(f"/attack/{attack.area}/{attack.name}")
+
+    def lives(self) -> bool:
+        """Whether the supervisor is still the same process."""
+        return self.executor.process.poll() is None
+
+    def memory(self) -> int:
+        """Resident bytes of the supervisor."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    def hello(self, text: str = "", time_s: float = 30) -> str:
+        """Make a harmless request; what was answered."""
+        return self.client.post("/hello", content=text, timeout=time_s).raise_for_status().text
+
+
+def _address(url: str) -> list[object]:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return [host, int(port)]
+
+
+@contextlib.contextmanager
+def start(
+    plugins: Path,
+    lures: Lures,
+    *,
+    off: Sequence[str] = (),
+    limits: Mapping[str, object] | None = None,
+    user: int | None = None,
+) -> Iterator[Service]:
+    """Start a service.
+
+    Args:
+        plugins: Folder of `open_plugins`.
+        lures: What is around it.
+        off: Layers to switch off.
+        limits: Limits that differ from the defaults.
+        user: As whom; the tests' own unless given.
+    """
+    config = {
+        "plugins": [str(plugins / "hostile"), str(plugins / "lab")],
+        "hooks": {
+            "hostile": {},
+            "lab": {"settings": {"token": canary("setting"), "greeting": {"from_env": ENVIRONMENT}}},
+            "filed": {"plugin": "lab", "settings": {"token": {"from_file": "secret"}}},
+        },
+        "limits": {"cancel_grace_time": "100ms", **(limits or {})},
+        "isolation": {"off": list(off)},
+    }
+    python = sys.executable if user is None else python_for(plugins)
+    executor = Executor(config=config, environment={ENVIRONMENT: canary("environment")}, python=python, user=user)
+    (executor.folder / "secret").write_text(canary("file"))
+    for path in (executor.folder / "secret", executor.config_file):
+        path.chmod(0o600)
+        if user is not None:
+            os.chown(path, user, user)
+    with executor, contextlib.closing(service := Service(executor, plugins, lures)):
+        service.client.get("/hello", headers={"X-Secret": canary("previous")}).raise_for_status()
+        service.hello(canary("previous"))
+        yield service
