@@ -11,12 +11,12 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e soak fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox soak fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: ARGS=\"...\" goes to the command; PYTHON=python3.12 VENV=.venv-3.12 use another Python"
 
@@ -31,6 +31,9 @@ test: setup ## Run the tests (ARGS="-k cat -x" and the like)
 
 test-e2e: setup ## Run only the tests with a real service and real workers
 	$(BIN)/pytest -m "e2e and not stress" $(ARGS)
+
+test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
+	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack tests/sandbox $(ARGS)
 
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)

@@ -164,7 +164,7 @@ class Executor:
 
     def wait_event(self, name: str, **fields: object) -> dict[str, Any]:
         """Wait for an event of the log."""
-        for _ in _until(20):
+        for _ in _until(120):
             for event in self.events(name):
                 if all(event.get(field) == value for field, value in fields.items()):
                     return event
@@ -178,7 +178,7 @@ class Executor:
 
     def wait_refused(self, text: str) -> str:
         """Wait until a reload was refused for a problem with this text in it."""
-        for _ in _until(20):
+        for _ in _until(120):
             for event in self.events("service.reload_refused"):
                 if text in event["problem"]:
                     return str(event["problem"])
@@ -200,7 +200,9 @@ class Executor:
 
     def workers(self) -> list[dict[str, Any]]:
         """The live workers, as the admin listener tells them."""
-        workers: list[dict[str, Any]] = httpx.get(f"{self.admin}/workers", trust_env=False).json()["workers"]
+        workers: list[dict[str, Any]] = httpx.get(f"{self.admin}/workers", trust_env=False, timeout=120).json()[
+            "workers"
+        ]
         return workers
 
     def wait_workers(self, count: int, **fields: object) -> list[dict[str, Any]]:
@@ -224,6 +226,13 @@ class Executor:
                 if process.name().startswith(name):
                     found.append(process)
         return found
+
+    def wait_named(self, name: str, count: int) -> None:
+        """Wait until so many processes have a name that begins with this."""
+        for _ in _until(120):
+            if len(self.named(name)) == count:
+                return
+        raise AssertionError(f"not {count} processes named {name}: {self.named(name)}")
 
     def resting_processes(self) -> set[int]:
         """Process ids once no worker is left: the supervisor and its zygotes; slots come and go."""

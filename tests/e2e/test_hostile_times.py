@@ -60,7 +60,7 @@ def test_a_signal_while_reloading(tmp_path: Path) -> None:
         executor.wait_workers(1, state="running")
         for _ in range(20):
             executor.process.send_signal(signal.SIGHUP)
-        wait_below(executor.process.pid, 7)  # the new version's zygote, slot and worker
+        executor.wait_named("ee-zygote", 3)  # the base zygote's, the old version's, the new one's
         assert executor.stop() == 0
         assert running.result().text == "beginend"
         assert not executor.events("service.reload_refused")

@@ -25,11 +25,11 @@ def strict() -> Iterator[Executor]:
         "plugins": [str(LAB)],
         "hooks": {"lab": {}, "single": {"plugin": "lab", "limits": {"concurrency": 1}}},
         "limits": {
-            "first_byte_time": "1s",
-            "idle_time": "500ms",
-            "wall_time": "3s",
-            "cancel_grace_time": "100ms",
-            "client_idle_time": "1s",
+            "first_byte_time": "6s",
+            "idle_time": "3s",
+            "wall_time": "12s",
+            "cancel_grace_time": "500ms",
+            "client_idle_time": "6s",
             "log_output": "16 KiB",
         },
     }
@@ -207,7 +207,7 @@ def test_a_worker_that_lies_while_its_source_is_imported(tmp_path: Path) -> None
     )
     with Executor(tmp_path) as executor:
         for body in (b"", b"x" * 65536):
-            answer = httpx.post(f"{executor.url}/e/early/", content=body, trust_env=False)
+            answer = httpx.post(f"{executor.url}/e/early/", content=body, trust_env=False, timeout=120)
             assert (answer.status_code, answer.json()["code"]) == (502, "worker.protocol")
         executor.wait_workers(0)
         assert executor.own_failures() == []

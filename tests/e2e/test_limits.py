@@ -19,17 +19,17 @@ def tight() -> Any:
     config = {
         "plugins": [str(LAB)],
         "limits": {
-            "wall_time": "2s",
-            "first_byte_time": "1s",
-            "idle_time": "500ms",
-            "client_idle_time": "1s",
-            "cancel_grace_time": "200ms",
+            "wall_time": "5s",
+            "first_byte_time": "4s",
+            "idle_time": "2s",
+            "client_idle_time": "3s",
+            "cancel_grace_time": "500ms",
             "request_body": "100 KiB",
             "response_body": "1 MiB",
             "log_output": "16 KiB",
             "log_line": "1 KiB",
         },
-        "http": {"header_count": 20, "header_size": "4 KiB", "url_size": "2 KiB", "header_time": "1s"},
+        "http": {"header_count": 20, "header_size": "4 KiB", "url_size": "2 KiB", "header_time": "4s"},
     }
     with Executor(config=config) as executor:
         yield executor
@@ -175,13 +175,13 @@ def test_concurrency_of_a_hook() -> None:
         "admission": {"concurrency": 3, "queue_length": 2, "queue_time": "1s"},
     }
     with Executor(config=config) as executor, ThreadPoolExecutor(8) as pool:
-        narrow = [pool.submit(ask, executor, f"{executor.url}/e/narrow/wait/2.0") for _ in range(4)]
+        narrow = [pool.submit(ask, executor, f"{executor.url}/e/narrow/wait/8.0") for _ in range(4)]
         statuses = sorted(future.result().status_code for future in narrow)
         assert statuses == [200, 429, 429, 429]
         refused = [future.result() for future in narrow if future.result().status_code == 429]
         assert {answer.json()["code"] for answer in refused} == {"queue.hook"}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-        wide = [pool.submit(ask, executor, "/wait/3.0") for _ in range(7)]
+        wide = [pool.submit(ask, executor, "/wait/8.0") for _ in range(7)]
         statuses = sorted(future.result().status_code for future in wide)
         assert statuses == [200, 200, 200, 503, 503, 503, 503]
         executor.wait_workers(0)

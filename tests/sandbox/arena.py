@@ -14,12 +14,13 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx
 import psutil
+import pytest
 
 from tests.e2e.harness import Executor
 from tests.sandbox.deeds import DeedRecord
 from tests.sandbox.services import python_for
 
-__all__ = ["Arena", "Batch", "open_arena", "wait_until"]
+__all__ = ["PATIENCE", "Arena", "Batch", "chosen", "lasting", "open_arena", "wait_until"]
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -27,7 +28,10 @@ Value = TypeVar("Value")
 OWN_PROCESSES: Final = ("ee-zygote", "ee-slot")
 """Names of the processes below the supervisor that outlive a worker."""
 
-TIME_S: Final = 55
+PATIENCE: Final = float(os.environ.get("SANDBOX_PATIENCE", "1"))
+"""By how much all times are longer, for machines that are slow or busy."""
+
+TIME_S: Final = 55 * PATIENCE
 
 
 class Arena:
@@ -55,9 +59,9 @@ class Arena:
         """Have a deed done by a worker of this hook."""
         return self.post(hook, f"/deed/{deed.area}/{deed.name}", target)
 
-    def hello(self, hook: str = "hostile", text: str = "there", time_s: float = TIME_S) -> str:
+    def hello(self, hook: str = "hostile", text: str = "there", time_s: float = 55) -> str:
         """Make a harmless request; what was answered."""
-        answer = self.client.post(f"/{hook}/hello", content=text, timeout=time_s)
+        answer = self.client.post(f"/{hook}/hello", content=text, timeout=time_s * PATIENCE)
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.text
 
@@ -146,13 +150,39 @@ def open_arena(
             yield arena
 
 
+def lasting(seconds: float) -> str:
+    """Write a duration for the configuration, longer on a slow machine."""
+    return f"{round(seconds * PATIENCE * 1000)}ms"
+
+
 def wait_until(test: Callable[[], object], time_s: float, tell: Callable[[], object] = str) -> None:
     """Wait until something is so.
 
     Raises:
         AssertionError: It was not so in time.
     """
-    waiter, deadline = select.poll(), time.monotonic() + time_s
+    waiter, deadline = select.poll(), time.monotonic() + time_s * PATIENCE
     while not test():
         assert time.monotonic() < deadline, f"not within {time_s} s: {tell()}"
         waiter.poll(10)
+
+
+def chosen(request: pytest.FixtureRequest, *parameters: str, function: str = "") -> list[Any]:
+    """Find the values of parameters in those tests of the module that will run.
+
+    Args:
+        request: Of a fixture of the module.
+        parameters: Their names; of each test, the first that it has.
+        function: Only of tests by this function.
+    """
+    found: dict[str, Any] = {}
+    for item in request.session.items:
+        if not isinstance(item, pytest.Function) or item.module is not request.module or not hasattr(item, "callspec"):
+            continue
+        if not function or item.function.__name__ == function:
+            found |= {
+                str(item.callspec.params[name]): item.callspec.params[name]
+                for name in parameters
+                if name in item.callspec.params
+            }
+    return list(found.values())

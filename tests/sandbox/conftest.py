@@ -69,3 +69,11 @@ def weaken(plugins: Path, lures: Lures) -> Iterator[Weaken]:
             return running[key]
 
         yield weaken
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder: it has a target of its own, `make test-sandbox`."""
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.attack)

@@ -87,7 +87,7 @@ class Service:
         self.executor, self.plugins, self.lures = executor, plugins, lures
         self.python = executor.command[0]
         self.environment = executor._environment
-        self.client = httpx.Client(base_url=f"{executor.url}/e/hostile", timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=f"{executor.url}/e/hostile", timeout=120, trust_env=False)
         self.pid = executor.process.pid
 
     def close(self) -> None:

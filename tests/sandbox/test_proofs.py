@@ -12,7 +12,7 @@ from tests.sandbox.conftest import Weaken, cannot_run
 from tests.sandbox.outside import run_outside
 from tests.sandbox.services import NOBODY, Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 OUTSIDE = tuple(one for one in ATTACKS if one.proof == "bare")
 WEAKENED = sorted((one for one in ATTACKS if one.proof != "bare"), key=lambda one: (one.layers, sorted(one.limits)))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.sandbox.services import NOBODY, Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 KINDS = ("user", "pid", "net", "uts", "cgroup", "mnt", "ipc")
 EMPTY = "0000000000000000"

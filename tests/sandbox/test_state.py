@@ -16,7 +16,7 @@ from tests.sandbox.arena import Arena, open_arena
 from tests.sandbox.conftest import cannot_run
 from tests.sandbox.services import NOBODY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 TRACES: Final = attacks._load().state.TRACES
 NAMES: Final = tuple(TRACES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from tests.worker.driver import AS_ROOT, FIRST_ID, IDS
-from worker.birth import IdBlock, Mapper, fork_zygote
+from worker.birth import IdBlock, Mapper, fork_slot, fork_zygote
 from worker.lockdown.calls import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
@@ -28,6 +28,7 @@ __all__ = [
     "NO_IDS",
     "answer_from",
     "in_child",
+    "in_slot",
     "in_user_namespace",
     "in_zygote",
     "open_descriptors",
@@ -80,6 +81,11 @@ def in_zygote(function: Callable[[], T], ids: IdBlock = BLOCK) -> T:
         fork_zygote(be_zygote, ids)
 
     return in_child(lambda: answer_from(fork, function))
+
+
+def in_slot(function: Callable[[], T], number: int = 0) -> T:
+    """Run a function in a child that was born as slots are, with those of their ids that have this number."""
+    return in_zygote(lambda: answer_from(lambda be: fork_slot(be, BLOCK, number), function))
 
 
 def show_processes() -> None:

@@ -16,6 +16,7 @@ from tests.worker.forked import (
     NO_IDS,
     answer_from,
     in_child,
+    in_slot,
     in_user_namespace,
     in_zygote,
     open_descriptors,
@@ -31,11 +32,6 @@ LIMIT = "/proc/sys/user/max_{}_namespaces"
 def forbid(kind: str) -> None:
     """Forbid namespaces of a kind in the user namespace that this process is in, and below."""
     Path(LIMIT.format(kind)).write_text("0")
-
-
-def in_slot(number: int, function: Callable[[], object]) -> object:
-    """Run a function in a slot of a zygote."""
-    return in_zygote(lambda: answer_from(lambda be: fork_slot(be, BLOCK, number), function))
 
 
 def identity() -> list[object]:
@@ -87,8 +83,8 @@ def test_zygote_is_process_1() -> None:
 
 def test_slot_is_process_1() -> None:
     """A slot is process 1 of its table, too, and stands for its two ids only."""
-    seen = in_slot(5, lambda: [os.getpid(), os.getppid(), os.getuid()])
-    outside = in_slot(5, lambda: Path("/proc/self/uid_map").read_text().split())
+    seen = in_slot(lambda: [os.getpid(), os.getppid(), os.getuid()], 5)
+    outside = in_slot(lambda: Path("/proc/self/uid_map").read_text().split(), 5)
 
     assert seen == ([1, 0, 0] if AS_ROOT else [1, 0, 1000])
     assert outside == (["0", "11", "1", "1000", "12", "1"] if AS_ROOT else ["1000", "0", "1"])
@@ -204,7 +200,7 @@ def test_slot_owns_its_processes() -> None:
             os.setpriority(os.PRIO_PROCESS, 0, -5)
         return [pids, status_field("NSpid")]
 
-    assert in_slot(0, look) == [["1"], "1"]
+    assert in_slot(look) == [["1"], "1"]
 
 
 def test_namespaces_are_new() -> None:

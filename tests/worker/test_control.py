@@ -25,8 +25,8 @@ from protocol import (
     ZygoteReady,
     encode_control,
 )
-from tests.worker.driver import CREDENTIALS, ControlDriver, wait_readable
-from tests.worker.forked import in_zygote
+from tests.worker.driver import CREDENTIALS, TIMEOUT_S, ControlDriver, wait_readable
+from tests.worker.forked import in_slot
 from worker.birth import end_as
 from worker.control import BACKLOG_HIGH, MAX_DESCRIPTORS, MAX_MESSAGE, ControlLoop, describe_end
 
@@ -210,11 +210,12 @@ def test_end(running: Running, how: str) -> None:
 
 
 def test_credentials_of_a_child() -> None:
-    """A report about a child carries the child's process id; when that is gone, our own."""
+    """A report of a slot about a child carries the child's process id; when that is gone, its own."""
 
     def pid_of(report: Callable[[Loop], None]) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        ours.settimeout(TIMEOUT_S)
         report(Loop(theirs, "loop"))
         _, [(_, _, data)], _, _ = ours.recvmsg(4096, socket.CMSG_SPACE(CREDENTIALS.size))
         return int(CREDENTIALS.unpack(data)[0])
@@ -228,7 +229,7 @@ def test_credentials_of_a_child() -> None:
         os.waitpid(child, 0)
         return [child, about_child, pid_of(lambda loop: loop.send(Forked(id=1), about=child)), os.getpid()]
 
-    child, about_child, about_nobody, own = in_zygote(report)
+    child, about_child, about_nobody, own = in_slot(report)
     assert about_child == child
     assert about_nobody == own == 1
 

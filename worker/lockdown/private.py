@@ -21,12 +21,12 @@ def make_private_files(limits: Mapping[str, int]) -> None:
         OSError: The kernel refused.
     """
     unshare(CLONE_NEWNS)
-    options = f"mode=0700,uid={WORKER_ID},gid={WORKER_ID}"
+    options = f"mode=1777,uid={WORKER_ID},gid={WORKER_ID}"
     if "scratch_size" in limits:
         options += f",size={max(limits['scratch_size'], 1)}"  # tmpfs(5): 0 is no limit, 1 is a page
-    if "scratch_files" in limits:
-        options += f",nr_inodes={limits['scratch_files'] + 1}"  # its root is one
     shown = os.listdir(SCRATCH)
+    if "scratch_files" in limits:
+        options += f",nr_inodes={limits['scratch_files'] + 1 + len(shown)}"  # its root is one, too
     covered = os.open(SCRATCH, os.O_PATH | os.O_CLOEXEC)
     try:
         mount("scratch", SCRATCH, "tmpfs", flags=MS_NOSUID | MS_NODEV, options=options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from pathlib import Path
@@ -9,18 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.worker.driver import AS_ROOT
-from tests.worker.forked import BLOCK, answer_from, in_child, in_user_namespace, in_zygote, status_field
-from worker.birth import WORKER_ID, fork_slot
+from tests.worker.forked import in_child, in_slot, in_user_namespace, status_field
+from worker.birth import WORKER_ID
 from worker.lockdown.calls import control_process, set_capabilities
 from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 EMPTY = "0" * 16
-
-
-def in_slot(function: object) -> object:
-    """Run a function in a slot, where workers begin."""
-    return in_zygote(lambda: answer_from(lambda be: fork_slot(be, BLOCK, 0), function))  # type: ignore[arg-type]
 
 
 def test_identity() -> None:
@@ -78,8 +74,6 @@ def test_ambient_capabilities_are_dropped() -> None:
 
 def raise_inheritable(number: int) -> None:
     """Put a capability into the inheritable set, as `set_capabilities` never does."""
-    import ctypes
-
     header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)
     sets = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)

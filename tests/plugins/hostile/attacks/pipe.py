@@ -113,7 +113,11 @@ for _name, _tries, _data in (
     ("keys", "Sends keys that are no texts", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb({1: 1, b"x": 2}))),
     ("extension", "Sends a type of its own", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.ExtType(1, b"x")))),
     ("timestamp", "Sends a time", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.Timestamp(1)))),
-    ("no_text", "Sends a text that is none", _raw(LOG, b"\x94\xcb" + struct.pack(">d", 1) + b"\xa4info\xa1l\xa2\xff\xfe")),
+    (
+        "no_text",
+        "Sends a text that is none",
+        _raw(LOG, b"\x94\xcb" + struct.pack(">d", 1) + b"\xa4info\xa1l\xa2\xff\xfe"),
+    ),
     ("not_a_number", "Sends a time that is no number", _frame(LOG, float("nan"), "info", "l", "m")),
     ("loud", "Logs at a level that there is not", _frame(LOG, 1.0, "loud", "l", "m")),
     ("reserved_byte", "Sends the byte that msgpack never uses", _raw(RESPONSE, b"\xc1")),
@@ -132,7 +136,10 @@ for _name, _tries, _data in (
     ("status_text", "Has a status that is no number", _head(status="200")),
     ("status_bool", "Has a status that is true", _head(status=True)),
     ("status_float", "Has a status with a fraction", _head(status=200.5)),
-    *((f"status_{value}", f"Has the status {value}", _head(status=value)) for value in (-1, 0, 100, 101, 103, 199, 600, 999, 2**63)),
+    *(
+        (f"status_{value}", f"Has the status {value}", _head(status=value))
+        for value in (-1, 0, 100, 101, 103, 199, 600, 999, 2**63)
+    ),
     ("header_newline", "Puts a header into another", _head((b"X", b"a\r\nSet-Cookie: b=c"))),
     ("header_line_feed", "Likewise, with half a line end", _head((b"X", b"a\nSet-Cookie: b=c"))),
     ("header_return", "Likewise, with the other half", _head((b"X", b"a\rSet-Cookie: b=c"))),
@@ -177,14 +184,44 @@ for _name, _tries, _data in (
     ("two_ends", "Ends twice", _head() + FIRST + DONE + DONE),
     ("error_after_end", "Fails after the end", _head() + FIRST + DONE + _frame(ERROR, "raised", "x", "")),
     ("answer_in_body", "Answers within its answer", _head((b"Content-Length", b"5")) + FIRST + DONE),
-    ("chunked", "Says that it frames by itself", _head((b"Transfer-Encoding", b"chunked")) + _frame(CHUNK, b"5\r\nfirst\r\n0\r\n\r\n") + DONE),
-    ("chunked_and_length", "Likewise, and with a length", _head((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")) + FIRST + DONE),
-    ("odd_chunked", "Likewise, in a way that few understand", _head((b"Transfer-Encoding", b"x, chunked"), (b"transfer-encoding", b"identity")) + FIRST + DONE),
-    ("upgrade", "Wants another protocol", _head((b"Upgrade", b"h2c"), (b"Connection", b"upgrade, content-length")) + FIRST + DONE),
-    ("keeps_open", "Decides over the connection", _head((b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=9999"), (b"Proxy-Connection", b"close")) + FIRST + DONE),
+    (
+        "chunked",
+        "Says that it frames by itself",
+        _head((b"Transfer-Encoding", b"chunked")) + _frame(CHUNK, b"5\r\nfirst\r\n0\r\n\r\n") + DONE,
+    ),
+    (
+        "chunked_and_length",
+        "Likewise, and with a length",
+        _head((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")) + FIRST + DONE,
+    ),
+    (
+        "odd_chunked",
+        "Likewise, in a way that few understand",
+        _head((b"Transfer-Encoding", b"x, chunked"), (b"transfer-encoding", b"identity")) + FIRST + DONE,
+    ),
+    (
+        "upgrade",
+        "Wants another protocol",
+        _head((b"Upgrade", b"h2c"), (b"Connection", b"upgrade, content-length")) + FIRST + DONE,
+    ),
+    (
+        "keeps_open",
+        "Decides over the connection",
+        _head((b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=9999"), (b"Proxy-Connection", b"close"))
+        + FIRST
+        + DONE,
+    ),
     ("trailer", "Announces headers at the end", _head((b"Trailer", b"X-Late")) + FIRST + DONE),
-    ("other_invocation", "Says that it is another invocation", _head((b"X-Invocation-Id", b"0"), (b"x-invocation-id", b"1")) + FIRST + DONE),
-    ("same_lengths", "Says its length twice", _head((b"Content-Length", b"5"), (b"Content-Length", b"5")) + FIRST + DONE),
+    (
+        "other_invocation",
+        "Says that it is another invocation",
+        _head((b"X-Invocation-Id", b"0"), (b"x-invocation-id", b"1")) + FIRST + DONE,
+    ),
+    (
+        "same_lengths",
+        "Says its length twice",
+        _head((b"Content-Length", b"5"), (b"Content-Length", b"5")) + FIRST + DONE,
+    ),
     ("spaces", "Has its length between spaces", _head((b"Content-Length", b" 5 ")) + FIRST + DONE),
 ):
     _def(_name, _tries, _data, ())
@@ -203,7 +240,12 @@ _def(
     _head((b"Content-Length", b"3"), (b"Content-Length", b"5")) + FIRST + DONE,
     BROKEN,
 )
-_def("list_of_same_lengths", "Has its length twice in one header", _head((b"Content-Length", b"5, 5")) + FIRST + DONE, BROKEN)
+_def(
+    "list_of_same_lengths",
+    "Has its length twice in one header",
+    _head((b"Content-Length", b"5, 5")) + FIRST + DONE,
+    BROKEN,
+)
 
 
 @deed("Logs without end", proof=TWIN, ends=("limit.log_output",))

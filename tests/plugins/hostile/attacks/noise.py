@@ -1,0 +1,63 @@
+"""Neighbours that make as much noise as they can, until they are stopped. They have no result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from werkzeug import Response
+
+from attacks import bare
+from attacks.deeds import deed
+
+KEPT: list[object] = []
+LOUD = bare()
+"""That it makes noise shows in how it ends: by a limit that a quiet one does not reach."""
+
+MOST_S = 30
+"""Each ends by itself then, whatever else happens."""
+
+
+@deed("Forks for ever, and so do its children", proof=LOUD, ends=("timeout.wall", "timeout.cpu", "limit.memory"))
+def forks(_):
+    end = time.monotonic() + MOST_S
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            os.fork()
+    os._exit(0)
+
+
+@deed("Takes memory for ever", proof=LOUD, ends=("limit.memory",))
+def memory(_):
+    for _ in range(256):
+        KEPT.append(bytearray(b"x") * (1 << 20))
+    return Response("it got everything")
+
+
+@deed("Counts for ever, in four processes", proof=LOUD, ends=("timeout.wall", "timeout.cpu"))
+def processor(_):
+    for _ in range(2):
+        os.fork()
+    end = time.monotonic() + MOST_S
+    while time.monotonic() < end:
+        sum(range(1000))
+    os._exit(0)
+
+
+@deed("Prints for ever", proof=LOUD, ends=("limit.log_output",))
+def output(_):
+    end = time.monotonic() + MOST_S
+    while time.monotonic() < end:
+        os.write(1, b"noise " * 10_000 + b"\n")
+    os._exit(0)
+
+
+@deed("Answers for ever", proof=LOUD, ends=("limit.response_body", "timeout.wall"))
+def answer(_):
+    def body():
+        end = time.monotonic() + MOST_S
+        while time.monotonic() < end:
+            yield b"noise" * 10_000
+
+    return Response(body())
