@@ -40,7 +40,7 @@ from executor.isolation.cgroup_oom import OomWatch
 from executor.isolation.cgroup_refusals import RefusedError, explain
 from executor.isolation.cgroup_trial import try_out
 
-__all__ = ["V1Groups", "find_v1_parents", "open_v1"]
+__all__ = ["V1Group", "V1Groups", "find_v1_parents", "open_v1"]
 
 INSTANCE_SHARES: Final = 1024
 """Weight of all workers together: as much as each process beside them has, such as the supervisor.

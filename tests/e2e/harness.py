@@ -236,6 +236,7 @@ class Executor:
 
     def resting_processes(self) -> set[int]:
         """Process ids once no worker is left: the supervisor and its zygotes; slots come and go."""
+        resting: set[int] = set()
         for _ in _until(60):
             resting = {process.pid for process in self.processes()} - {slot.pid for slot in self.named("ee-slot")}
             if not self.workers() and len(resting) == self.resting_count:

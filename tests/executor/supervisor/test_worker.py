@@ -158,7 +158,7 @@ def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
         before = psutil.Process().num_fds()
         worker = PlayedWorker(asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(240):
                 await test(worker)
         finally:
             worker.handle.close()

@@ -61,7 +61,7 @@ def play(kind: type[C], test: Callable[[Played[C]], Awaitable[None]]) -> None:
         before = psutil.Process().num_fds()
         played = Played(kind, asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 await test(played)
         finally:
             played.client.close()
