@@ -57,7 +57,7 @@ def test_scratch_folder(plugin: Plugin) -> None:
         os.access('/tmp', os.W_OK), os.path.realpath('/dev/shm'),
     ]"""
 
-    assert seen(plugin, " ".join(expression.split())) == ["0o40700", 1000, 1000, True, True, True, "/tmp"]
+    assert seen(plugin, " ".join(expression.split())) == ["0o41777", 1000, 1000, True, True, True, "/tmp"]
 
 
 def test_size(plugin: Plugin) -> None:
