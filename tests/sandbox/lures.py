@@ -84,7 +84,8 @@ class Lures:
         """Make a message queue of POSIX; its name as the kernel takes it."""
         name = f"sandbox-lure-{self._word}"
         flags = ctypes.c_int(os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        queue = _libc.mq_open(f"/{name}".encode(), flags, ctypes.c_uint(READABLE), None)
+        small = (ctypes.c_long * 8)(0, 1, 16)  # flags, messages, size: what a user may have in queues is little
+        queue = _libc.mq_open(f"/{name}".encode(), flags, ctypes.c_uint(READABLE), ctypes.byref(small))
         assert queue != -1, os.strerror(ctypes.get_errno())
         os.fchmod(queue, READABLE)
         stack.callback(_libc.mq_unlink, f"/{name}".encode())

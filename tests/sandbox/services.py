@@ -177,6 +177,7 @@ def start(
     }
     python = sys.executable if user is None else python_for(plugins)
     executor = Executor(config=config, environment={ENVIRONMENT: canary("environment")}, python=python, user=user)
+    executor.resting_count = 4  # supervisor, base zygote, and those of two plugins
     (executor.folder / "secret").write_text(canary("file"))
     for path in (executor.folder / "secret", executor.config_file):
         path.chmod(0o600)

@@ -142,11 +142,16 @@ class ControlDriver:
                     del self.pending[index]
                     return message, pid
             wait_readable(self.control.fileno(), timeout_s=max(0.0, deadline - time.monotonic()))
-            data, ancillary, _, _ = self.control.recvmsg(MAX_CONTROL, socket.CMSG_SPACE(CREDENTIALS.size))
-            if not data:
-                raise EOFError("the other side has closed its control socket")
-            (_, _, credentials) = ancillary[0]
-            self.pending.append((decode_control(data), CREDENTIALS.unpack(credentials)[0]))
+            self.receive()
+
+    def receive(self) -> ControlMessage:
+        """Take the next report, which is kept, too."""
+        data, ancillary, _, _ = self.control.recvmsg(MAX_CONTROL, socket.CMSG_SPACE(CREDENTIALS.size))
+        if not data:
+            raise EOFError("the other side has closed its control socket")
+        message, (_, _, credentials) = decode_control(data), ancillary[0]
+        self.pending.append((message, CREDENTIALS.unpack(credentials)[0]))
+        return message
 
     def wait_ready(self) -> dict[str, Any]:
         """Wait until it takes commands; its report."""

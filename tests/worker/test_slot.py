@@ -116,7 +116,8 @@ def test_ready(slot: SlotDriver, zygote: ZygoteDriver) -> None:
     assert set(slot.ready) == {"failed", "reusable"}
     assert list(slot.ready["failed"]) == ["control_groups"]
     assert slot.ready["reusable"] is True
-    assert str(slot.pid) in children(zygote.pid)
+    assert f"NSpid:\t{slot.pid}\t" in Path(f"/proc/{slot.pid}/status").read_text()
+    assert slot.pid != zygote.pid
 
 
 def test_one_worker_after_another(slot: SlotDriver, plugin: Plugin) -> None:
