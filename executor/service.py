@@ -297,6 +297,7 @@ class Service:
         reasons = ("the service is draining",) if draining else () if self._ready else ("the service is starting",)
         return Snapshot(
             workers=self._supervisor.live_workers(),
+            slots=self._supervisor.count_slots(),
             queued=self._supervisor.admission.queued,
             ready=not reasons,
             reasons=reasons,

@@ -111,8 +111,8 @@ class Limits(Section):
         default=8192,
         description="Files, folders and links in the scratch folder. Over it: `OSError` (ENOSPC) in the endpoint.",
     )
-    file_size: Annotated[int, Size("4 KiB", "1 TiB", "64 MiB")] = Field(
-        default=64 * 1024**2,
+    file_size: Annotated[int, Size("4 KiB", "1 TiB")] = Field(
+        default=128 * 1024**2,
         description="Largest size of each file that is written. Over it: `OSError` (EFBIG) in the endpoint.",
     )
 

@@ -54,6 +54,8 @@ class Instruments:
     def observe_service(self, snapshot: Snapshot) -> None:
         """Set the gauges to what is true now."""
         self._workers.set(len(snapshot.workers))
+        for state, count in snapshot.slots.items():
+            self._slots.labels(state).set(count)
         self._queued.set(snapshot.queued)
         self._ready.set(snapshot.ready)
         self._draining.set(snapshot.draining)
@@ -86,6 +88,8 @@ class Instruments:
 
     def _make_service_metrics(self) -> None:
         self._workers = self._gauge("executor_workers_live", "Worker processes.")
+        about = "Slots, places for one worker at a time, by what they do: idle or busy."
+        self._slots = Gauge("executor_slots", about, ("state",), registry=self.registry)
         self._queued = self._gauge("executor_queue_length", "Requests that wait for admission.")
         self._ready = self._gauge("executor_ready", "1 when new requests can be served.")
         self._draining = self._gauge("executor_draining", "1 when the executor is shutting down.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = ["LiveWorker", "Snapshot"]
@@ -42,6 +43,7 @@ class Snapshot:
 
     Attributes:
         workers: Every live worker.
+        slots: How many slots there are, by what they do: `idle` or `busy`.
         queued: Requests that wait for admission.
         ready: Whether new requests can be served: a worker of each plugin has answered, and it is not
             draining.
@@ -50,6 +52,7 @@ class Snapshot:
     """
 
     workers: tuple[LiveWorker, ...]
+    slots: Mapping[str, int]
     queued: int
     ready: bool
     reasons: tuple[str, ...]

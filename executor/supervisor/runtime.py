@@ -219,6 +219,11 @@ class PluginRuntime:
         self._idle.set()
         self._slots = SlotPool(name, tree.host, self._wait_zygote)
 
+    @property
+    def slots(self) -> SlotPool:
+        """Where its workers are."""
+        return self._slots
+
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep the runtime open, even when it is retired meanwhile."""

@@ -107,6 +107,9 @@ class SlotPool:
         name: Of the plugin.
         host: Where ids and control groups come from.
         wait_zygote: Finds the plugin's zygote.
+
+    Attributes:
+        busy: How many slots somebody has.
     """
 
     def __init__(self, name: str, host: HostIsolation, wait_zygote: Callable[[], Awaitable[Zygote]]) -> None:
@@ -116,6 +119,12 @@ class SlotPool:
         self._idle: list[tuple[Slot, asyncio.TimerHandle]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.busy = 0
+
+    @property
+    def idle(self) -> int:
+        """How many slots wait for a worker."""
+        return len(self._idle)
 
     async def acquire(self) -> Slot:
         """Return a slot that nobody else has; `release` it.
@@ -125,16 +134,13 @@ class SlotPool:
             OSError: No descriptors left, or the kernel refused a control group.
             OutOfSlotsError: There are no host ids left.
         """
-        while self._idle:
-            slot, timer = self._idle.pop()
-            timer.cancel()
-            if slot.usable:
-                return slot
-            self._discard(slot)
-        return await self._create()
+        slot = self._take_idle() or await self._create()
+        self.busy += 1
+        return slot
 
     def release(self, slot: Slot) -> None:
         """Take a slot back, when its worker is gone."""
+        self.busy -= 1
         if not slot.usable or self._closed:
             self._discard(slot)
             return
@@ -153,6 +159,15 @@ class SlotPool:
         """Wait until every slot that was to end has ended."""
         while self._ending:
             await asyncio.wait(self._ending)
+
+    def _take_idle(self) -> Slot | None:
+        while self._idle:
+            slot, timer = self._idle.pop()
+            timer.cancel()
+            if slot.usable:
+                return slot
+            self._discard(slot)
+        return None
 
     async def _create(self) -> Slot:
         zygote = await self._wait_zygote()

@@ -138,6 +138,11 @@ class Supervisor:
             if (pid := invocation.pid) is not None
         )
 
+    def count_slots(self) -> dict[str, int]:
+        """Count the slots of all plugins that are served, by what they do."""
+        pools = [runtime.slots for runtime in self._runtimes.values()]
+        return {"idle": sum(pool.idle for pool in pools), "busy": sum(pool.busy for pool in pools)}
+
     async def drain(self, grace_s: float) -> int:
         """Let running invocations finish for `grace_s` seconds, then end them; requests that wait are turned away.
 

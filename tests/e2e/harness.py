@@ -154,8 +154,9 @@ class Executor:
         return self.log_file.read_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log's events of one name."""
-        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        """The log's events of one name, of the lines that are written in full."""
+        written = self.log_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def invocation(self, invocation_id: str) -> dict[str, Any]:
@@ -245,6 +246,15 @@ class Executor:
 
     resting_count = 3
     """Supervisor, base zygote, and one plugin zygote."""
+
+    def wait_metric(self, sample: str, value: float) -> None:
+        """Wait until the admin listener shows a sample, such as `executor_slots{state="idle"}`, with this value."""
+        text = ""
+        for _ in _until(120):
+            text = httpx.get(f"{self.admin}/metrics", timeout=120, trust_env=False).text
+            if f"{sample} {value:.1f}\n" in text:
+                return
+        raise AssertionError(f"{sample} is not {value} in:\n{text}")
 
     def descriptors(self) -> int:
         """How many descriptors the supervisor has open, those for its slots left out."""

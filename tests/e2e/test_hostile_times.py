@@ -93,8 +93,7 @@ def test_failed_reloads_leave_nothing(tmp_path: Path) -> None:
         source.write_text(good)
         assert executor.get("/count").text.startswith("1 ")
         moved = plugin.rename(tmp_path / "moved")
-        answer = executor.get("/count")
-        assert (answer.status_code, answer.json()["code"]) == (502, "worker.internal")
+        assert executor.get("/count").text.startswith("1 "), "the zygote's view holds the folder itself, not its path"
         executor.process.send_signal(signal.SIGHUP)
         executor.wait_refused(str(plugin))
         executor.write_config({"plugins": [str(moved)]})
@@ -110,6 +109,7 @@ def test_what_hangs_is_replaced(which: str) -> None:
     config = {"plugins": [str(LAB)], "limits": {"first_byte_time": "2s"}}
     with Executor(config=config) as executor:
         executor.get("/status/200")
+        executor.wait_metric('executor_slots{state="idle"}', 1)
         (slot,) = executor.named("ee-slot")
         hanging = [slot] if which == "slot" else [slot, executor.named("ee-zygote")[1]]
         for process in hanging:

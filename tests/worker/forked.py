@@ -125,8 +125,10 @@ def _answer(descriptor: int, function: Callable[[], object]) -> NoReturn:
 
 def open_descriptors() -> list[int]:
     """The descriptors of this process, but for that of the listing."""
-    numbers = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
-    return sorted(numbers)[:-1]
+    listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+    numbers = {int(name) for name in os.listdir(listing)}
+    os.close(listing)
+    return sorted(number for number in numbers if Path(f"/proc/self/fd/{number}").is_symlink())
 
 
 def status_field(name: str) -> str:

@@ -1,6 +1,5 @@
 """The rainbow cat: a stream of pictures, for terminals (`curl -N`) and for browsers."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -23,7 +22,7 @@ pre b { font-weight: normal }
 pre:not(:last-of-type) { display: none }
 </style></head><body>
 <h1>%s flies for you</h1>
-<p>Every frame is a chunk of one streamed response, made by process %d, which lives for this request only.</p>
+<p>Every frame is a chunk of one streamed response, made by a process that lives for this request only.</p>
 """
 
 
@@ -40,12 +39,12 @@ class Neko(Endpoint):
         """For a terminal: each frame is written over the one before."""
         for number, picture in self._play(frames):
             up = f"\x1b[{HEIGHT // 2 + 1}A" if number else ""
-            caption = f"{name} in process {os.getpid()}, frame {number + 1} of {frames}\n"
+            caption = f"{name}, frame {number + 1} of {frames}\n"
             yield f"{HIDE_CURSOR}{up}{write_ansi(picture)}{SHOW_CURSOR}{caption}"
 
     def _page(self, name: str, frames: int) -> Iterator[str]:
         """For a browser: each frame hides the one before."""
-        yield PAGE % (escape(name), os.getpid())
+        yield PAGE % escape(name)
         for _, picture in self._play(frames):
             yield f"<pre>{write_html(picture)}</pre>\n"
         yield "</body></html>\n"

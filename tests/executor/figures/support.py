@@ -56,7 +56,7 @@ _WORKER = LiveWorker(
     bytes_in=10,
     bytes_out=2048,
 )
-IDLE = Snapshot(workers=(), queued=0, ready=True, reasons=(), draining=False)
+IDLE = Snapshot(workers=(), slots={"idle": 0, "busy": 0}, queued=0, ready=True, reasons=(), draining=False)
 
 
 def figures(**changes: Any) -> Figures:

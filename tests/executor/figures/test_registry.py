@@ -103,8 +103,14 @@ def test_every_outcome_has_its_label(registry: Registry, outcome: Outcome) -> No
 
 def test_the_gauges_show_the_moment(registry: Registry) -> None:
     """Whatever they showed before."""
-    registry.observe_service(dataclasses.replace(IDLE, workers=(worker(), worker(pid=2)), queued=5, draining=True))
+    registry.observe_service(
+        dataclasses.replace(
+            IDLE, workers=(worker(), worker(pid=2)), slots={"idle": 3, "busy": 2}, queued=5, draining=True
+        )
+    )
     assert value(registry, "executor_workers_live") == 2
+    assert value(registry, "executor_slots", state="idle") == 3
+    assert value(registry, "executor_slots", state="busy") == 2
     assert value(registry, "executor_queue_length") == 5
     assert value(registry, "executor_ready") == 1
     assert value(registry, "executor_draining") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.driver import AS_ROOT, LIMITS
-from tests.worker.forked import in_child
+from tests.worker.forked import in_child, status_field
 from worker.lockdown.limits import limit_resources, wanted_limits
 
 MIB = 1 << 20
@@ -156,7 +156,8 @@ def test_memory() -> None:
     """Where no control group bounds memory, more than allowed cannot be allocated."""
 
     def allocate() -> int:
-        limit_resources({"data_size": 128 * MIB, "address_space": 2048 * MIB})
+        used = int(status_field("VmData").split()[0]) * 1024
+        limit_resources({"data_size": used + 128 * MIB, "address_space": used + 2048 * MIB})
         with pytest.raises(MemoryError):
             bytearray(256 * MIB)
         return len(bytearray(32 * MIB))
