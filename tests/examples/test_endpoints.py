@@ -100,8 +100,7 @@ def test_neko_fills_its_frame_and_leaves_the_cursor_visible(invoke: Invoke) -> N
     assert {frame.count("\n") for frame in frames} == {12}
     assert {line.count("▀") for frame in frames for line in frame.splitlines()[:11]} == {72}
     assert all(
-        frame.startswith("\x1b[?25l") and frame.splitlines()[11].startswith("\x1b[?25hTama in process ")
-        for frame in frames
+        frame.startswith("\x1b[?25l") and frame.splitlines()[11].startswith("\x1b[?25hTama, frame ") for frame in frames
     )
 
 

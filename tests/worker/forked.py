@@ -126,7 +126,7 @@ def _answer(descriptor: int, function: Callable[[], object]) -> NoReturn:
 def open_descriptors() -> list[int]:
     """The descriptors of this process, but for that of the listing."""
     listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
-    numbers = {int(name) for name in os.listdir(listing)}
+    numbers = {int(name) for name in os.listdir(listing)}  # noqa: PTH208 - of an open folder
     os.close(listing)
     return sorted(number for number in numbers if Path(f"/proc/self/fd/{number}").is_symlink())
 
