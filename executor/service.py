@@ -248,7 +248,7 @@ class Service:
             for name, result in results.items()
             if result.problem
         ]
-        locked = next((result.locked for result in results.values() if result.locked), None)
+        locked = next((result.layers for result in results.values() if result.layers), None)
         if locked is not None:
             self._tell_isolation(summarise(self._host, locked))
         return problems

@@ -36,7 +36,6 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
-    Locked,
     Log,
     Message,
     Prepare,
@@ -94,7 +93,6 @@ TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
             0x46: MessageType(Log, MAX_LOG_FRAME),
             0x47: MessageType(Call, MAX_CALL_FRAME, nested=True),
             0x48: MessageType(Credit, MAX_SMALL_FRAME),
-            0x49: MessageType(Locked, MAX_REPORT_FRAME, nested=True),
         },
     }
 )

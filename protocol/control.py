@@ -53,14 +53,24 @@ _MAX_SECONDS: Final = 2.0**40
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForkWorker:
-    """Command to a slot: fork a worker. Descriptors: its input, its output, its stdout, its stderr."""
+    """Command to a slot: fork a worker. Descriptors: its input, its output, its stdout, its stderr.
+
+    Attributes:
+        worker_id: Identifier.
+        scratch_size: Bytes of its private files.
+        scratch_files: How many private files there may be.
+    """
 
     worker_id: int
+    scratch_size: int
+    scratch_files: int
 
     def __post_init__(self) -> None:
         check_int("worker_id", self.worker_id, 0, MAX_ID)
+        check_int("scratch_size", self.scratch_size, 0, MAX_ID)
+        check_int("scratch_files", self.scratch_files, 0, MAX_ID)
 
 
 @final

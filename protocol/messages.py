@@ -34,7 +34,6 @@ from protocol.limits import (
     MAX_ENTRIES,
     MAX_ERROR_TEXT,
     MAX_ID,
-    MAX_LAYERS,
     MAX_LOG_MESSAGE,
     MAX_LOGGER_NAME,
     MAX_NAME,
@@ -66,7 +65,6 @@ __all__ = [
     "Error",
     "Headers",
     "Invoke",
-    "Locked",
     "Log",
     "Message",
     "PathValue",
@@ -97,7 +95,7 @@ _TRIPLE: Final = 3
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Supervisor: how the worker is to lock itself down before it says LOCKED, and what to load before READY.
+    """Supervisor: what the worker may use, and what it is to load before it says READY.
 
     Attributes:
         plugin_root: Absolute path of the plugin's folder.
@@ -105,17 +103,13 @@ class Prepare:
         environ: The whole environment of the worker.
         limits: What the worker applies to itself, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole
             seconds, the rest counts. A limit that is not named is not set.
-        required: Layers of isolation that must hold before any code of the plugin is imported.
-        off: Layers that the operator switched off.
-        options: Scalars by name, such as the scratch directory.
+        options: Scalars by name, such as `debug`.
     """
 
     plugin_root: str
     sources: tuple[str, ...]
     environ: dict[str, str]
     limits: dict[str, int]
-    required: tuple[str, ...]
-    off: tuple[str, ...]
     options: dict[str, Scalar]
 
     def __post_init__(self) -> None:
@@ -123,8 +117,6 @@ class Prepare:
         check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
         check_environ(self.environ)
         check_limits(self.limits)
-        check_texts("required", self.required, MAX_LAYERS, MAX_WORD)
-        check_texts("off", self.off, MAX_LAYERS, MAX_WORD)
         check_map("options", self.options, MAX_ENTRIES, MAX_OPTIONS_BYTES)
         for value in self.options.values():
             if type(value) in {dict, list, bytes}:
@@ -274,17 +266,6 @@ class Cancel:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """Worker: locked down; nothing of the plugin has been imported. The report is plain data by layer."""
-
-    report: dict[str, object]
-
-    def __post_init__(self) -> None:
-        check_map("report", self.report, MAX_ENTRIES, MAX_REPORT_BYTES)
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class Ready:
     """Worker: prepared, waiting for INVOKE. The report is plain data by name, such as versions."""
 
@@ -385,7 +366,6 @@ Message: TypeAlias = (
     | Credit
     | CallResult
     | Cancel
-    | Locked
     | Ready
     | Response
     | Chunk

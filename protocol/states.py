@@ -33,7 +33,6 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
-    Locked,
     Log,
     Message,
     Prepare,
@@ -80,7 +79,6 @@ class WorkerState(Enum):
 
     START = "start"
     PREPARING = "preparing"
-    LOCKED = "locked"
     READY = "ready"
     INVOKED = "invoked"
     RESPONDING = "responding"
@@ -121,8 +119,7 @@ _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
 
 _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
     _W.START: {Error: _W.FAILED, Log: _W.START},
-    _W.PREPARING: {Locked: _W.LOCKED, Error: _W.FAILED, Log: _W.PREPARING},
-    _W.LOCKED: {Ready: _W.READY, Error: _W.FAILED, Log: _W.LOCKED},
+    _W.PREPARING: {Ready: _W.READY, Error: _W.FAILED, Log: _W.PREPARING},
     _W.READY: {Error: _W.FAILED, Log: _W.READY},
     _W.INVOKED: {
         Response: _W.RESPONDING,

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 `unshare(CLONE_NEWPID)` moves the *children* of its caller, so there is a process in between, the midwife: it makes
 the namespace, forks the process that is meant, tells its number to the parent, and ends. The child becomes an orphan
-that the parent, a subreaper or process 1 itself, adopts. When a process that is number 1 ends, the kernel ends every
+that the parent, a subreaper or process 1 itself, adopts. The midwife of a slot stays and becomes the template of its
+workers (`worker.template`): whatever it forks is born into the slot's table, which it is not in. When a process that is number 1 ends, the kernel ends every
 process in its table, however deeply nested: nothing that was born here can outlive its zygote or slot.
 
 Who enters a user namespace cannot say by itself which ids of the outside it stands for, unless it is one's own; a
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from os import close, fork, read, waitpid, write
 from select import POLLIN, poll
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Final, NoReturn
+from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from worker.lockdown.calls import CLONE_NEWPID, CLONE_NEWUSER, set_dumpable, unshare
 from worker.logs import write_error
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
 __all__ = [
     "EXIT_INTERNAL",
     "WORKER_ID",
+    "WORKER_PID",
     "BirthError",
     "IdBlock",
     "Mapper",
+    "SlotBirth",
     "blame",
     "end_as",
     "fork_slot",
@@ -50,6 +54,9 @@ EXIT_INTERNAL: Final = 70
 
 WORKER_ID: Final = 1000
 """User and group of a worker, as it sees itself."""
+
+WORKER_PID: Final = 2
+"""Process id of every worker, as it sees itself: process 1 is its slot."""
 
 BIRTH_TIME_MS: Final = 10_000
 """Longest wait for a midwife, in milliseconds; she takes about two."""
@@ -199,16 +206,35 @@ def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock) -> int:
     return _read_pid(_send_midwife(deliver))
 
 
-def fork_slot(be: Callable[[], int], ids: IdBlock, number: int) -> int:
-    """Fork a process that is number 1 of its own table, in its own user namespace, and runs `be`.
+class SlotBirth(Protocol):
+    """What is to be born as a slot: a pair of processes, connected by a SOCK_SEQPACKET socket."""
+
+    def settle(self) -> None:
+        """Take what both will have, as root of their new user namespace.
+
+        Raises:
+            BirthError: It cannot be had.
+        """
+
+    def be_slot(self, link: socket) -> int:
+        """Be process 1 of the new table; the result is the exit status."""
+
+    def be_template(self, link: socket) -> int:
+        """Be outside of the new table, which every child is born into; the result is the exit status."""
+
+
+def fork_slot(birth: SlotBirth, ids: IdBlock, number: int) -> int:
+    """Fork a slot: a process that is number 1 of its own table in its own user namespace, and its template.
+
+    The template is the midwife, who stays.
 
     Args:
-        be: Its result is the exit status.
+        birth: What the two do.
         ids: Those of the zygote that calls this.
         number: Which of them the slot gets.
 
     Returns:
-        Its process id as seen here.
+        The process id of the slot as seen here. It is adopted when the template has ended.
 
     Raises:
         BirthError: The kernel refused.
@@ -218,13 +244,15 @@ def fork_slot(be: Callable[[], int], ids: IdBlock, number: int) -> int:
 
     def deliver(report: int) -> int:
         mapper.enter(as_root=bool(ids.count))
+        birth.settle()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         pid = fork()
         if pid == 0:
-            end_as(be)
+            end_as(lambda: birth.be_slot(ours))
         write(report, b"%d" % pid)
-        return 0
+        return birth.be_template(theirs)
 
     midwife, report = _send_midwife(deliver)
     mapper.leave_to_inside()
@@ -253,6 +281,8 @@ def _send_midwife(deliver: Callable[[int], int]) -> tuple[int, int]:
     report_r, report_w = os.pipe2(os.O_CLOEXEC)
 
     def run() -> int:
+        if os.getpid() == WORKER_PID:
+            return 0
         close(report_r)
         try:
             return deliver(report_w)
@@ -260,11 +290,19 @@ def _send_midwife(deliver: Callable[[int], int]) -> tuple[int, int]:
             write(report_w, f"{error.errno} {error}".encode()[:_MAX_REPORT])
             return EXIT_INTERNAL
 
-    midwife = fork()
-    if midwife == 0:
-        end_as(run)
+    midwife = _fork_into(run)
+    if midwife == WORKER_PID:  # a template with the number of its workers: libraries would take one for the other
+        waitpid(midwife, 0)
+        midwife = _fork_into(run)
     close(report_w)
     return midwife, report_r
+
+
+def _fork_into(be: Callable[[], int]) -> int:
+    pid = fork()
+    if pid == 0:
+        end_as(be)
+    return pid
 
 
 def _read_pid(birth: tuple[int, int]) -> int:

@@ -22,7 +22,7 @@ import gc
 import os
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import WNOHANG, close, wait4
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, poll
 from signal import SIG_IGN, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, set_wakeup_fd
@@ -78,6 +78,10 @@ class ControlLoop:
         self._running = True
         self.abandoned = False
         self._wakeup_r, self._wakeup_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._events = 0
+        self._poller = poll()
+        self._poller.register(self._wakeup_r, POLLIN)
         control.setblocking(False)
         control.set_inheritable(False)
 
@@ -93,21 +97,30 @@ class ControlLoop:
         while self._running:
             self.turn()
 
+    def watch(self, link: socket, handle: Callable[[], None]) -> None:
+        """Have a function called whenever there is something to read from another socket."""
+        self._watched[link.fileno()] = handle
+        self._poller.register(link, POLLIN)
+
     def turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        poller = poll()
-        poller.register(self._wakeup_r, POLLIN)
         events = POLLIN if len(self._outgoing) < BACKLOG_HIGH else 0
-        poller.register(self._control, events | (POLLOUT if self._outgoing else 0))
-        ready = dict(poller.poll())
-        if self._wakeup_r in ready:
-            _drain(self._wakeup_r)
-            self._reap()
-        happened = ready.get(self._control.fileno(), 0)
-        if happened & POLLOUT:
-            self._flush()
-        if happened & ~POLLOUT:
-            self._receive(hung_up=bool(happened & (POLLHUP | POLLERR)))
+        if self._outgoing:
+            events |= POLLOUT
+        if events != self._events:
+            self._events = events
+            self._poller.register(self._control, events)
+        for descriptor, happened in self._poller.poll():
+            if descriptor in self._watched:
+                self._watched[descriptor]()
+            elif descriptor == self._wakeup_r:
+                _drain(self._wakeup_r)
+                self._reap()
+            else:
+                if happened & POLLOUT:
+                    self._flush()
+                if happened & ~POLLOUT:
+                    self._receive(hung_up=bool(happened & (POLLHUP | POLLERR)))
 
     def stop(self) -> None:
         """End the loop after this turn."""

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from werkzeug.wrappers import Request, Response
 
 from protocol import MAX_ERROR_TEXT, End, Error, Invoke, Ready, clip
 from worker.channel import Cancelled, Channel, NotTheWorkerError
-from worker.loader import EndpointClass, Loader, LoadError
+from worker.loader import EndpointClass, LoadError
 from worker.request import convert_values, make_request
 from worker.response import Answer, ResponseError, read_response
 from worker.session import make_session
@@ -33,12 +33,19 @@ from worker.tracebacks import describe_error, format_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["serve"]
+__all__ = ["EndpointSource", "answer", "serve"]
 
 NOT_OURS: Final = (Cancelled, NotTheWorkerError)
 """What passes through, whoever is running."""
 
 log = logging.getLogger("worker")
+
+
+class EndpointSource(Protocol):
+    """Where endpoint classes come from."""
+
+    def load(self, source: str) -> EndpointClass:
+        """Return the endpoint class of a source."""
 
 
 class _FailureError(Exception):
@@ -49,7 +56,7 @@ class _FailureError(Exception):
         self.code = code
 
 
-def serve(channel: Channel, loader: Loader, sources: Sequence[str], report: dict[str, object]) -> None:
+def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str], report: dict[str, object]) -> None:
     """Import the sources, say READY, and answer one invocation, if there is one.
 
     Args:
@@ -64,7 +71,7 @@ def serve(channel: Channel, loader: Loader, sources: Sequence[str], report: dict
         channel.send(Ready(report=report))
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
-            _answer(channel, loader, invoke)
+            answer(channel, loader, invoke)
     except _FailureError as failure:
         _fail(channel, failure)
     except Cancelled as cancelled:
@@ -79,7 +86,8 @@ def _fail(channel: Channel, failure: _FailureError) -> None:
     channel.send(Error(code=code, message=clip(str(failure), MAX_ERROR_TEXT), traceback=traceback))
 
 
-def _answer(channel: Channel, loader: Loader, invoke: Invoke) -> None:
+def answer(channel: Channel, loader: EndpointSource, invoke: Invoke) -> None:
+    """Call the endpoint and send what it answers."""
     endpoint = _load(loader, invoke.source)
     request = make_request(invoke, channel)
     result = _call(endpoint, request, invoke)
@@ -90,7 +98,7 @@ def _answer(channel: Channel, loader: Loader, invoke: Invoke) -> None:
             _close(result)
 
 
-def _load(loader: Loader, source: str) -> EndpointClass:
+def _load(loader: EndpointSource, source: str) -> EndpointClass:
     try:
         return loader.load(source)
     except LoadError as error:

@@ -2,14 +2,17 @@
 
 Theory of operation
 -------------------
-A slot is forked once and serves one worker after another. What is dear to make and holds nothing of a worker is made
-here, once: the user, network and host name namespaces, the place in a control group, the view of /proc. What could
-carry something from one worker to the next is made anew by every worker: mounts, private files, IPC.
+A slot is forked once and serves one worker after another. It is two processes: the slot itself, which has rights in
+its own namespaces and keeps order there, and the template (`worker.template`), which has none and forks the workers.
+
+`settle` makes what both share: the user, network, host name and mount namespaces, and the place in a control group.
+The slot adds the view of /proc, the numbering of processes and the private files, and sees to it that no worker finds
+anything of the one before.
 
 A worker is always process 2. When it has ended, or is to be killed, the slot kills everything in its table (`kill -1`
 spares only process 1), waits until all of it is gone, and sets the numbering back; only then it reports EXITED. Should
-the kernel not let it set the numbering back, or should workers run without the filter that keeps them from touching the
-network namespace, the slot serves one worker only.
+the kernel not let it set the numbering back, or should workers run without the filter that keeps them from leaving
+something in the namespaces, the slot serves one worker only.
 
 The worker cannot signal process 1, and the slot is not dumpable: there is nothing of it in /proc for a worker.
 """
@@ -21,12 +24,16 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from os import close, fork, kill, wait4, write
-from typing import TYPE_CHECKING, Final
+from os import close, kill, wait4, write
+from struct import unpack_from
+from typing import TYPE_CHECKING, Any, Final
 
-from protocol import ControlMessage, Exited, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady
-from worker.birth import end_as
+from msgpack import unpackb
+
+from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady
+from worker.birth import WORKER_PID, blame
 from worker.control import ControlLoop, describe_end
+from worker.descriptors import close_other_descriptors
 from worker.kernel import set_process_name
 from worker.lockdown.calls import (
     CLONE_NEWCGROUP,
@@ -41,20 +48,24 @@ from worker.lockdown.calls import (
     unshare,
 )
 from worker.lockdown.evidence import Origin, Place
+from worker.lockdown.scratch import Scratch
 from worker.lockdown.seccomp import Program
 from worker.process import Birth, become_worker
+from worker.template import END, FORK, LOOK, WORKER_DESCRIPTORS, decode_end, run_template
 
 if TYPE_CHECKING:
     from resource import struct_rusage
 
-__all__ = ["Slot", "run_slot"]
+__all__ = ["NewSlot", "Slot"]
 
-WORKER_DESCRIPTORS: Final = 4
-WORKER_PID: Final = 2
 HOST_NAME: Final = "worker"
+MAX_ANSWER: Final = 65_536
+"""Bytes of what the template says at once; what a scout has seen takes two thousand."""
+
 _LAST_PID: Final = "/proc/sys/kernel/ns_last_pid"
 _MAX_USER_NAMESPACES: Final = "/proc/sys/user/max_user_namespaces"
-_NO_CHILD: Final = -1
+_SMALL: Final = 1 << 20
+"""Bytes of the private files of a scout, which makes none."""
 
 
 class Slot(ControlLoop):
@@ -63,7 +74,8 @@ class Slot(ControlLoop):
     Args:
         control: Our end of the control socket. Owned.
         name: For people.
-        be_worker: What a forked child does with its four pipes; its result is the exit status.
+        link: Our end of the socket of the template. Owned.
+        scratch: The private files.
         last_pid_fd: The file that sets the numbering of processes, or None.
     """
 
@@ -71,40 +83,53 @@ class Slot(ControlLoop):
         self,
         control: socket.socket,
         name: str,
-        be_worker: Callable[[Sequence[int]], int],
+        link: socket.socket,
+        scratch: Scratch,
         *,
         last_pid_fd: int | None,
     ) -> None:
         super().__init__(control, f"slot {name}")
-        self._be_worker = be_worker
+        self._link = link
+        self._scratch = scratch
         self._last_pid_fd = last_pid_fd
         self._worker_id: int | None = None
-        self._worker_pid = _NO_CHILD
+        self._born = False
+        self._doomed = False
         self._usages: list[struct_rusage] = []
+        self.watch(link, self._hear_template)
+
+    def look(self) -> dict[str, Any]:
+        """Have a scout look at every layer; what it has seen."""
+        self._scratch.provide(_SMALL, 1)
+        self._link.send(LOOK)
+        answer = self._link.recv(MAX_ANSWER)
+        if answer[:1] != LOOK:
+            raise EOFError("the template has ended before it was locked down")
+        self._clear()
+        if self._last_pid_fd is not None:
+            _reset_numbering(self._last_pid_fd)
+        return dict(unpackb(answer[1:])) if len(answer) > 1 else {}
 
     def handle(self, command: ControlMessage, descriptors: Sequence[int]) -> None:
-        """Fork a worker, or end it, or stop."""
+        """Have a worker forked, or end it, or stop."""
         match command:
             case ForkWorker():
-                self._fork(command.worker_id, descriptors)
+                self._fork(command, descriptors)
             case Kill():
                 if command.worker_id == self._worker_id:
+                    self._doomed = True
                     _kill_everything()
             case Shutdown():
                 self.stop()
             case _:
                 self.complain(f"{type(command).__name__} is not for a slot")
 
-    def on_ended(self, pid: int, status: int, usage: struct_rusage) -> None:
-        """Take account; when the worker itself has ended, so has everything that it has started."""
+    def on_ended(self, pid: int, status: int, usage: struct_rusage) -> None:  # noqa: ARG002 - orphans are all the same
+        """Take account of what a worker has left to us."""
         self._usages.append(usage)
-        if pid == self._worker_pid and self._worker_id is not None:
-            killed = self._clear()
-            report = describe_end(self._worker_id, status, self._usages, killed=killed)
-            self._forget_worker()
-            self._report_exit(report)
 
-    def _fork(self, worker_id: int, descriptors: Sequence[int]) -> None:
+    def _fork(self, command: ForkWorker, descriptors: Sequence[int]) -> None:
+        worker_id = command.worker_id
         if len(descriptors) != WORKER_DESCRIPTORS:
             self.fail(worker_id, f"{len(descriptors)} descriptors came with the command, {WORKER_DESCRIPTORS} needed")
             return
@@ -112,14 +137,46 @@ class Slot(ControlLoop):
             self.fail(worker_id, "the slot has a worker")
             return
         try:
-            pid = fork()
+            self._scratch.provide(command.scratch_size, command.scratch_files)
+            socket.send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)
             return
-        if pid == 0:
-            end_as(lambda: self._be_worker(descriptors))
-        self._worker_id, self._worker_pid = worker_id, pid
-        self.send(Forked(id=worker_id), about=pid)
+        self._worker_id, self._born, self._doomed = worker_id, False, False
+
+    def _hear_template(self) -> None:
+        said = self._link.recv(MAX_ANSWER)
+        worker_id = self._worker_id
+        if worker_id is None or not said:
+            self.stop()  # it has ended, and with it all that this slot is good for
+        elif said[:1] == END:
+            status, usage = decode_end(said)
+            self._bury(worker_id, status, usage)
+        else:
+            (code,) = unpack_from("=i", said, len(FORK))
+            self._greet(worker_id, code)
+
+    def _greet(self, worker_id: int, code: int) -> None:
+        """Report the worker, or that there is none."""
+        if code:
+            self._worker_id = None
+            self.fail(worker_id, f"fork: {os.strerror(code)}", code)
+            return
+        self._born = True
+        self.send(Forked(id=worker_id), about=WORKER_PID)
+        if self._doomed:
+            _kill_everything()
+
+    def _bury(self, worker_id: int, status: int, usage: struct_rusage) -> None:
+        """Report the end of the worker once everything that it has started has ended, too."""
+        self._usages.insert(0, usage)
+        killed = self._clear()
+        report = describe_end(worker_id, status, self._usages, killed=killed)
+        self._worker_id = None
+        self._usages = []
+        self.send(report)
+        if self._last_pid_fd is None or not _reset_numbering(self._last_pid_fd):
+            self.stop()
 
     def _clear(self) -> int:
         """Kill everything that is left in our table and wait for it; how many there were."""
@@ -133,61 +190,70 @@ class Slot(ControlLoop):
             self._usages.append(usage)
             killed += 1
 
-    def _forget_worker(self) -> None:
-        self._worker_id, self._worker_pid = None, _NO_CHILD
-        self._usages = []
 
-    def _report_exit(self, report: Exited) -> None:
-        """Set the numbering of processes back, and tell that the worker is gone; end where that cannot be done."""
-        self.send(report)
-        if self._last_pid_fd is None or not _reset_numbering(self._last_pid_fd):
-            self.stop()
-
-
-def run_slot(
-    command: ForkSlot,
-    descriptors: Sequence[int],
-    report: dict[str, object],
-    origin: Origin,
-    program: Program,
-) -> int:
-    """Become a slot and serve until the supervisor is gone or says so.
+class NewSlot:
+    """A slot and its template, being born (`worker.birth.fork_slot`).
 
     Args:
         command: What kind of slot.
-        descriptors: The control socket, then files of the control groups to join. Owned.
+        descriptors: The control socket, then files of the control groups to join.
         report: What READY of its workers says.
         origin: What the host looked like.
         program: The filter of system calls for workers.
-
-    Returns:
-        The exit status.
+        forget: Lets go of what belongs to the zygote.
     """
-    control = socket.socket(fileno=descriptors[0])
-    set_process_name(f"ee-slot {command.name}")
-    failed: dict[str, str] = {}
-    for name, enter in _LAYERS:
-        if name not in command.off:
-            try:
-                enter(descriptors[1:])
-            except OSError as error:
-                failed[name] = str(error.strerror or error)
-    last_pid_fd = _prepare_table() if "seccomp" not in command.off else None
-    _show_own_processes()
-    for descriptor in descriptors[1:]:
-        close(descriptor)
-    set_dumpable(False)
-    place = Place(origin=origin, groups=len(descriptors) - 1, failed=failed, off=frozenset(command.off))
 
-    def be_worker(pipes: Sequence[int]) -> int:
+    def __init__(
+        self,
+        command: ForkSlot,
+        descriptors: Sequence[int],
+        report: dict[str, object],
+        origin: Origin,
+        program: Program,
+        forget: Callable[[], None],
+    ) -> None:
+        self._command = command
+        self._control_fd, *self._groups = descriptors
+        self._report = report
+        self._program = program
+        self._forget = forget
+        self._place = Place(origin=origin, groups=len(self._groups), off=frozenset(command.off))
+
+    def settle(self) -> None:
+        """Enter the layers that the slot and all its workers share."""
+        self._forget()
+        for name, enter in _LAYERS:
+            if name not in self._command.off:
+                try:
+                    enter(self._groups)
+                except OSError as error:
+                    self._place.failed[name] = str(error.strerror or error)
+        with blame("mount_namespace"):
+            unshare(CLONE_NEWNS)
+        with blame("user_namespace"), open(_MAX_USER_NAMESPACES, "w", encoding="utf-8") as file:
+            file.write("0")
+        for descriptor in self._groups:
+            close(descriptor)
+
+    def be_slot(self, link: socket.socket) -> int:
+        """Become process 1, and serve until the supervisor is gone or says so."""
+        set_process_name(f"ee-slot {self._command.name}")
+        close_other_descriptors({0, 1, 2, self._control_fd, link.fileno()})
+        last_pid_fd = _open_numbering() if "seccomp" not in self._command.off else None
+        _show_own_processes()
+        set_dumpable(False)
+        control = socket.socket(fileno=self._control_fd)
+        slot = Slot(control, self._command.name, link, Scratch(), last_pid_fd=last_pid_fd)
+        slot.run(SlotReady(report={"layers": slot.look(), "reusable": last_pid_fd is not None}))
+        return 0
+
+    def be_template(self, link: socket.socket) -> int:
+        """Stay outside, and become what workers are forked from."""
+        return run_template(link, self._place, self._program, self._be_worker)
+
+    def _be_worker(self, pipes: Sequence[int]) -> int:
         requests, responses, stdout, stderr = pipes
-        return become_worker(
-            Birth(pipes=(requests, responses, stdout, stderr), report=report, place=place, program=program)
-        )
-
-    slot = Slot(control, command.name, be_worker, last_pid_fd=last_pid_fd)
-    slot.run(SlotReady(report={"failed": failed, "reusable": last_pid_fd is not None}))
-    return 0
+        return become_worker(Birth(pipes=(requests, responses, stdout, stderr), report=self._report))
 
 
 def _enter_network(_groups: Sequence[int]) -> None:
@@ -220,13 +286,11 @@ _LAYERS: Final[tuple[tuple[str, Callable[[Sequence[int]], None]], ...]] = (
     ("control_groups", _join_groups),
     ("cgroup_namespace", _enter_cgroup),
 )
-"""The layers that a slot gives to all its workers, in order. They look at them and refuse to work without."""
+"""The layers that a slot gives to all its workers, in order. The scout looks at them."""
 
 
-def _prepare_table() -> int | None:
-    """Forbid user namespaces below this one, and open the file that sets the numbering of processes, if it is there."""
-    with open(_MAX_USER_NAMESPACES, "w", encoding="utf-8") as file:
-        file.write("0")
+def _open_numbering() -> int | None:
+    """Open the file that sets the numbering of processes, if it is there."""
     try:
         return os.open(_LAST_PID, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
@@ -235,7 +299,6 @@ def _prepare_table() -> int | None:
 
 def _show_own_processes() -> None:
     """Show our own table in /proc, and of it only what a process may trace; nothing else that is usually there."""
-    unshare(CLONE_NEWNS)
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     mount("proc", "/proc", "proc", flags=flags, options="subset=pid,hidepid=ptraceable")
 

@@ -42,10 +42,28 @@ from worker.lockdown.calls import (
     umount,
 )
 
-__all__ = ["MAX_COPY", "SCRATCH", "ViewError", "build_view", "interpreter_trees"]
+__all__ = [
+    "MAX_COPY",
+    "SCRATCH",
+    "SCRATCH_PARENT",
+    "TEMPORARY",
+    "WRITABLE_DEVICES",
+    "ViewError",
+    "build_view",
+    "interpreter_trees",
+]
 
-SCRATCH: Final = "/tmp"  # noqa: S108 - an empty folder of the view, where every worker mounts its own
-"""Where the private files of a worker are."""
+SCRATCH_PARENT: Final = "/private"
+SCRATCH: Final = f"{SCRATCH_PARENT}/tmp"
+"""Where the private files of a worker are: an empty folder of the view, where every slot mounts its own.
+
+It is below a folder of its own so that Landlock can let it be written, whatever is mounted there by then.
+"""
+
+TEMPORARY: Final = "/tmp"  # noqa: S108 - a link to SCRATCH
+"""The same folder by its usual name, which is what workers are told."""
+
+WRITABLE_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full")
 
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
@@ -132,6 +150,7 @@ def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) ->
     _start_from_nothing()
     for folder in (SCRATCH, "/proc", "/dev", "/etc"):
         os.makedirs(_NEW + folder, exist_ok=True)
+    os.symlink(SCRATCH.removeprefix("/"), _NEW + TEMPORARY)
     shown: list[str] = []
     for tree in sorted({*_SYSTEM_TREES, *trees}, key=len):
         if not _is_below(tree, shown):

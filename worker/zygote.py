@@ -19,6 +19,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
@@ -40,15 +41,18 @@ from protocol import (
 )
 from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote
 from worker.control import ControlLoop, describe_end
+from worker.descriptors import close_other_descriptors
+from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
 from worker.kernel import adopt_orphans, set_process_name
 from worker.loader import STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
-from worker.logs import prepare_output
-from worker.process import close_other_descriptors
-from worker.slot import run_slot
+from worker.logs import prepare_output, write_error
+from worker.rehearsal import rehearse
+from worker.slot import NewSlot
+from worker.tracebacks import describe_error
 from worker.versions import installed_version
 from worker.view import ViewError, build_view, interpreter_trees
 
@@ -137,7 +141,9 @@ class Zygote(ControlLoop):
             return
         try:
             if isinstance(command, ForkSlot):
-                pid = fork_slot(lambda: self._be_slot(command, descriptors), self._ids, command.number)
+                heritage = self._heritage
+                facts = (heritage.report, heritage.origin, heritage.program)
+                pid = fork_slot(NewSlot(command, descriptors, *facts, self._forget), self._ids, command.number)
             else:
                 ids = IdBlock(command.first_id, command.ids)
                 pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors[0], mapper), ids)
@@ -148,12 +154,6 @@ class Zygote(ControlLoop):
         else:
             self._pids[child_id] = pid
             self.send(Forked(id=child_id))
-
-    def _be_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> int:
-        self._forget()
-        close_other_descriptors({0, 1, 2, *descriptors})
-        heritage = self._heritage
-        return run_slot(command, descriptors, heritage.report, heritage.origin, heritage.program)
 
     def _be_zygote(self, command: ForkZygote, ids: IdBlock, control_fd: int, mapper: Mapper | None) -> int:
         self._forget()
@@ -174,6 +174,10 @@ class Zygote(ControlLoop):
         provide_sdk()
         for name in command.preload:
             importlib.import_module(name)
+        try:
+            rehearse()
+        except Exception as error:  # noqa: BLE001 - it only saves time; a real worker reports what is wrong
+            write_error(f"zygote {command.name}: the rehearsal failed: {describe_error(error)}\n")
         _end_event_loop()
         facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
         heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
@@ -212,10 +216,11 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
     Raises:
         OSError: The descriptor is no such socket, or there is no filter of system calls for this machine.
     """
-    control = socket(fileno=control_fd)
+    control = socket(fileno=_move_away(control_fd))
     if control.type != SOCK_SEQPACKET:
         raise OSError(errno.EPROTOTYPE, "the control descriptor is not a SOCK_SEQPACKET socket")
     prepare_output()
+    remember_fork_hooks()
     set_process_name("ee-zygote")
     report: dict[str, object] = {
         "python": sys.version.partition(" ")[0],
@@ -233,6 +238,18 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
         if zygote.abandoned and _wait_orphaned(supervisor):
             for folder in group_folders:
                 _remove_groups(folder)
+
+
+def _move_away(descriptor: int) -> int:
+    """Have 0, 1 and 2 open on /dev/null where they are on nothing, and the descriptor on another number."""
+    moved = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    return moved
 
 
 def _wait_orphaned(parent: int) -> bool:

@@ -1,4 +1,4 @@
-"""Which of the limits a worker sets on itself, with setrlimit(2) and the size of its private files."""
+"""Which of the limits a worker sets on itself, with setrlimit(2)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ def worker_limits(limits: Limits, *, grouped: bool) -> dict[str, int]:
         "cpu_time": math.ceil(limits.cpu_time),
         "open_files": limits.open_files,
         "file_size": limits.file_size,
-        "scratch_size": limits.scratch_size,
-        "scratch_files": limits.scratch_files,
     }
     if not grouped:
         named |= {"data_size": limits.memory, "address_space": limits.memory + ADDRESS_ALLOWANCE}

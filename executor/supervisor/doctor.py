@@ -64,7 +64,7 @@ async def _examine(settings: Isolation) -> Examination:
     try:
         async with asyncio.timeout(TRIAL_TIME_S):
             worker = await runtime.start_worker((), discard_output(), Limits())
-        report = worker.locked
+        report = worker.slot.layers
         await worker.finish(0)
     except TimeoutError:
         failure = f"no worker within {TRIAL_TIME_S:g} s"

@@ -21,12 +21,12 @@ from executor.isolation.host import HostIsolation, OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
-from executor.supervisor.slots import Slot, SlotPool
+from executor.supervisor.slots import LockdownError, Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, WorkerSink, describe_exit
 from executor.supervisor.zygote import CLEAN_ENVIRONMENT, Zygote, start_base_zygote
 from protocol.control import Exited, ForkZygote
 from protocol.limits import MAX_PATHS
-from protocol.messages import Error, Locked, Log, Prepare, Ready
+from protocol.messages import Error, Log, Prepare, Ready
 
 __all__ = [
     "PROBE_TIME_S",
@@ -71,13 +71,13 @@ class ProbeResult:
 
     Attributes:
         report: What the worker said in `READY`; `None` when it did not.
-        locked: What the worker said in `LOCKED`, by layer; empty when it did not.
+        layers: What was seen of each layer of isolation, from inside; empty where there was no slot.
         problem: Why it was not ready.
     """
 
     report: dict[str, object] | None
     problem: str
-    locked: dict[str, object]
+    layers: dict[str, object]
 
 
 class ZygoteTree:
@@ -155,11 +155,10 @@ class ReadyWorker:
         handle: Its pipes.
         slot: Where it is; given back by `finish`.
         pool: Where the slot comes from.
-        locked: What it said in `LOCKED`.
         report: What it said in `READY`.
     """
 
-    __slots__ = ("_pool", "handle", "locked", "report", "slot")
+    __slots__ = ("_pool", "handle", "report", "slot")
 
     def __init__(
         self,
@@ -167,12 +166,10 @@ class ReadyWorker:
         slot: Slot,
         pool: SlotPool,
         *,
-        locked: dict[str, object],
         report: dict[str, object],
     ) -> None:
         self.handle = handle
         self.slot = slot
-        self.locked = locked
         self.report = report
         self._pool = pool
 
@@ -251,16 +248,15 @@ class PluginRuntime:
         try:
             slot = await self._slots.acquire()
             slot.limit(limits)
-            handle = WorkerHandle(slot, sink, self._tree.loop)
+            handle = WorkerHandle(slot, limits, sink, self._tree.loop)
             handle.send(self._prepare(sources, limits, debug=debug))
-            locked = await self._wait_locked(handle)
             message = await handle.receive()
             if isinstance(message, Ready):
-                return ReadyWorker(handle, slot, self._slots, locked=locked, report=dict(message.report))
+                return ReadyWorker(handle, slot, self._slots, report=dict(message.report))
             raise await _start_error(handle, message)
         except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(self._discard(handle, slot)))
-            if isinstance(error, OSError | ParentLostError | OutOfSlotsError):
+            if isinstance(error, OSError | ParentLostError | OutOfSlotsError | LockdownError):
                 raise StartError(f"no worker could be forked: {error}") from error
             raise
 
@@ -303,17 +299,7 @@ class PluginRuntime:
             return ProbeResult(None, error.error.message if error.error else str(error), {})
         worker.handle.kill()
         await worker.finish(0)
-        return ProbeResult(worker.report, "", worker.locked)
-
-    async def _wait_locked(self, handle: WorkerHandle) -> dict[str, object]:
-        """Wait until the worker has locked itself down, and believe it only if all that is required holds."""
-        message = await handle.receive()
-        if not isinstance(message, Locked):
-            raise await _start_error(handle, message)
-        missing = self._tree.host.missing(message.report)
-        if missing:
-            raise StartError(f"the worker does not report these layers of isolation: {', '.join(missing)}")
-        return dict(message.report)
+        return ProbeResult(worker.report, "", worker.slot.layers)
 
     async def _discard(self, handle: WorkerHandle | None, slot: Slot | None) -> None:
         if handle is not None:
@@ -330,8 +316,6 @@ class PluginRuntime:
             sources=sources,
             environ=CLEAN_ENVIRONMENT,
             limits=worker_limits(limits, grouped=host.control_groups is not None),
-            required=host.required,
-            off=host.off,
             options={"debug": debug},
         )
 

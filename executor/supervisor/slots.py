@@ -19,12 +19,17 @@ from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child
 from executor.supervisor.zygote import SlotClient, Zygote
 
-__all__ = ["IDLE_TIME_S", "Slot", "SlotPool"]
+__all__ = ["IDLE_TIME_S", "LockdownError", "Slot", "SlotPool"]
 
 log = structlog.get_logger("executor.slots")
 
 IDLE_TIME_S: Final = 30.0
 """How long a slot is kept without a worker."""
+
+
+class LockdownError(Exception):
+    """A slot does not have the layers of isolation that are required; the text names one of them."""
+
 
 READY_TIME_S: Final = 20.0
 """Longest birth of a slot; moving into a control group takes some 10 ms, on a busy machine much longer."""
@@ -46,6 +51,10 @@ class Slot:
         client: Its control socket.
         number: Picks its host ids.
         group: Its control group, where there are any.
+
+    Attributes:
+        spoilt: Whether it must not be used again.
+        layers: What was seen of each layer of isolation, from inside.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Slot:
         self.number = number
         self.group = group
         self.spoilt = False
+        self.layers: dict[str, object] = {}
         self._zygote = zygote
         self._child = child
 
@@ -130,6 +140,7 @@ class SlotPool:
         """Return a slot that nobody else has; `release` it.
 
         Raises:
+            LockdownError: The slot is not isolated as required.
             ParentLostError: There is no zygote, or the slot was not ready in time.
             OSError: No descriptors left, or the kernel refused a control group.
             OutOfSlotsError: There are no host ids left.
@@ -179,7 +190,8 @@ class SlotPool:
             descriptors = group.open_procs() if group is not None else []
             child, client = zygote.fork_slot(self._name, number, groups=descriptors, off=self._host.off)
             slot = Slot(zygote, child, client, number=number, group=group)
-            await client.wait_ready(READY_TIME_S)
+            report = await client.wait_ready(READY_TIME_S)
+            slot.layers = self._check(report.get("layers"))
         except BaseException:
             if slot is not None:
                 self._discard(slot)
@@ -187,6 +199,15 @@ class SlotPool:
                 self._give_back(number, group)
             raise
         return slot
+
+    def _check(self, seen: object) -> dict[str, object]:
+        """Believe a slot only if all that is required holds."""
+        layers = seen if isinstance(seen, dict) else {}
+        missing = self._host.missing(layers)
+        if missing:
+            entry = layers.get(missing[0])
+            raise LockdownError(f"{missing[0]}: {entry.get('text') if isinstance(entry, dict) else 'not reported'}")
+        return layers
 
     def _expire(self, slot: Slot) -> None:
         self._idle = [entry for entry in self._idle if entry[0] is not slot]

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from executor.config.limits import Limits
 from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
 from executor.supervisor.slots import Slot
@@ -69,6 +70,7 @@ class WorkerHandle:
 
     Args:
         slot: Where it is forked.
+        limits: What it may use.
         sink: Takes its output.
         loop: The supervisor's event loop.
 
@@ -77,7 +79,7 @@ class WorkerHandle:
         ParentLostError: The slot is gone.
     """
 
-    def __init__(self, slot: Slot, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, slot: Slot, limits: Limits, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
         self._sink = sink
         self._loop = loop
         self._slot = slot
@@ -96,7 +98,7 @@ class WorkerHandle:
         self._write_fd, self._read_fd, stdout, stderr = ours
         self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
-            self.child: Child = slot.client.fork_worker(theirs)
+            self.child: Child = slot.client.fork_worker(limits, theirs)
         except BaseException:
             _close_quietly(ours)
             raise

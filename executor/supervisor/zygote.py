@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from executor.config.limits import Limits
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
 from protocol.control import ForkSlot, ForkWorker, ForkZygote
 
@@ -28,10 +29,11 @@ class SlotClient(ControlClient):
         """A slot attaches the process id of the worker."""
         child.pid = pid
 
-    def fork_worker(self, descriptors: Sequence[int]) -> Child:
+    def fork_worker(self, limits: Limits, descriptors: Sequence[int]) -> Child:
         """Ask for a new worker.
 
         Args:
+            limits: Those of its private files are used.
             descriptors: The worker's ends: requests in, responses out, stdout, stderr. Taken over: they are closed
                 here as soon as the slot has them, or at once when it cannot be asked.
 
@@ -39,7 +41,8 @@ class SlotClient(ControlClient):
             ParentLostError: There is no slot to ask.
         """
         child = self.new_child(descriptors)
-        self.send(ForkWorker(worker_id=child.id), descriptors)
+        sizes = {"scratch_size": limits.scratch_size, "scratch_files": limits.scratch_files}
+        self.send(ForkWorker(worker_id=child.id, **sizes), descriptors)
         return child
 
 

@@ -39,7 +39,6 @@ from protocol import (
     ForkZygote,
     Invoke,
     Kill,
-    Locked,
     Log,
     Message,
     Prepare,
@@ -52,8 +51,6 @@ from protocol import (
     decode_control,
     encode_control,
 )
-from worker.lockdown.evidence import LAYERS
-
 __all__ = [
     "AS_ROOT",
     "CREDENTIALS",
@@ -61,7 +58,7 @@ __all__ = [
     "FIRST_ID",
     "IDS",
     "LIMITS",
-    "REQUIRED",
+    "SCRATCH",
     "TIMEOUT_S",
     "Answer",
     "BaseZygote",
@@ -85,10 +82,8 @@ LIMITS: Final[Mapping[str, int]] = {
     "cpu_time": 60,
     "open_files": 256,
     "file_size": 64 << 20,
-    "scratch_size": 128 << 20,
-    "scratch_files": 8192,
 }
-REQUIRED: Final = tuple(name for name in LAYERS if name not in {"control_groups", "cgroup_namespace", "landlock"})
+SCRATCH: Final = {"scratch_size": 128 << 20, "scratch_files": 8192}
 CREDENTIALS: Final = struct.Struct("iII")
 """`struct ucred` of unix(7)."""
 
@@ -308,17 +303,12 @@ class Answer:
 
 
 class WorkerDriver:
-    """Our ends of a worker's pipes.
-
-    Attributes:
-        locked: What it has seen of its isolation, once it is locked down.
-    """
+    """Our ends of a worker's pipes."""
 
     def __init__(self, slot: SlotDriver) -> None:
         self.slot = slot
         self.connection = Connection(Role.SUPERVISOR)
         self.logs: list[Log] = []
-        self.locked: dict[str, Any] = {}
         self._end: Exited | None = None
         requests_r, self.write_fd = os.pipe2(os.O_CLOEXEC)
         self.read_fd, responses_w = os.pipe2(os.O_CLOEXEC)
@@ -332,7 +322,7 @@ class WorkerDriver:
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = slot.next_id()
-        slot.command(ForkWorker(worker_id=self.id), theirs)
+        slot.command(ForkWorker(worker_id=self.id, **SCRATCH), theirs)
         for descriptor in theirs:
             os.close(descriptor)
         _, self.pid = slot.report_with_pid(Forked, self.id)
@@ -367,25 +357,19 @@ class WorkerDriver:
         sources: Sequence[str] = (),
         *,
         limits: Mapping[str, int] = LIMITS,
-        required: Sequence[str] = REQUIRED,
         **options: Any,
     ) -> Ready | Error:
-        """Send PREPARE and return what comes after LOCKED, or instead of it."""
+        """Send PREPARE and return what comes of it."""
         self.send(
             Prepare(
                 plugin_root=str(root),
                 sources=tuple(sources),
                 environ=dict(ENVIRONMENT),
                 limits=dict(limits),
-                required=tuple(required),
-                off=(),
                 options=options,
             )
         )
         message = self.receive()
-        if isinstance(message, Locked):
-            self.locked = message.report
-            message = self.receive()
         assert isinstance(message, Ready | Error), message
         return message
 

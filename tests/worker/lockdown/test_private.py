@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from worker.lockdown.private import enter_ipc
+
 from protocol import Chunk, Response
 from tests.worker.driver import LIMITS, Plugin
 from tests.worker.forked import in_child, in_user_namespace
-from worker.lockdown.private import enter_ipc
 
 KEY = 0x5EED
 IPC_CREATE = 0o1600

@@ -1,0 +1,205 @@
+"""The template of a slot's workers: locked down like a worker, and waiting to be forked.
+
+Theory of operation
+-------------------
+What a worker does to itself costs more than its fork, and most of it is inherited: identity, capabilities, Landlock,
+the filter of system calls. So it is done once, by the template, which runs nothing of a plugin and never gets to see a
+request. Every worker is a fork of it.
+
+The template is outside of the table of processes that its children are born into: a worker cannot see it, nor signal
+it, and when the slot kills everything in that table the template is not among it. There is one worker at a time, so
+the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
+
+    slot to template    LOOK    fork a scout, which looks at every layer as a worker would, and ends
+                        FORK    fork a worker; descriptors: its input, output, stdout, stderr
+    template to slot    LOOK and what the scout has seen, as msgpack
+                        FORK and an errno, 0 when there is a worker
+                        END and how the worker has ended
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from os import close, wait4
+from resource import struct_rusage
+from signal import set_wakeup_fd
+from signal import signal as set_handler
+from socket import MSG_CMSG_CLOEXEC, recv_fds, socket
+from typing import Final
+
+from msgpack import packb
+
+from worker.birth import end_as
+from worker.descriptors import close_other_descriptors
+from worker.forking import fork_alone, start_alone
+from worker.kernel import set_process_name
+from worker.lockdown.calls import CLONE_NEWIPC, set_dumpable, unshare
+from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
+from worker.lockdown.evidence import Place, look_at_layers
+from worker.lockdown.landlock import restrict_files
+from worker.lockdown.limits import limit_resources
+from worker.lockdown.seccomp import Program
+from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
+
+__all__ = ["END", "FORK", "LOCKS", "LOOK", "WORKER_DESCRIPTORS", "decode_end", "run_template"]
+
+LOOK: Final = b"L"
+FORK: Final = b"F"
+END: Final = b"E"
+
+WORKER_DESCRIPTORS: Final = 4
+MAX_COMMAND: Final = 64
+PRIVATE_UMASK: Final = 0o077
+
+KEPT_IGNORED: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+"""Signals that Python programs expect to be ignored, so that they get an exception instead."""
+
+_SCOUT_LIMITS: Final = {"processes": 128, "cpu_time": 60, "open_files": 256, "file_size": 1 << 26}
+"""What a scout limits itself to, for the evidence; every worker has the limits of its hook."""
+
+_ERRNO: Final = struct.Struct("=i")
+_END: Final = struct.Struct("=i2d14q")
+"""Wait status, then the fields of `struct rusage` in their order (getrusage(2))."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    """What the locks work on."""
+
+    place: Place
+    program: Program
+
+
+def _enter_ipc(_: _Seal) -> None:
+    """Leave behind every queue, semaphore and shared memory of System V and POSIX queues."""
+    unshare(CLONE_NEWIPC)
+
+
+def _become_unprivileged(_: _Seal) -> None:
+    become_unprivileged()
+    set_dumpable(False)  # a change of the user may have set it to what fs.suid_dumpable says
+
+
+def _restrict_files(_: _Seal) -> None:
+    restrict_files((SCRATCH_PARENT,), WRITABLE_DEVICES)
+
+
+LOCKS: Final[tuple[tuple[str, Callable[[_Seal], None]], ...]] = (
+    ("ipc_namespace", _enter_ipc),
+    ("unprivileged_user", _become_unprivileged),
+    ("capabilities", lambda _: drop_capabilities()),
+    ("no_new_privileges", lambda _: forbid_new_privileges()),
+    ("landlock", _restrict_files),
+    ("seccomp", lambda seal: seal.program.install()),
+)
+"""The layers of isolation that a template applies to itself, in this order: each needs rights that a later one takes.
+
+The limits of resources are each worker's own, see `worker.process`; all other layers are those of zygote and slot.
+"""
+
+
+def run_template(link: socket, place: Place, program: Program, be_worker: Callable[[Sequence[int]], int]) -> int:
+    """Lock this process down, and fork workers until the slot is gone.
+
+    Args:
+        link: The other end is the slot's. Owned.
+        place: The slot.
+        program: The filter of system calls.
+        be_worker: What a forked child does with its four pipes; its result is the exit status.
+
+    Returns:
+        The exit status.
+    """
+    set_process_name("ee-template")
+    os.setsid()
+    _reset_signals()
+    os.umask(PRIVATE_UMASK)
+    close_other_descriptors({0, 1, 2, link.fileno()})
+    set_dumpable(False)
+    _lock_down(_Seal(place, program))
+    gc.collect()
+    gc.freeze()
+    _serve(link, place, be_worker)
+    return 0
+
+
+def decode_end(data: bytes) -> tuple[int, struct_rusage]:
+    """Read what END says: the wait status, and what was used."""
+    status, *usage = _END.unpack_from(data, len(END))
+    return status, struct_rusage(usage)
+
+
+def _serve(link: socket, place: Place, be_worker: Callable[[Sequence[int]], int]) -> None:
+    while True:
+        command, descriptors, _, _ = recv_fds(link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
+        if not command:
+            return
+        if command == LOOK:
+            link.send(LOOK + _look(place))
+            continue
+        try:
+            pid = fork_alone()
+        except OSError as error:
+            for descriptor in descriptors:
+                close(descriptor)
+            link.send(FORK + _ERRNO.pack(error.errno or -1))
+            continue
+        if pid == 0:
+            end_as(partial(be_worker, descriptors))
+        for descriptor in descriptors:
+            close(descriptor)
+        link.send(FORK + _ERRNO.pack(0))
+        _, status, usage = wait4(pid, 0)
+        link.send(END + _END.pack(status, *usage))
+
+
+def _lock_down(seal: _Seal) -> None:
+    """Apply every lock; one that fails is noted, and found missing by the scout."""
+    for layer, apply in LOCKS:
+        if layer in seal.place.off:
+            continue
+        try:
+            apply(seal)
+        except OSError as error:
+            seal.place.failed[layer] = str(error)
+
+
+def _look(place: Place) -> bytes:
+    """Have a scout look at every layer from where workers are; what it has seen, as msgpack."""
+    down, up = os.pipe2(os.O_CLOEXEC)
+    pid = fork_alone()
+    if pid == 0:
+        end_as(lambda: _be_scout(up, place))
+    close(up)
+    with open(down, "rb") as file:
+        seen = file.read()
+    wait4(pid, 0)
+    return seen
+
+
+def _be_scout(up: int, place: Place) -> int:
+    start_alone()
+    try:
+        limit_resources(_SCOUT_LIMITS)
+    except OSError as error:
+        place.failed["resource_limits"] = str(error)
+    seen = {layer: asdict(evidence) for layer, evidence in look_at_layers(place, _SCOUT_LIMITS).items()}
+    os.write(up, packb(seen))
+    return 0
+
+
+def _reset_signals() -> None:
+    """Undo what the zygote has set up: handlers, blocked signals, the wake-up descriptor."""
+    set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        set_handler(number, signal.SIG_DFL)
+    set_handler(signal.SIGINT, signal.default_int_handler)
+    for number in KEPT_IGNORED:
+        set_handler(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
