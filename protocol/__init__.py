@@ -3,7 +3,7 @@
 `docs/protocol.md` specifies it byte by byte. Typical use:
 
     connection = Connection(Role.SUPERVISOR)
-    write(connection.send(Prepare(...)))
+    write(connection.send(Invoke(...)))
     connection.receive_data(read())
     while (message := connection.next_message()) is not None:
         ...
@@ -57,7 +57,6 @@ from protocol.messages import (
     Log,
     Message,
     PathValue,
-    Prepare,
     Ready,
     Response,
     Scalar,
@@ -100,7 +99,6 @@ __all__ = [
     "Log",
     "Message",
     "PathValue",
-    "Prepare",
     "ProtocolError",
     "Ready",
     "RemoteProtocolError",

@@ -13,18 +13,16 @@ from typing import Final
 from protocol.errors import LocalProtocolError
 from protocol.limits import (
     MAX_ENTRIES,
-    MAX_ENVIRON_BYTES,
     MAX_HEADER_BYTES,
     MAX_HEADERS,
     MAX_ID,
-    MAX_OPTIONS_BYTES,
+    MAX_LIMITS_BYTES,
 )
 from protocol.plain import check_plain, utf8_size
 
 __all__ = [
     "check_bool",
     "check_bytes",
-    "check_environ",
     "check_float",
     "check_headers",
     "check_int",
@@ -139,19 +137,9 @@ def check_map(what: str, value: object, count: int, limit_bytes: int) -> None:
     check_plain(what, value, limit_bytes)
 
 
-def check_environ(environ: dict[str, str]) -> None:
-    """Check an environment as execve(2) takes it: a dict of str to str, within the limits on number and size."""
-    check_map("environ", environ, MAX_ENTRIES, MAX_ENVIRON_BYTES)
-    for name, value in environ.items():
-        if type(value) is not str or "\0" in value:
-            raise LocalProtocolError("environ: values are str without NUL")
-        if not name or "=" in name or "\0" in name:
-            raise LocalProtocolError("environ: names are not empty and hold no '=' and no NUL")
-
-
 def check_limits(limits: dict[str, int]) -> None:
     """Check resource limits: a dict of names to 0..MAX_ID each, within the limits on number and size."""
-    check_map("limits", limits, MAX_ENTRIES, MAX_OPTIONS_BYTES)
+    check_map("limits", limits, MAX_ENTRIES, MAX_LIMITS_BYTES)
     for value in limits.values():
         check_int("limits", value, 0, MAX_ID)
 

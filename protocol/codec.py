@@ -22,7 +22,6 @@ from protocol.limits import (
     MAX_FRAME,
     MAX_HEAD_FRAME,
     MAX_LOG_FRAME,
-    MAX_REPORT_FRAME,
     MAX_SMALL_FRAME,
 )
 from protocol.messages import (
@@ -38,7 +37,6 @@ from protocol.messages import (
     Invoke,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
@@ -76,16 +74,15 @@ class MessageType(NamedTuple):
 TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
     {
         Role.SUPERVISOR: {
-            0x01: MessageType(Prepare, MAX_FRAME, nested=True),
-            0x02: MessageType(Invoke, MAX_FRAME, nested=True),
-            0x03: MessageType(Body, MAX_DATA_FRAME),
-            0x04: MessageType(BodyEnd, MAX_SMALL_FRAME),
-            0x05: MessageType(Credit, MAX_SMALL_FRAME),
-            0x06: MessageType(CallResult, MAX_CALL_FRAME, nested=True),
-            0x07: MessageType(Cancel, MAX_LOG_FRAME),
+            0x01: MessageType(Invoke, MAX_FRAME, nested=True),
+            0x02: MessageType(Body, MAX_DATA_FRAME),
+            0x03: MessageType(BodyEnd, MAX_SMALL_FRAME),
+            0x04: MessageType(Credit, MAX_SMALL_FRAME),
+            0x05: MessageType(CallResult, MAX_CALL_FRAME, nested=True),
+            0x06: MessageType(Cancel, MAX_LOG_FRAME),
         },
         Role.WORKER: {
-            0x41: MessageType(Ready, MAX_REPORT_FRAME, nested=True),
+            0x41: MessageType(Ready, MAX_SMALL_FRAME),
             0x42: MessageType(Response, MAX_HEAD_FRAME, nested=True),
             0x43: MessageType(Chunk, MAX_DATA_FRAME),
             0x44: MessageType(End, MAX_SMALL_FRAME),
@@ -107,8 +104,7 @@ _CODES: Final = {role: {row.message: code for code, row in rows.items()} for rol
 _ROWS: Final = [row for rows in TYPES.values() for row in rows.values()]
 _NAMES: Final = {row.message: tuple(field.name for field in fields(row.message)) for row in _ROWS}
 _TUPLES: Final = {
-    message: [i for i, name in enumerate(names) if name in {"sources", "required", "off", "headers", "values"}]
-    for message, names in _NAMES.items()
+    message: [i for i, name in enumerate(names) if name in {"headers", "values"}] for message, names in _NAMES.items()
 }
 
 

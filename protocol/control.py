@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
-from protocol.checks import check_float, check_int, check_map, check_text, check_texts
+from protocol.checks import check_bool, check_float, check_int, check_limits, check_map, check_text, check_texts
 from protocol.codec import decode_payload, pack
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.limits import MAX_CONTROL, MAX_ENTRIES, MAX_ID, MAX_LAYERS, MAX_NAME, MAX_PATH, MAX_PATHS, MAX_WORD
@@ -59,18 +59,22 @@ class ForkWorker:
 
     Attributes:
         worker_id: Identifier.
-        scratch_size: Bytes of its private files.
-        scratch_files: How many private files there may be.
+        sources: Endpoint sources to import, relative to the plugin's folder.
+        limits: What the worker may use, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole seconds, the
+            rest counts. A limit that is not named is not set.
+        debug: Whether log records below INFO are wanted.
     """
 
     worker_id: int
-    scratch_size: int
-    scratch_files: int
+    sources: tuple[str, ...]
+    limits: dict[str, int]
+    debug: bool
 
     def __post_init__(self) -> None:
         check_int("worker_id", self.worker_id, 0, MAX_ID)
-        check_int("scratch_size", self.scratch_size, 0, MAX_ID)
-        check_int("scratch_files", self.scratch_files, 0, MAX_ID)
+        check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
+        check_limits(self.limits)
+        check_bool("debug", self.debug)
 
 
 @final

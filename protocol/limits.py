@@ -19,7 +19,6 @@ __all__ = [
     "MAX_DATA_FRAME",
     "MAX_DEPTH",
     "MAX_ENTRIES",
-    "MAX_ENVIRON_BYTES",
     "MAX_ERROR_FRAME",
     "MAX_ERROR_TEXT",
     "MAX_FRAME",
@@ -28,19 +27,18 @@ __all__ = [
     "MAX_HEAD_FRAME",
     "MAX_ID",
     "MAX_LAYERS",
+    "MAX_LIMITS_BYTES",
     "MAX_LOGGER_NAME",
     "MAX_LOG_FRAME",
     "MAX_LOG_MESSAGE",
     "MAX_NAME",
     "MAX_NODES",
-    "MAX_OPTIONS_BYTES",
     "MAX_PATH",
     "MAX_PATHS",
     "MAX_PATH_VALUES",
     "MAX_PAYLOAD_NODES",
     "MAX_RECEIVE_BUFFER",
     "MAX_REPORT_BYTES",
-    "MAX_REPORT_FRAME",
     "MAX_SETTINGS_BYTES",
     "MAX_SMALL_FRAME",
     "MAX_URL_PART",
@@ -84,13 +82,10 @@ MAX_CALL_BYTES: Final = 1 * _MIB
 """Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
 
 MAX_REPORT_BYTES: Final = 64 * _KIB
-"""Encoded bytes of the report in LOCKED or READY."""
+"""Encoded bytes of the report in ZYGOTE_READY or SLOT_READY."""
 
-MAX_OPTIONS_BYTES: Final = 64 * _KIB
-"""Encoded bytes of the options, and of the limits, in PREPARE."""
-
-MAX_ENVIRON_BYTES: Final = 128 * _KIB
-"""Encoded bytes of the environment. MAX_ARG_STRLEN of execve(2)."""
+MAX_LIMITS_BYTES: Final = 16 * _KIB
+"""Encoded bytes of the limits in FORK_WORKER."""
 
 MAX_ENTRIES: Final = 1000
 """Entries of the environment, the options, the limits or a report."""
@@ -107,7 +102,7 @@ MAX_PAYLOAD_NODES: Final = MAX_NODES + 8192
 # Names and texts.
 
 MAX_PATHS: Final = 256
-"""Sources in PREPARE; modules, and directories, in FORK_ZYGOTE."""
+"""Sources in FORK_WORKER; modules, and directories, in FORK_ZYGOTE."""
 
 MAX_PATH: Final = 4096
 """Bytes of one file name. PATH_MAX of limits.h."""
@@ -149,9 +144,6 @@ MAX_LOG_FRAME: Final = MAX_LOG_MESSAGE + 1 * _KIB
 
 MAX_ERROR_FRAME: Final = 2 * MAX_ERROR_TEXT + 1 * _KIB
 """ERROR."""
-
-MAX_REPORT_FRAME: Final = MAX_REPORT_BYTES + 1 * _KIB
-"""LOCKED, READY."""
 
 MAX_CALL_FRAME: Final = MAX_CALL_BYTES + 1 * _KIB
 """CALL, CALL_RESULT."""

@@ -15,14 +15,11 @@ from typing import Final, TypeAlias, final
 from protocol.checks import (
     check_bool,
     check_bytes,
-    check_environ,
     check_float,
     check_headers,
     check_int,
-    check_limits,
     check_map,
     check_text,
-    check_texts,
     check_token,
     check_word,
 )
@@ -31,18 +28,14 @@ from protocol.limits import (
     MAX_CALL_BYTES,
     MAX_CREDIT,
     MAX_DATA,
-    MAX_ENTRIES,
     MAX_ERROR_TEXT,
     MAX_ID,
     MAX_LOG_MESSAGE,
     MAX_LOGGER_NAME,
     MAX_NAME,
     MAX_NODES,
-    MAX_OPTIONS_BYTES,
     MAX_PATH,
     MAX_PATH_VALUES,
-    MAX_PATHS,
-    MAX_REPORT_BYTES,
     MAX_SETTINGS_BYTES,
     MAX_URL_PART,
     MAX_WORD,
@@ -68,7 +61,6 @@ __all__ = [
     "Log",
     "Message",
     "PathValue",
-    "Prepare",
     "Ready",
     "Response",
     "Scalar",
@@ -90,37 +82,6 @@ _MIN_STATUS: Final = 200
 _MAX_STATUS: Final = 599
 _MAX_TIME: Final = 2.0**40
 _TRIPLE: Final = 3
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare:
-    """Supervisor: what the worker may use, and what it is to load before it says READY.
-
-    Attributes:
-        plugin_root: Absolute path of the plugin's folder.
-        sources: Endpoint sources to import, relative to the root.
-        environ: The whole environment of the worker.
-        limits: What the worker applies to itself, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole
-            seconds, the rest counts. A limit that is not named is not set.
-        options: Scalars by name, such as `debug`.
-    """
-
-    plugin_root: str
-    sources: tuple[str, ...]
-    environ: dict[str, str]
-    limits: dict[str, int]
-    options: dict[str, Scalar]
-
-    def __post_init__(self) -> None:
-        check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
-        check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
-        check_environ(self.environ)
-        check_limits(self.limits)
-        check_map("options", self.options, MAX_ENTRIES, MAX_OPTIONS_BYTES)
-        for value in self.options.values():
-            if type(value) in {dict, list, bytes}:
-                raise LocalProtocolError(f"options: expected scalars, got {type(value).__name__}")
 
 
 @final
@@ -267,12 +228,7 @@ class Cancel:
 @final
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker: prepared, waiting for INVOKE. The report is plain data by name, such as versions."""
-
-    report: dict[str, object]
-
-    def __post_init__(self) -> None:
-        check_map("report", self.report, MAX_ENTRIES, MAX_REPORT_BYTES)
+    """Worker: the sources have been imported; waiting for INVOKE."""
 
 
 @final
@@ -359,18 +315,5 @@ class Call:
 
 
 Message: TypeAlias = (
-    Prepare
-    | Invoke
-    | Body
-    | BodyEnd
-    | Credit
-    | CallResult
-    | Cancel
-    | Ready
-    | Response
-    | Chunk
-    | End
-    | Error
-    | Log
-    | Call
+    Invoke | Body | BodyEnd | Credit | CallResult | Cancel | Ready | Response | Chunk | End | Error | Log | Call
 )

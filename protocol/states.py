@@ -35,7 +35,6 @@ from protocol.messages import (
     Invoke,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
@@ -68,7 +67,6 @@ class SupervisorState(Enum):
     """How far the supervisor has got with what it sends."""
 
     START = "start"
-    PREPARED = "prepared"
     SENDING = "sending"
     SENT = "sent"
     CANCELLED = "cancelled"
@@ -78,7 +76,6 @@ class WorkerState(Enum):
     """How far the worker has got with what it sends."""
 
     START = "start"
-    PREPARING = "preparing"
     READY = "ready"
     INVOKED = "invoked"
     RESPONDING = "responding"
@@ -104,8 +101,7 @@ _S: TypeAlias = SupervisorState
 _W: TypeAlias = WorkerState
 
 _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
-    _S.START: {Prepare: _S.PREPARED},
-    _S.PREPARED: {Invoke: _S.SENDING, Cancel: _S.CANCELLED},
+    _S.START: {Invoke: _S.SENDING, Cancel: _S.CANCELLED},
     _S.SENDING: {
         Body: _S.SENDING,
         BodyEnd: _S.SENT,
@@ -118,8 +114,7 @@ _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
 }
 
 _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
-    _W.START: {Error: _W.FAILED, Log: _W.START},
-    _W.PREPARING: {Ready: _W.READY, Error: _W.FAILED, Log: _W.PREPARING},
+    _W.START: {Ready: _W.READY, Error: _W.FAILED, Log: _W.START},
     _W.READY: {Error: _W.FAILED, Log: _W.READY},
     _W.INVOKED: {
         Response: _W.RESPONDING,
@@ -150,7 +145,6 @@ TRANSITIONS: Final[Mapping[Role, Mapping[State, Mapping[Event, State]]]] = Mappi
 
 PEER_EVENTS: Final[Mapping[Event, Mapping[WorkerState, WorkerState]]] = MappingProxyType(
     {
-        Prepare: {_W.START: _W.PREPARING, _W.FAILED: _W.FAILED},
         Invoke: {_W.READY: _W.INVOKED, _W.FAILED: _W.FAILED},
     }
 )

@@ -5,8 +5,10 @@ Theory of operation
 `unshare(CLONE_NEWPID)` moves the *children* of its caller, so there is a process in between, the midwife: it makes
 the namespace, forks the process that is meant, tells its number to the parent, and ends. The child becomes an orphan
 that the parent, a subreaper or process 1 itself, adopts. The midwife of a slot stays and becomes the template of its
-workers (`worker.template`): whatever it forks is born into the slot's table, which it is not in. When a process that is number 1 ends, the kernel ends every
-process in its table, however deeply nested: nothing that was born here can outlive its zygote or slot.
+workers (`worker.template`): whatever it forks is born into the slot's table, which it is not in itself.
+
+When a process that is number 1 ends, the kernel ends every process in its table, however deeply nested: nothing that
+was born here can outlive its zygote or slot.
 
 Who enters a user namespace cannot say by itself which ids of the outside it stands for, unless it is one's own; a
 process that stays outside writes the maps. A `Mapper` is the inside's half of that conversation.

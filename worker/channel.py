@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from os import close, getpid
+from os import close, getpid, set_blocking
 from select import POLLIN, POLLOUT, poll
 from threading import Condition, RLock, get_ident
 from typing import Final
@@ -45,7 +45,6 @@ from protocol import (
     Invoke,
     Log,
     Message,
-    Prepare,
     ProtocolError,
     RemoteProtocolError,
     Role,
@@ -80,28 +79,35 @@ class NotTheWorkerError(BaseException):
 class Channel:
     """The worker's end of the two pipes.
 
-    Args:
-        read_fd: The supervisor writes into it. Owned.
-        write_fd: The supervisor reads from it. Owned.
+    It is made before the fork, and given its pipes after it.
     """
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
-        self._read_fd = read_fd
-        self._write_fd = write_fd
-        self._pid = getpid()
+    def __init__(self) -> None:
+        self._read_fd = self._write_fd = -1
+        self._pid = 0
         self._connection = Connection(Role.WORKER)
         self._changed = Condition(RLock())
         self._reader: int | None = None
         self._writer: int | None = None
         self._outgoing = bytearray()
-        self._heads: deque[Prepare | Invoke] = deque()
+        self._invoke: Invoke | None = None
         self._body: deque[bytes] = deque()
         self._body_complete = False
         self._owed_credit = 0
         self._cancel_reason: str | None = None
         self._violation: ProtocolError | None = None
-        os.set_blocking(read_fd, False)
-        os.set_blocking(write_fd, False)
+
+    def open(self, read_fd: int, write_fd: int) -> None:
+        """Use these pipes, in this process.
+
+        Args:
+            read_fd: The supervisor writes into it. Owned.
+            write_fd: The supervisor reads from it. Owned.
+        """
+        self._read_fd, self._write_fd = read_fd, write_fd
+        self._pid = getpid()
+        set_blocking(read_fd, False)
+        set_blocking(write_fd, False)
 
     @property
     def cancel_reason(self) -> str | None:
@@ -118,16 +124,16 @@ class Channel:
         """Whether this is the process that made the channel."""
         return getpid() == self._pid
 
-    def receive(self) -> Prepare | Invoke | None:
-        """Wait for the next message that asks for something to be done.
+    def receive(self) -> Invoke | None:
+        """Wait for the request.
 
         Returns:
             None when there will be none: cancelled, or the supervisor has gone.
         """
         self._check_process()
         with self._changed:
-            self._wait(lambda: bool(self._heads))
-            return self._heads.popleft() if self._heads and self._cancel_reason is None else None
+            self._wait(lambda: self._invoke is not None)
+            return self._invoke if self._cancel_reason is None else None
 
     def read_body(self, size: int) -> bytes:
         """Wait for bytes of the request body and grant the supervisor room for as many more.
@@ -326,9 +332,9 @@ class Channel:
                 self._body.append(message.data)
             case BodyEnd():
                 self._body_complete = True
-            case Prepare() | Invoke():
-                self._heads.append(message)
-                self._body_complete = isinstance(message, Invoke) and not message.has_body
+            case Invoke():
+                self._invoke = message
+                self._body_complete = not message.has_body
             case Cancel():
                 self._cancel(message.reason or "cancelled")
             case _:

@@ -56,19 +56,18 @@ class _FailureError(Exception):
         self.code = code
 
 
-def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str], report: dict[str, object]) -> None:
+def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> None:
     """Import the sources, say READY, and answer one invocation, if there is one.
 
     Args:
         channel: Where PREPARE came from.
         loader: Finds endpoint classes.
         sources: To be imported before READY.
-        report: What READY says.
     """
     try:
         for source in sources:
             _load(loader, source)
-        channel.send(Ready(report=report))
+        channel.send(Ready())
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
             answer(channel, loader, invoke)

@@ -2,10 +2,11 @@
 
 Theory of operation
 -------------------
-A worker is born locked down: it is a fork of the template (`worker.template`), in a slot (`worker.slot`). What is left
-to do is what differs from worker to worker. `STEPS` is the list; a step is a function of the `Birth`, and the one thing
-it does is in its name. The first step that fails ends the process: the supervisor gets ERROR `internal` with the name
-of the step, and nothing of the plugin was run.
+A worker is born locked down: it is a fork of the template (`worker.template`), in a slot (`worker.slot`). What all
+workers of a plugin have in common is done before the fork (`prepare_birth`), unless plugin code could take part in it.
+`STEPS` is the list of what is left; a step is a function of the `Birth`, and the one thing it does is in its name. The
+first step that fails ends the process: the supervisor gets ERROR `internal` with the name of the step, and nothing of
+the plugin was run.
 
 Descriptors, afterwards: 0 is /dev/null, 1 and 2 are the supervisor's pipes for output, the two of the protocol have
 high numbers and are closed on exec. There are no others. C code or a shell that writes to 0, 1 or 2, or closes them,
@@ -22,9 +23,10 @@ from __future__ import annotations
 
 import logging
 import os
+import pkgutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import dup2, setsid
@@ -32,14 +34,13 @@ from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
-from protocol import MAX_ERROR_TEXT, Error, Prepare, clip
+from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.descriptors import close_other_descriptors
 from worker.forking import start_alone
 from worker.invoke import serve
-from worker.kernel import set_process_name
-from worker.loader import Loader, provide_sdk, sdk_version
+from worker.loader import Loader, provide_sdk
 from worker.lockdown.limits import limit_resources
 from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
@@ -53,9 +54,7 @@ __all__ = [
     "enter_plugin",
     "limit",
     "place_descriptors",
-    "receive_prepare",
-    "replace_environment",
-    "start_logs",
+    "prepare_birth",
     "start_session",
 ]
 
@@ -69,36 +68,31 @@ class SetUpError(Exception):
 
 @dataclass(slots=True)
 class Birth:
-    """A worker on its way.
+    """A worker on its way. All but the pipes is there before the fork.
 
     Attributes:
+        root: The plugin's folder; empty where there is none.
+        loader: Finds the plugin's endpoint classes.
+        channel: Not open yet.
+        sources: To be imported before READY.
+        limits: What the worker may use, by name.
+        debug: Whether log records below INFO are wanted.
         pipes: Its input, output, stdout and stderr, as the supervisor sent them; none of them is 0, 1 or 2.
-        report: What READY will say.
-        channel: Once the pipes are in place.
-        prepare: Once it has come.
     """
 
-    pipes: tuple[int, int, int, int]
-    report: dict[str, object] = field(default_factory=dict)
-    channel: Channel | None = None
-    prepare: Prepare | None = None
-
-    def need_prepare(self) -> Prepare:
-        """Return PREPARE.
-
-        Raises:
-            SetUpError: It has not come.
-        """
-        if self.prepare is None:
-            raise SetUpError("PREPARE was expected")
-        return self.prepare
+    root: str
+    loader: Loader
+    channel: Channel
+    sources: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    debug: bool = False
+    pipes: Sequence[int] = ()
 
 
 def start_session(_birth: Birth) -> None:
-    """Be a process of its own: a session without the template, which signals to the group would reach, and a name."""
+    """Be a process of its own: in a session without the template, to whose group its signals would go otherwise."""
     setsid()
     start_alone()
-    set_process_name("ee-worker")
 
 
 def place_descriptors(birth: Birth) -> None:
@@ -109,61 +103,60 @@ def place_descriptors(birth: Birth) -> None:
     write_fd = fcntl(responses, F_DUPFD_CLOEXEC, highest - 2)
     dup2(stdout, 1)
     dup2(stderr, 2)
-    birth.channel = Channel(read_fd, write_fd)
-    os.register_at_fork(after_in_child=birth.channel.abandon)
+    birth.channel.open(read_fd, write_fd)
     close_other_descriptors((0, 1, 2, read_fd, write_fd))
 
 
-def receive_prepare(birth: Birth) -> None:
-    """Wait for the supervisor to say what this worker is for."""
-    message = birth.channel.receive() if birth.channel is not None else None
-    if message is None:
-        raise Cancelled("the supervisor has gone")
-    if not isinstance(message, Prepare):
-        raise SetUpError(f"PREPARE was expected, {type(message).__name__} came")
-    birth.prepare = message
-
-
-def replace_environment(birth: Birth) -> None:
-    """Replace the whole environment, and make the private folder home and temporary folder."""
-    os.environ.clear()
-    os.environ.update(birth.need_prepare().environ)
-    os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
-    tempfile.tempdir = None
-
-
 def limit(birth: Birth) -> None:
-    """Set the limits of resources that PREPARE names; they can be lowered afterwards, never raised."""
-    limit_resources(birth.need_prepare().limits)
+    """Set the limits of resources; they can be lowered afterwards, never raised."""
+    limit_resources(birth.limits)
 
 
 def enter_plugin(birth: Birth) -> None:
-    """Make the plugin's folder the working directory and the first place to import from; leave nothing in it."""
-    root = birth.need_prepare().plugin_root
-    os.chdir(root)
-    sys.path.insert(0, root)
-    sys.argv[:] = [os.path.join(root, "main.py")]
-    sys.dont_write_bytecode = True
-    provide_sdk()
-
-
-def start_logs(birth: Birth) -> None:
-    """Send log records to the supervisor: from INFO on, or from DEBUG on when debugging."""
-    if birth.channel is not None:
-        debug = birth.need_prepare().options.get("debug") is True
-        start_logging(birth.channel, logging.DEBUG if debug else logging.INFO)
+    """Make the plugin's folder the first place to import from. The template must not: it runs nothing of a plugin."""
+    if birth.root:
+        sys.path.insert(0, birth.root)
+    if birth.debug:
+        logging.getLogger().setLevel(logging.DEBUG)
 
 
 STEPS: Final[tuple[Callable[[Birth], None], ...]] = (
     start_session,
     place_descriptors,
-    receive_prepare,
-    replace_environment,
     limit,
     enter_plugin,
-    start_logs,
 )
 """What a forked child goes through, in this order, before it runs any code of the plugin."""
+
+
+def prepare_birth(root: str) -> Birth:
+    """Do, before any fork, what all workers of a plugin have in common.
+
+    Args:
+        root: The plugin's folder; empty where there is none.
+
+    Raises:
+        OSError: The folder cannot be entered.
+    """
+    os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
+    tempfile.tempdir = None
+    os.chdir(root or "/")
+    sys.argv[:] = [os.path.join(root or "/", "main.py")]
+    sys.dont_write_bytecode = True
+    provide_sdk()
+    if root:
+        _find_files(root)
+    channel = Channel()
+    os.register_at_fork(after_in_child=channel.abandon)
+    start_logging(channel, logging.INFO)
+    return Birth(root=root, loader=Loader(Path(root)), channel=channel)
+
+
+def _find_files(root: str) -> None:
+    """Have the import system know the folder and what is in it, without importing anything."""
+    finder = pkgutil.get_importer(root)
+    if finder is not None:
+        finder.find_spec("")
 
 
 def become_worker(birth: Birth) -> int:
@@ -174,7 +167,7 @@ def become_worker(birth: Birth) -> int:
     """
     try:
         _take_steps(birth)
-        _serve(birth)
+        serve(birth.channel, birth.loader, birth.sources)
     except Cancelled:
         return _final_status(birth)
     except NotTheWorkerError as error:
@@ -190,7 +183,7 @@ def become_worker(birth: Birth) -> int:
 
 def _final_status(birth: Birth) -> int:
     """Return 0, unless it ended because the supervisor could not be understood."""
-    violation = birth.channel.violation if birth.channel is not None else None
+    violation = birth.channel.violation
     if violation is None:
         return 0
     write_error(f"worker: the supervisor broke the protocol: {violation}\n")
@@ -202,24 +195,14 @@ def _take_steps(birth: Birth) -> None:
         try:
             step(birth)
         except Exception as error:
-            text = str(error) if isinstance(error, SetUpError) else describe_error(error)
-            raise SetUpError(f"step {step.__name__}: {text}") from error
-
-
-def _serve(birth: Birth) -> None:
-    prepare = birth.need_prepare()
-    if birth.channel is None:
-        raise SetUpError("there is no channel")
-    report: dict[str, object] = {"sdk": sdk_version()} if "sdk" not in birth.report else {}
-    report |= birth.report | {"pid": os.getpid(), "sources": list(prepare.sources)}
-    serve(birth.channel, Loader(Path(prepare.plugin_root)), prepare.sources, report)
+            raise SetUpError(f"step {step.__name__}: {describe_error(error)}") from error
 
 
 def _report_failure(birth: Birth, error: BaseException) -> None:
     """Tell the supervisor that we failed; where even that fails, whoever reads descriptor 2."""
     try:
-        if birth.channel is None:
-            birth.channel = Channel(birth.pipes[0], birth.pipes[1])
+        if not birth.channel.ours:
+            birth.channel.open(birth.pipes[0], birth.pipes[1])
         message = clip(f"worker: {error}", MAX_ERROR_TEXT)
         birth.channel.send(Error(code="internal", message=message, traceback=format_error(error)))
     except BaseException as second:  # noqa: BLE001

@@ -8,20 +8,23 @@ caches full (decision 0013). Nothing of a plugin takes part.
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import Any, Final
+import sys
+from pathlib import Path
+from typing import Final
 
-from werkzeug.wrappers import Request, Response
-
-from protocol import Body, BodyEnd, Connection, Invoke, Prepare, Ready, Role
+from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
 from worker.channel import Channel
 from worker.invoke import answer
-from worker.loader import EndpointClass
+from worker.loader import Loader
 from worker.logs import flush_output
 
-__all__ = ["rehearse"]
+__all__ = ["STAGE", "rehearse"]
 
+STAGE: Final = str(Path(__file__).parent / "stage")
+"""Folder of the plugin of the rehearsal."""
+
+SOURCE: Final = "endpoints/rehearsed.py"
 ROUNDS: Final = 12
 """The interpreter adapts an instruction when it has run eight times."""
 
@@ -36,49 +39,29 @@ _HEADERS: Final = {
 _READ_SIZE: Final = 1 << 16
 
 
-class _Cast:
-    """Finds the endpoint of the rehearsal, whatever is asked for."""
-
-    def __init__(self) -> None:
-        base: EndpointClass = importlib.import_module("dify_plugin").Endpoint
-
-        class Rehearsed(base):  # type: ignore[misc]  # known when it runs
-            """What endpoints usually do."""
-
-            def _invoke(self, r: Request, values: dict[str, Any], settings: dict[str, Any]) -> Response:
-                if r.method == "GET":
-                    return Response(f"{values['name']} {r.args.get('q')} {r.headers.get('Host')} {settings}")
-                content = r.get_json()
-                pieces = (f"{name}: {value}\n" for name, value in content.items())
-                return Response(pieces, status=201, content_type="text/plain", headers={"X-Path": r.path})
-
-        self._endpoint = Rehearsed
-
-    def load(self, _source: str) -> EndpointClass:
-        """Return it."""
-        return self._endpoint
-
-
 def rehearse() -> None:
     """Answer some requests, as a worker would, with nobody asking."""
-    cast = _Cast()
     for _ in range(ROUNDS):
         for method in ("GET", "POST"):
-            _play(cast, method)
+            sys.path.insert(0, STAGE)
+            _play(Loader(Path(STAGE)), method)
+            sys.path.remove(STAGE)
+            for name in [name for name in sys.modules if name.partition(".")[0] == "endpoints"]:
+                del sys.modules[name]
+    sys.path_importer_cache.pop(STAGE, None)
     flush_output()
 
 
-def _play(cast: _Cast, method: str) -> None:
+def _play(loader: Loader, method: str) -> None:
     """Play both ends of one invocation."""
     requests_r, requests_w = os.pipe2(os.O_CLOEXEC)
     responses_r, responses_w = os.pipe2(os.O_CLOEXEC)
-    channel = Channel(requests_r, responses_w)
+    channel = Channel()
+    channel.open(requests_r, responses_w)
     supervisor = Connection(Role.SUPERVISOR)
     try:
-        prepare = Prepare(plugin_root="/", sources=("main.py",), environ={"LANG": "C"}, limits={}, options={})
-        os.write(requests_w, supervisor.send(prepare))
-        channel.receive()
-        channel.send(Ready(report={"pid": 0}))
+        loader.load(SOURCE)
+        channel.send(Ready())
         _hear(supervisor, responses_r)
         posted = method == "POST"
         os.write(requests_w, supervisor.send(_request(method, has_body=posted)))
@@ -86,7 +69,7 @@ def _play(cast: _Cast, method: str) -> None:
             os.write(requests_w, supervisor.send(Body(data=_BODY)) + supervisor.send(BodyEnd()))
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
-            answer(channel, cast, invoke)
+            answer(channel, loader, invoke)
         _hear(supervisor, responses_r)
     finally:
         channel.abandon()
@@ -103,7 +86,7 @@ def _hear(supervisor: Connection, descriptor: int) -> None:
 def _request(method: str, *, has_body: bool) -> Invoke:
     return Invoke(
         invocation_id="00000000-0000-7000-8000-000000000000",
-        source="main.py",
+        source=SOURCE,
         method=method,
         scheme="http",
         server_name="localhost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from typing import Any, Final, NoReturn
@@ -12,6 +13,13 @@ REVERSE_CALLS_REFUSED: Final = (
     "reverse calls (session.app, .model, .tool, .workflow_node, .storage, .file) need a connection to Dify, "
     "and this executor has none configured"
 )
+
+
+@functools.cache
+def _look_session_up() -> tuple[Any, frozenset[str]]:
+    """The class of the installed SDK, and the names of what it takes. The rehearsal looks them up before any fork."""
+    kind: Any = importlib.import_module("dify_plugin.core.runtime").Session
+    return kind, frozenset(inspect.signature(kind).parameters)
 
 
 class _Refusal:
@@ -30,9 +38,8 @@ def make_session(*, invocation_id: str, hook_id: str) -> Any:
         invocation_id: Becomes `session.session_id`.
         hook_id: Becomes `session.endpoint_id`.
     """
-    kind: Any = importlib.import_module("dify_plugin.core.runtime").Session
+    kind, accepted = _look_session_up()
     given: dict[str, Any] = {"session_id": invocation_id, "endpoint_id": hook_id}
-    accepted = inspect.signature(kind).parameters
     if "reader" in accepted:  # the real SDK
         executor = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)
         given |= {"executor": executor, "reader": _Refusal(), "writer": _Refusal()}

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import unpackb
 
-from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady
+from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady, encode_control
 from worker.birth import WORKER_PID, blame
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
@@ -50,8 +50,7 @@ from worker.lockdown.calls import (
 from worker.lockdown.evidence import Origin, Place
 from worker.lockdown.scratch import Scratch
 from worker.lockdown.seccomp import Program
-from worker.process import Birth, become_worker
-from worker.template import END, FORK, LOOK, WORKER_DESCRIPTORS, decode_end, run_template
+from worker.template import END, FORK, LOOK, PREPARE, WORKER_DESCRIPTORS, decode_end, run_template
 
 if TYPE_CHECKING:
     from resource import struct_rusage
@@ -92,8 +91,8 @@ class Slot(ControlLoop):
         self._link = link
         self._scratch = scratch
         self._last_pid_fd = last_pid_fd
+        self._task: tuple[object, ...] | None = None
         self._worker_id: int | None = None
-        self._born = False
         self._doomed = False
         self._usages: list[struct_rusage] = []
         self.watch(link, self._hear_template)
@@ -136,13 +135,17 @@ class Slot(ControlLoop):
         if self._worker_id is not None:
             self.fail(worker_id, "the slot has a worker")
             return
+        task = (command.sources, command.limits, command.debug)
         try:
-            self._scratch.provide(command.scratch_size, command.scratch_files)
+            if task != self._task:
+                self._link.send(PREPARE + encode_control(command))
+                self._task = task
+            self._scratch.provide(command.limits.get("scratch_size", _SMALL), command.limits.get("scratch_files", 1))
             socket.send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)
             return
-        self._worker_id, self._born, self._doomed = worker_id, False, False
+        self._worker_id, self._doomed = worker_id, False
 
     def _hear_template(self) -> None:
         said = self._link.recv(MAX_ANSWER)
@@ -162,7 +165,6 @@ class Slot(ControlLoop):
             self._worker_id = None
             self.fail(worker_id, f"fork: {os.strerror(code)}", code)
             return
-        self._born = True
         self.send(Forked(id=worker_id), about=WORKER_PID)
         if self._doomed:
             _kill_everything()
@@ -197,7 +199,7 @@ class NewSlot:
     Args:
         command: What kind of slot.
         descriptors: The control socket, then files of the control groups to join.
-        report: What READY of its workers says.
+        root: The plugin's folder; empty where there is none.
         origin: What the host looked like.
         program: The filter of system calls for workers.
         forget: Lets go of what belongs to the zygote.
@@ -207,14 +209,15 @@ class NewSlot:
         self,
         command: ForkSlot,
         descriptors: Sequence[int],
-        report: dict[str, object],
+        *,
+        root: str,
         origin: Origin,
         program: Program,
         forget: Callable[[], None],
     ) -> None:
         self._command = command
         self._control_fd, *self._groups = descriptors
-        self._report = report
+        self._root = root
         self._program = program
         self._forget = forget
         self._place = Place(origin=origin, groups=len(self._groups), off=frozenset(command.off))
@@ -249,11 +252,7 @@ class NewSlot:
 
     def be_template(self, link: socket.socket) -> int:
         """Stay outside, and become what workers are forked from."""
-        return run_template(link, self._place, self._program, self._be_worker)
-
-    def _be_worker(self, pipes: Sequence[int]) -> int:
-        requests, responses, stdout, stderr = pipes
-        return become_worker(Birth(pipes=(requests, responses, stdout, stderr), report=self._report))
+        return run_template(link, self._root, self._place, self._program)
 
 
 def _enter_network(_groups: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ it, and when the slot kills everything in that table the template is not among i
 the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
 
     slot to template    LOOK    fork a scout, which looks at every layer as a worker would, and ends
+                        PREPARE and FORK_WORKER as it came: what the next workers are for
                         FORK    fork a worker; descriptors: its input, output, stdout, stderr
     template to slot    LOOK and what the scout has seen, as msgpack
                         FORK and an errno, 0 when there is a worker
@@ -23,7 +24,7 @@ import gc
 import os
 import signal
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from os import close, wait4
@@ -35,6 +36,7 @@ from typing import Final
 
 from msgpack import packb
 
+from protocol import MAX_CONTROL, ForkWorker, decode_control
 from worker.birth import end_as
 from worker.descriptors import close_other_descriptors
 from worker.forking import fork_alone, start_alone
@@ -45,16 +47,21 @@ from worker.lockdown.evidence import Place, look_at_layers
 from worker.lockdown.landlock import restrict_files
 from worker.lockdown.limits import limit_resources
 from worker.lockdown.seccomp import Program
+from worker.process import Birth, become_worker, prepare_birth
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
 
-__all__ = ["END", "FORK", "LOCKS", "LOOK", "WORKER_DESCRIPTORS", "decode_end", "run_template"]
+__all__ = ["END", "FORK", "LOCKS", "LOOK", "PREPARE", "WORKER_DESCRIPTORS", "decode_end", "run_template"]
+
+TEMPLATE_NAME: Final = "ee-template"
+WORKER_NAME: Final = "ee-worker"
 
 LOOK: Final = b"L"
+PREPARE: Final = b"P"
 FORK: Final = b"F"
 END: Final = b"E"
 
 WORKER_DESCRIPTORS: Final = 4
-MAX_COMMAND: Final = 64
+MAX_COMMAND: Final = MAX_CONTROL + 1
 PRIVATE_UMASK: Final = 0o077
 
 KEPT_IGNORED: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
@@ -104,28 +111,29 @@ The limits of resources are each worker's own, see `worker.process`; all other l
 """
 
 
-def run_template(link: socket, place: Place, program: Program, be_worker: Callable[[Sequence[int]], int]) -> int:
+def run_template(link: socket, root: str, place: Place, program: Program) -> int:
     """Lock this process down, and fork workers until the slot is gone.
 
     Args:
         link: The other end is the slot's. Owned.
+        root: The plugin's folder; empty where there is none.
         place: The slot.
         program: The filter of system calls.
-        be_worker: What a forked child does with its four pipes; its result is the exit status.
 
     Returns:
         The exit status.
     """
-    set_process_name("ee-template")
+    set_process_name(TEMPLATE_NAME)
     os.setsid()
     _reset_signals()
     os.umask(PRIVATE_UMASK)
     close_other_descriptors({0, 1, 2, link.fileno()})
     set_dumpable(False)
+    birth = prepare_birth(root)
     _lock_down(_Seal(place, program))
     gc.collect()
     gc.freeze()
-    _serve(link, place, be_worker)
+    _serve(link, place, birth)
     return 0
 
 
@@ -135,26 +143,42 @@ def decode_end(data: bytes) -> tuple[int, struct_rusage]:
     return status, struct_rusage(usage)
 
 
-def _serve(link: socket, place: Place, be_worker: Callable[[Sequence[int]], int]) -> None:
+def _serve(link: socket, place: Place, birth: Birth) -> None:
     while True:
         command, descriptors, _, _ = recv_fds(link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
         if not command:
             return
-        if command == LOOK:
+        if command == FORK:
+            _fork(link, birth, descriptors)
+        elif command == LOOK:
             link.send(LOOK + _look(place))
-            continue
-        try:
-            pid = fork_alone()
-        except OSError as error:
-            for descriptor in descriptors:
-                close(descriptor)
-            link.send(FORK + _ERRNO.pack(error.errno or -1))
-            continue
-        if pid == 0:
-            end_as(partial(be_worker, descriptors))
-        for descriptor in descriptors:
-            close(descriptor)
-        link.send(FORK + _ERRNO.pack(0))
+        else:
+            _prepare(birth, command[len(PREPARE) :])
+
+
+def _prepare(birth: Birth, data: bytes) -> None:
+    message = decode_control(data)
+    if isinstance(message, ForkWorker):
+        birth.sources, birth.limits, birth.debug = message.sources, message.limits, message.debug
+
+
+def _fork(link: socket, birth: Birth, descriptors: list[int]) -> None:
+    """Fork a worker, and wait for its end."""
+    birth.pipes = descriptors
+    set_process_name(WORKER_NAME)  # for the child, whose own call would cost more
+    try:
+        pid = fork_alone()
+    except OSError as error:
+        pid, code = -1, error.errno or -1
+    else:
+        code = 0
+    if pid == 0:
+        end_as(partial(become_worker, birth))
+    set_process_name(TEMPLATE_NAME)
+    for descriptor in descriptors:
+        close(descriptor)
+    link.send(FORK + _ERRNO.pack(code))
+    if pid > 0:
         _, status, usage = wait4(pid, 0)
         link.send(END + _END.pack(status, *usage))
 

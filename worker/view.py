@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 SCRATCH_PARENT: Final = "/private"
-SCRATCH: Final = f"{SCRATCH_PARENT}/tmp"
+SCRATCH: Final = f"{SCRATCH_PARENT}/tmp"  # noqa: S108 - of the view
 """Where the private files of a worker are: an empty folder of the view, where every slot mounts its own.
 
 It is below a folder of its own so that Landlock can let it be written, whatever is mounted there by then.

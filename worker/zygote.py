@@ -50,7 +50,7 @@ from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
 from worker.logs import prepare_output, write_error
-from worker.rehearsal import rehearse
+from worker.rehearsal import STAGE, rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
 from worker.versions import installed_version
@@ -73,7 +73,7 @@ class Heritage:
     """What everything that is forked from the base zygote is born with.
 
     Attributes:
-        report: What READY of zygotes and workers says.
+        report: What ZYGOTE_READY says.
         origin: What the host looked like from here.
         program: The filter of system calls for workers.
         trees: Folders that the interpreter imports from.
@@ -93,10 +93,12 @@ class Zygote(ControlLoop):
         name: For people.
         heritage: What its children are born with.
         ids: Host ids for slots; that of the base zygote come with each command.
+        root: The plugin's folder; empty where there is none.
     """
 
-    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock) -> None:
+    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock, root: str = "") -> None:
         super().__init__(control, f"zygote {name}")
+        self._root = root
         self._heritage = heritage
         self._ids = ids
         self._pids: dict[int, int] = {}
@@ -142,8 +144,15 @@ class Zygote(ControlLoop):
         try:
             if isinstance(command, ForkSlot):
                 heritage = self._heritage
-                facts = (heritage.report, heritage.origin, heritage.program)
-                pid = fork_slot(NewSlot(command, descriptors, *facts, self._forget), self._ids, command.number)
+                slot = NewSlot(
+                    command,
+                    descriptors,
+                    root=self._root,
+                    origin=heritage.origin,
+                    program=heritage.program,
+                    forget=self._forget,
+                )
+                pid = fork_slot(slot, self._ids, command.number)
             else:
                 ids = IdBlock(command.first_id, command.ids)
                 pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors[0], mapper), ids)
@@ -181,11 +190,11 @@ class Zygote(ControlLoop):
         _end_event_loop()
         facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
         heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
-        Zygote(control, command.name, heritage, ids).serve()
+        Zygote(control, command.name, heritage, ids, command.plugin_root).serve()
         return 0
 
     def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> None:
-        trees = (*self._heritage.trees, *command.sys_path, STAND_IN)
+        trees = (*self._heritage.trees, *command.sys_path, STAND_IN, STAGE)
         with blame("mount_namespace"):
             unshare(CLONE_NEWNS)
             build_view(trees, command.plugin_root, copy_private=copy_private)

@@ -1,4 +1,4 @@
-"""Which of the limits a worker sets on itself, with setrlimit(2)."""
+"""Which of the limits are set for each worker, with setrlimit(2) and the size of its private files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADDRESS_ALLOWANCE: Final = 2 * 1024**3
 
 
 def worker_limits(limits: Limits, *, grouped: bool) -> dict[str, int]:
-    """Name the limits of PREPARE.
+    """Name the limits of FORK_WORKER.
 
     Args:
         limits: The effective limits of the hook.
@@ -28,6 +28,8 @@ def worker_limits(limits: Limits, *, grouped: bool) -> dict[str, int]:
         "cpu_time": math.ceil(limits.cpu_time),
         "open_files": limits.open_files,
         "file_size": limits.file_size,
+        "scratch_size": limits.scratch_size,
+        "scratch_files": limits.scratch_files,
     }
     if not grouped:
         named |= {"data_size": limits.memory, "address_space": limits.memory + ADDRESS_ALLOWANCE}

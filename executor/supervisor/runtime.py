@@ -23,10 +23,10 @@ from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.slots import LockdownError, Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, WorkerSink, describe_exit
-from executor.supervisor.zygote import CLEAN_ENVIRONMENT, Zygote, start_base_zygote
+from executor.supervisor.zygote import WorkerTask, Zygote, start_base_zygote
 from protocol.control import Exited, ForkZygote
 from protocol.limits import MAX_PATHS
-from protocol.messages import Error, Log, Prepare, Ready
+from protocol.messages import Error, Log, Ready
 
 __all__ = [
     "PROBE_TIME_S",
@@ -70,7 +70,7 @@ class ProbeResult:
     """What a probe of a plugin found.
 
     Attributes:
-        report: What the worker said in `READY`; `None` when it did not.
+        report: What the plugin's zygote said when it was ready, such as versions; `None` when no worker was.
         layers: What was seen of each layer of isolation, from inside; empty where there was no slot.
         problem: Why it was not ready.
     """
@@ -155,22 +155,18 @@ class ReadyWorker:
         handle: Its pipes.
         slot: Where it is; given back by `finish`.
         pool: Where the slot comes from.
-        report: What it said in `READY`.
     """
 
-    __slots__ = ("_pool", "handle", "report", "slot")
+    __slots__ = ("_pool", "handle", "slot")
 
     def __init__(
         self,
         handle: WorkerHandle,
         slot: Slot,
         pool: SlotPool,
-        *,
-        report: dict[str, object],
     ) -> None:
         self.handle = handle
         self.slot = slot
-        self.report = report
         self._pool = pool
 
     def usage(self) -> GroupUsage | None:
@@ -248,11 +244,11 @@ class PluginRuntime:
         try:
             slot = await self._slots.acquire()
             slot.limit(limits)
-            handle = WorkerHandle(slot, limits, sink, self._tree.loop)
-            handle.send(self._prepare(sources, limits, debug=debug))
+            task = WorkerTask(sources, worker_limits(limits, grouped=self._tree.host.control_groups is not None), debug)
+            handle = WorkerHandle(slot, task, sink, self._tree.loop)
             message = await handle.receive()
             if isinstance(message, Ready):
-                return ReadyWorker(handle, slot, self._slots, report=dict(message.report))
+                return ReadyWorker(handle, slot, self._slots)
             raise await _start_error(handle, message)
         except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(self._discard(handle, slot)))
@@ -299,7 +295,11 @@ class PluginRuntime:
             return ProbeResult(None, error.error.message if error.error else str(error), {})
         worker.handle.kill()
         await worker.finish(0)
-        return ProbeResult(worker.report, "", worker.slot.layers)
+        return ProbeResult(await self._describe(), "", worker.slot.layers)
+
+    async def _describe(self) -> dict[str, object]:
+        zygote = await self._wait_zygote()
+        return zygote.ready.result()
 
     async def _discard(self, handle: WorkerHandle | None, slot: Slot | None) -> None:
         if handle is not None:
@@ -308,16 +308,6 @@ class PluginRuntime:
             handle.close()
         if slot is not None:
             self._slots.release(slot)
-
-    def _prepare(self, sources: tuple[str, ...], limits: Limits, *, debug: bool) -> Prepare:
-        host = self._tree.host
-        return Prepare(
-            plugin_root=self._root,
-            sources=sources,
-            environ=CLEAN_ENVIRONMENT,
-            limits=worker_limits(limits, grouped=host.control_groups is not None),
-            options={"debug": debug},
-        )
 
     async def _wait_zygote(self) -> Zygote:
         """Return the zygote, starting it if need be: once for all who wait, and whoever stops waiting."""

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from executor.config.limits import Limits
 from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
 from executor.supervisor.slots import Slot
+from executor.supervisor.zygote import WorkerTask
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
@@ -70,7 +70,7 @@ class WorkerHandle:
 
     Args:
         slot: Where it is forked.
-        limits: What it may use.
+        task: What it is for.
         sink: Takes its output.
         loop: The supervisor's event loop.
 
@@ -79,7 +79,7 @@ class WorkerHandle:
         ParentLostError: The slot is gone.
     """
 
-    def __init__(self, slot: Slot, limits: Limits, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, slot: Slot, task: WorkerTask, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
         self._sink = sink
         self._loop = loop
         self._slot = slot
@@ -98,7 +98,7 @@ class WorkerHandle:
         self._write_fd, self._read_fd, stdout, stderr = ours
         self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
-            self.child: Child = slot.client.fork_worker(limits, theirs)
+            self.child: Child = slot.client.fork_worker(task, theirs)
         except BaseException:
             _close_quietly(ours)
             raise

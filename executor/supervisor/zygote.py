@@ -7,17 +7,31 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from executor.config.limits import Limits
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
 from protocol.control import ForkSlot, ForkWorker, ForkZygote
 
-__all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "Zygote", "start_base_zygote"]
+__all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "start_base_zygote"]
 
 CLEAN_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 """All that a zygote, and through it a worker, may know of the host's environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What a worker is for; workers with the same task can stand in for one another.
+
+    Attributes:
+        sources: Endpoint sources to import before it is ready, relative to the plugin's folder.
+        limits: What it may use, as FORK_WORKER names it.
+        debug: Whether log records below INFO are wanted.
+    """
+
+    sources: tuple[str, ...]
+    limits: dict[str, int]
+    debug: bool = False
 
 
 class SlotClient(ControlClient):
@@ -29,11 +43,11 @@ class SlotClient(ControlClient):
         """A slot attaches the process id of the worker."""
         child.pid = pid
 
-    def fork_worker(self, limits: Limits, descriptors: Sequence[int]) -> Child:
+    def fork_worker(self, task: WorkerTask, descriptors: Sequence[int]) -> Child:
         """Ask for a new worker.
 
         Args:
-            limits: Those of its private files are used.
+            task: What it is for.
             descriptors: The worker's ends: requests in, responses out, stdout, stderr. Taken over: they are closed
                 here as soon as the slot has them, or at once when it cannot be asked.
 
@@ -41,8 +55,8 @@ class SlotClient(ControlClient):
             ParentLostError: There is no slot to ask.
         """
         child = self.new_child(descriptors)
-        sizes = {"scratch_size": limits.scratch_size, "scratch_files": limits.scratch_files}
-        self.send(ForkWorker(worker_id=child.id, **sizes), descriptors)
+        command = ForkWorker(worker_id=child.id, sources=task.sources, limits=task.limits, debug=task.debug)
+        self.send(command, descriptors)
         return child
 
 

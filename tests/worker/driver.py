@@ -51,6 +51,7 @@ from protocol import (
     decode_control,
     encode_control,
 )
+
 __all__ = [
     "AS_ROOT",
     "CREDENTIALS",
