@@ -183,7 +183,7 @@ class Invocation:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
         self.state = "running"
-        self._usage_watch = UsageWatch(self._worker.slot, self.limits, self.interrupt)
+        self._usage_watch = UsageWatch(self._worker.slot, self.pid, self.limits, self.interrupt)
         handle = self._worker.handle
         handle.send(self.invoke)
         if self.invoke.has_body:

@@ -30,12 +30,14 @@ class UsageWatch:
 
     Args:
         slot: Where the worker is.
+        pid: The worker's process id, where it is known.
         limits: `cpu_time`, and `memory` where no control group bounds it.
         exceeded: Told which limit, and its value for people.
     """
 
-    def __init__(self, slot: Slot, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
+    def __init__(self, slot: Slot, pid: int | None, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
         self._slot = slot
+        self._pid = pid
         self._limits = limits
         self._exceeded = exceeded
         self._loop = asyncio.get_running_loop()
@@ -64,8 +66,8 @@ class UsageWatch:
         cpu_s = self._counted_cpu_s()
         if cpu_s is not None:
             self._judge(cpu_s=cpu_s, memory_bytes=0)
-        elif self._slot.client.pid is not None:
-            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid))
+        elif self._slot.client.pid is not None and self._pid is not None:
+            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid, self._pid))
 
     def _counted_cpu_s(self) -> float | None:
         """What the control group has counted; None where there is none that counts."""
@@ -76,8 +78,8 @@ class UsageWatch:
         except OSError:
             return 0.0  # the slot has ended meanwhile
 
-    async def _check_tree(self, slot_pid: int) -> None:
-        cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid)
+    async def _check_tree(self, slot_pid: int, pid: int) -> None:
+        cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid, pid)
         if not self._stopped:
             cpu_s -= self._slot.cpu_before_s
             self._judge(cpu_s=cpu_s, memory_bytes=memory_bytes if self._slot.group is None else 0)
