@@ -31,7 +31,8 @@ from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
-from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
+from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.usage_watch import UsageWatch
 from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, crash_verdict, error_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
@@ -176,7 +177,7 @@ class Invocation:
         self.state = "starting"
         self._expect_first_byte()
         try:
-            self._worker = await self.runtime.start_worker(
+            self._worker = await self.runtime.obtain_worker(
                 (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug
             )
         except StartError as error:

@@ -8,7 +8,7 @@ from typing import Final
 from executor.config.limits import Limits
 from executor.isolation.control_groups import GroupUsage
 from executor.outcome import Outcome
-from executor.supervisor.runtime import StartError
+from executor.supervisor.ready_worker import StartError
 from protocol.messages import Error
 
 __all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "error_verdict", "start_verdict"]

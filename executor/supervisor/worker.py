@@ -117,6 +117,11 @@ class WorkerHandle:
         return self._violation
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing has come of it that was not received, neither a message nor its end."""
+        return not self._inbox and not self._at_end and self._violation is None
+
+    @property
     def send_window(self) -> int:
         """How many bytes of body the worker has room for."""
         return self._connection.send_window
