@@ -36,6 +36,7 @@ from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
+from worker.bytecode import find_plugin_modules
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.descriptors import close_other_descriptors
 from worker.forking import start_alone
@@ -145,6 +146,7 @@ def prepare_birth(root: str) -> Birth:
     sys.dont_write_bytecode = True
     provide_sdk()
     if root:
+        find_plugin_modules(root)
         _find_files(root)
     channel = Channel()
     os.register_at_fork(after_in_child=channel.abandon)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ import structlog
 from executor.config.limits import Limits
 from executor.isolation.host import OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
+from executor.supervisor.bytecode import BytecodeError, collect_bytecode
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.ready_worker import ReadyWorker, StartError, start_error
@@ -25,6 +27,7 @@ from executor.supervisor.spares import SpareBudget, SpareLine
 from executor.supervisor.worker import WorkerHandle, WorkerSink
 from executor.supervisor.zygote import WorkerTask, Zygote
 from executor.supervisor.zygote_tree import ZygoteTree
+from protocol.control import COMPILE_SOURCE
 from protocol.limits import MAX_PATHS
 from protocol.messages import Log, Ready
 
@@ -88,6 +91,8 @@ class PluginRuntime:
         self._budget = budget
         self._lines: dict[tuple[tuple[str, ...], Limits, bool], SpareLine] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._bytecode: int | None = None
+        self._compiling: asyncio.Task[None] | None = None
 
     @property
     def slots(self) -> SlotPool:
@@ -160,6 +165,11 @@ class PluginRuntime:
                     break
         return result
 
+    def compile(self, limits: Limits) -> None:
+        """Begin to compile the plugin, unless that was done before; until it is done, every worker compiles it."""
+        if self._compiling is None and not self._closed:
+            self._compiling = self._tree.loop.create_task(self._compile(limits))
+
     async def retire(self) -> None:
         """Close once nobody uses it any more."""
         await self._idle.wait()
@@ -173,6 +183,11 @@ class PluginRuntime:
         self._slots.close()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self._compiling is not None:
+            self._compiling.cancel()
+        if self._bytecode is not None:
+            os.close(self._bytecode)
+            self._bytecode = None
         if self._starting is not None:
             self._starting.cancel()
         if self._zygote is not None:
@@ -229,6 +244,17 @@ class PluginRuntime:
         await worker.finish(0)
         return ProbeResult(await self._describe(), "", worker.slot.layers)
 
+    async def _compile(self, limits: Limits) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIME_S):
+                worker = await self.start_worker((COMPILE_SOURCE,), discard_output(), limits)
+                self._bytecode = await collect_bytecode(worker)
+        except (StartError, BytecodeError, TimeoutError, OSError) as error:
+            log.warning("bytecode.none", plugin=self.name, reason=str(error) or "it took too long")
+            return
+        if self._zygote is not None:
+            self._zygote.store_bytecode(self._bytecode)
+
     async def _describe(self) -> dict[str, object]:
         zygote = await self._wait_zygote()
         return zygote.ready.result()
@@ -262,6 +288,8 @@ class PluginRuntime:
         self._starting = None
         if not starting.cancelled() and starting.exception() is None:
             self._zygote = starting.result()
+            if self._bytecode is not None:
+                self._zygote.store_bytecode(self._bytecode)
             if self._closed:
                 self.close()
 

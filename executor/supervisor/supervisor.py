@@ -113,6 +113,7 @@ class Supervisor:
                 if result.problem:
                     return result
                 self._good[key] = result
+                runtime.compile(limits[plugin.name])
             return self._good[key]
 
         results = await asyncio.gather(*map(probe, plugins))
