@@ -17,15 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from importlib.machinery import SourceFileLoader
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from marshal import dumps
 from struct import pack
@@ -37,7 +29,7 @@ from werkzeug.wrappers import Response
 
 from worker.view import BYTECODE
 
-__all__ = ["BytecodeLoader", "CompilePlugin", "find_plugin_modules", "store_bytecode"]
+__all__ = ["BytecodeLoader", "CompilePlugin", "store_bytecode"]
 
 MAX_FILES: Final = 5_000
 MAX_BYTES: Final = 64 * 1024**2
@@ -62,35 +54,24 @@ class BytecodeLoader(SourceFileLoader):
             sys.pycache_prefix = before
 
 
-def find_plugin_modules(root: str) -> None:
-    """Have modules of a plugin, and of its packages, imported from their byte code."""
-
-    def find(path: str) -> FileFinder:
-        if path != root and not path.startswith(f"{root}/"):
-            raise ImportError(path)
-        return FileFinder(
-            path,
-            (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (BytecodeLoader, SOURCE_SUFFIXES),
-            (SourcelessFileLoader, BYTECODE_SUFFIXES),
-        )
-
-    sys.path_hooks.insert(0, find)
-
-
 class CompilePlugin:
-    """Answers any request with the byte code of the plugin in the working directory: pairs of path and content.
+    """Answers any request with the byte code of a plugin: pairs of path and content.
 
     Args:
         session: Not used.
+
+    Attributes:
+        root: The plugin's folder.
     """
+
+    root = ""
 
     def __init__(self, session: object) -> None:
         del session
 
     def _invoke(self, r: object, values: Mapping[str, Any], settings: Mapping[str, Any]) -> Response:
         del r, values, settings
-        return Response(_compile_all(os.getcwd()), content_type="application/octet-stream")
+        return Response(_compile_all(self.root), content_type="application/octet-stream")
 
 
 def _compile_all(root: str) -> Iterator[bytes]:

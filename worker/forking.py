@@ -15,11 +15,14 @@ from _random import Random
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["fork_alone", "remember_fork_hooks", "start_alone"]
+__all__ = ["fork_alone", "register_at_fork", "remember_fork_hooks", "start_alone"]
 
 _SEED_BYTES: Final = 32
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock; forks with the C library's own hooks
+register_at_fork: Final = os.register_at_fork
+"""The one that is for `os.fork` alone."""
+
 _hooks: Final[list[Callable[[], object]]] = []
 _seed: Final = Random.seed
 _generator: Final[Random] = random._inst  # noqa: SLF001 - behind the module's functions
@@ -27,13 +30,12 @@ _generator: Final[Random] = random._inst  # noqa: SLF001 - behind the module's f
 
 def remember_fork_hooks() -> None:
     """Have the hooks that are registered from now on run by `start_alone`. Call it before foreign modules are there."""
-    register = os.register_at_fork
 
     def remember(*, after_in_child: Callable[[], object] | None = None, **others: Any) -> None:
         if after_in_child is None:
-            register(**others)
+            register_at_fork(**others)
         else:
-            register(after_in_child=after_in_child, **others)
+            register_at_fork(after_in_child=after_in_child, **others)
             _hooks.append(after_in_child)
 
     os.register_at_fork = remember

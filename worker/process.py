@@ -23,26 +23,24 @@ from __future__ import annotations
 
 import logging
 import os
-import pkgutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import dup2, setsid
-from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
-from worker.bytecode import find_plugin_modules
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.descriptors import close_other_descriptors
-from worker.forking import start_alone
+from worker.forking import register_at_fork, start_alone
+from worker.imports import find_folders, find_plugin_modules
 from worker.invoke import serve
 from worker.loader import Loader, provide_sdk
-from worker.lockdown.limits import limit_resources
+from worker.lockdown.limits import ResourceLimits, set_limits
 from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
 from worker.view import TEMPORARY
@@ -76,7 +74,7 @@ class Birth:
         loader: Finds the plugin's endpoint classes.
         channel: Not open yet.
         sources: To be imported before READY.
-        limits: What the worker may use, by name.
+        limits: What the worker may use.
         debug: Whether log records below INFO are wanted.
         pipes: Its input, output, stdout and stderr, as the supervisor sent them; none of them is 0, 1 or 2.
     """
@@ -85,7 +83,7 @@ class Birth:
     loader: Loader
     channel: Channel
     sources: tuple[str, ...] = ()
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: ResourceLimits = ()
     debug: bool = False
     pipes: Sequence[int] = ()
 
@@ -110,7 +108,7 @@ def place_descriptors(birth: Birth) -> None:
 
 def limit(birth: Birth) -> None:
     """Set the limits of resources; they can be lowered afterwards, never raised."""
-    limit_resources(birth.limits)
+    set_limits(birth.limits)
 
 
 def enter_plugin(birth: Birth) -> None:
@@ -147,18 +145,11 @@ def prepare_birth(root: str) -> Birth:
     provide_sdk()
     if root:
         find_plugin_modules(root)
-        _find_files(root)
+        find_folders(root)
     channel = Channel()
-    os.register_at_fork(after_in_child=channel.abandon)
+    register_at_fork(after_in_child=channel.abandon)
     start_logging(channel, logging.INFO)
-    return Birth(root=root, loader=Loader(Path(root)), channel=channel)
-
-
-def _find_files(root: str) -> None:
-    """Have the import system know the folder and what is in it, without importing anything."""
-    finder = pkgutil.get_importer(root)
-    if finder is not None:
-        finder.find_spec("")
+    return Birth(root=root, loader=Loader(root), channel=channel)
 
 
 def become_worker(birth: Birth) -> int:

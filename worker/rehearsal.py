@@ -44,7 +44,7 @@ def rehearse() -> None:
     for _ in range(ROUNDS):
         for method in ("GET", "POST"):
             sys.path.insert(0, STAGE)
-            _play(Loader(Path(STAGE)), method)
+            _play(Loader(STAGE), method)
             sys.path.remove(STAGE)
             for name in [name for name in sys.modules if name.partition(".")[0] == "endpoints"]:
                 del sys.modules[name]

@@ -25,6 +25,7 @@ import os
 import signal
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from os import close, wait4
@@ -40,12 +41,13 @@ from protocol import MAX_CONTROL, ForkWorker, decode_control
 from worker.birth import end_as
 from worker.descriptors import close_other_descriptors
 from worker.forking import fork_alone, start_alone
+from worker.imports import import_namespaces
 from worker.kernel import set_process_name
 from worker.lockdown.calls import CLONE_NEWIPC, set_dumpable, unshare
 from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
 from worker.lockdown.evidence import Place, look_at_layers
 from worker.lockdown.landlock import restrict_files
-from worker.lockdown.limits import limit_resources
+from worker.lockdown.limits import limit_resources, plan_limits
 from worker.lockdown.seccomp import Program
 from worker.process import Birth, become_worker, prepare_birth
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
@@ -130,10 +132,12 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     close_other_descriptors({0, 1, 2, link.fileno()})
     set_dumpable(False)
     birth = prepare_birth(root)
+    limit_resources({})
     _lock_down(_Seal(place, program))
     gc.collect()
     gc.freeze()
-    _serve(link, place, birth)
+    with suppress(BrokenPipeError, ConnectionResetError):  # the slot has ended
+        _serve(link, place, birth)
     return 0
 
 
@@ -159,7 +163,9 @@ def _serve(link: socket, place: Place, birth: Birth) -> None:
 def _prepare(birth: Birth, data: bytes) -> None:
     message = decode_control(data)
     if isinstance(message, ForkWorker):
-        birth.sources, birth.limits, birth.debug = message.sources, message.limits, message.debug
+        if birth.root:
+            import_namespaces(birth.root, message.sources)
+        birth.sources, birth.limits, birth.debug = message.sources, plan_limits(message.limits), message.debug
 
 
 def _fork(link: socket, birth: Birth, descriptors: list[int]) -> None:
