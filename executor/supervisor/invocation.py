@@ -184,8 +184,8 @@ class Invocation:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
         self.state = "running"
-        self._usage_watch = UsageWatch(self._worker.slot, self.pid, self.limits, self.interrupt)
         handle = self._worker.handle
+        self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
         handle.send(self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())

@@ -13,6 +13,7 @@ from typing import Final
 
 from executor.config.limits import Limits
 from executor.outcome import Outcome
+from executor.supervisor.control import Child
 from executor.supervisor.process_tree import look_at_processes
 from executor.supervisor.slots import Slot
 
@@ -30,14 +31,14 @@ class UsageWatch:
 
     Args:
         slot: Where the worker is.
-        pid: The worker's process id, where it is known.
+        child: The worker, whose process id may become known later.
         limits: `cpu_time`, and `memory` where no control group bounds it.
         exceeded: Told which limit, and its value for people.
     """
 
-    def __init__(self, slot: Slot, pid: int | None, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
+    def __init__(self, slot: Slot, child: Child, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
         self._slot = slot
-        self._pid = pid
+        self._child = child
         self._limits = limits
         self._exceeded = exceeded
         self._loop = asyncio.get_running_loop()
@@ -66,8 +67,10 @@ class UsageWatch:
         cpu_s = self._counted_cpu_s()
         if cpu_s is not None:
             self._judge(cpu_s=cpu_s, memory_bytes=0)
-        elif self._slot.client.pid is not None and self._pid is not None:
-            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid, self._pid))
+        elif self._slot.client.pid is not None and self._child.pid is not None:
+            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid, self._child.pid))
+        else:
+            self._arm()
 
     def _counted_cpu_s(self) -> float | None:
         """What the control group has counted; None where there is none that counts."""
