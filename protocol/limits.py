@@ -38,7 +38,6 @@ __all__ = [
     "MAX_PATH_VALUES",
     "MAX_PAYLOAD_NODES",
     "MAX_RECEIVE_BUFFER",
-    "MAX_REPORT_BYTES",
     "MAX_SETTINGS_BYTES",
     "MAX_SMALL_FRAME",
     "MAX_URL_PART",
@@ -81,14 +80,11 @@ MAX_SETTINGS_BYTES: Final = 1 * _MIB
 MAX_CALL_BYTES: Final = 1 * _MIB
 """Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
 
-MAX_REPORT_BYTES: Final = 64 * _KIB
-"""Encoded bytes of the report in ZYGOTE_READY or SLOT_READY."""
-
 MAX_LIMITS_BYTES: Final = 16 * _KIB
 """Encoded bytes of the limits in FORK_WORKER."""
 
 MAX_ENTRIES: Final = 1000
-"""Entries of the environment, the options, the limits or a report."""
+"""Entries of the limits, or of a report."""
 
 MAX_DEPTH: Final = 32
 """Levels of arrays and maps, counting the outermost. protobuf stops at 100."""
@@ -131,7 +127,7 @@ MAX_ID: Final = 2**63 - 1
 # Frames: bytes of payload. Each holds the largest legal message of its type; a test proves it.
 
 MAX_SMALL_FRAME: Final = 16
-"""END, BODY_END, CREDIT."""
+"""READY, END, BODY_END, CREDIT."""
 
 MAX_DATA_FRAME: Final = MAX_DATA + 16
 """BODY, CHUNK: one array header and one bin header besides the data."""
@@ -149,7 +145,7 @@ MAX_CALL_FRAME: Final = MAX_CALL_BYTES + 1 * _KIB
 """CALL, CALL_RESULT."""
 
 MAX_FRAME: Final = 2 * _MIB
-"""PREPARE, INVOKE: everything at its limit, rounded up."""
+"""INVOKE: everything at its limit, rounded up."""
 
 MAX_RECEIVE_BUFFER: Final = MAX_FRAME + 1 * _MIB
 """Bytes that a connection holds: the largest frame, incomplete, and one read (fs.pipe-max-size is 1 MiB)."""

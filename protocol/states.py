@@ -5,10 +5,10 @@ Both sides keep both states: one's own tells what may be sent, the peer's tells 
 is one table per sender, `role -> state -> message -> next state`; a message that a row does not name is
 illegal in that state.
 
-The two machines touch in one place. A worker may not be LOCKED before it was told how, and may not
-answer a request that was not asked; so PREPARE and INVOKE, which the supervisor sends, also move the worker,
-and are themselves illegal where they would not: INVOKE goes out only after READY has come in. `PEER_EVENTS`
-holds these moves. They may cross with an ERROR that the worker has sent meanwhile; a failed worker stays failed.
+The two machines touch in one place. A worker may not answer a request that was not asked; so INVOKE, which
+the supervisor sends, also moves the worker, and is itself illegal where it would not: it goes out only after
+READY has come in. `PEER_EVENTS` holds these moves. They may cross with an ERROR that the worker has sent
+meanwhile; a failed worker stays failed.
 
 Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or
 raises, and so an illegal move changes nothing. Sizes and credit are not its business. The documentation draws
@@ -150,9 +150,7 @@ TRANSITIONS: Final[Mapping[Role, Mapping[State, Mapping[Event, State]]]] = Mappi
 """What each sender may send in each of its states, and the state that follows."""
 
 PEER_EVENTS: Final[Mapping[Event, Mapping[WorkerState, WorkerState]]] = MappingProxyType(
-    {
-        Invoke: {_W.READY: _W.INVOKED, _W.FAILED: _W.FAILED},
-    }
+    {Invoke: {_W.READY: _W.INVOKED, _W.FAILED: _W.FAILED}}
 )
 """Messages of the supervisor that move the worker too. In a state that is not named they are illegal."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,7 +12,16 @@ import msgpack
 from protocol.codec import TYPES, encode_message
 from protocol.control import encode_control
 from protocol.frames import PREFACE, frame_header
-from protocol.limits import INITIAL_CREDIT, MAX_CREDIT, MAX_DATA, MAX_ID, MAX_LAYERS, MAX_REPORT_BYTES, MAX_WORD
+from protocol.limits import (
+    INITIAL_CREDIT,
+    MAX_CREDIT,
+    MAX_DATA,
+    MAX_ID,
+    MAX_LAYERS,
+    MAX_LIMITS_BYTES,
+    MAX_PATH,
+    MAX_WORD,
+)
 from protocol.messages import (
     Body,
     BodyEnd,
@@ -22,17 +31,15 @@ from protocol.messages import (
     Credit,
     End,
     Error,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
 from protocol.states import Role
-from tests.protocol.support import EXAMPLES, INVOKE, PEER, PREPARE, changed, message_to_json
+from tests.protocol.support import EXAMPLES, INVOKE, PEER, changed, message_to_json
 from tests.protocol.test_control import EXAMPLES as CONTROL_EXAMPLES
-from tests.protocol.test_control import ROOTLESS
+from tests.protocol.test_control import FORK_SLOT, FORK_WORKER, LEAST, ROOTLESS
 
 if TYPE_CHECKING:
     from protocol.control import ControlMessage
@@ -41,15 +48,14 @@ FOLDER: Final = Path(__file__).parent
 S, W = Role.SUPERVISOR, Role.WORKER
 Replies = tuple[tuple[int, Message], ...]
 
-LOCKED: Final = Locked({"seccomp": {"held": True}, "landlock": {"held": False, "why": "off"}})
-READY: Final = Ready({"python": "3.11.7"})
+READY: Final = Ready()
 HEAD: Final = Response(200, ((b"Content-Type", b"text/plain"),))
-PREPARED: Final[Replies] = ((0, PREPARE),)
-ASKED: Final[Replies] = (*PREPARED, (2, INVOKE))
-"""What a supervisor sends, when the worker's first messages are LOCKED and READY."""
-SPARE: Final[Replies] = ((1, LOCKED), (1, READY))
-"""What a worker sends, when the supervisor's first message is PREPARE."""
-LEAST: Final = Prepare(plugin_root="/", sources=(), environ={}, limits={}, required=(), off=(), options={})
+ASKED: Final[Replies] = ((1, INVOKE),)
+"""What a supervisor sends, when the worker's first message is READY."""
+SPARE: Final[Replies] = ((0, READY),)
+"""What a worker sends before it hears anything."""
+MOST: Final = replace(FORK_WORKER, sources=("a" * MAX_PATH, "é"), limits={"": 0, "memory": MAX_ID}, debug=True)
+ALL_OFF: Final = replace(FORK_SLOT, off=("a" * MAX_WORD,) * MAX_LAYERS)
 LOG: Final = Log(1700000000.25, "info", "endpoint", "hello")
 
 
@@ -87,81 +93,49 @@ def to_worker(about: str, *messages: Message, replies: Replies = SPARE) -> Case:
 VALID: Final[dict[str, Case]] = {
     "nothing": Case("A stream that ended before its preface.", b""),
     "preface": Case("A stream of a preface alone.", PREFACE),
-    "worker-small": from_worker("A whole answer.", LOCKED, READY, HEAD, Chunk(b"quack"), End()),
-    "worker-no-body": from_worker("An answer without a body.", LOCKED, READY, Response(204, ()), End()),
+    "worker-small": from_worker("A whole answer.", READY, HEAD, Chunk(b"quack"), End()),
+    "worker-no-body": from_worker("An answer without a body.", READY, Response(204, ()), End()),
     "worker-logs": from_worker(
-        "Log records wherever they may stand.", LOCKED, READY, LOG, HEAD, LOG, Chunk(b"x"), LOG, End(), LOG
+        "Log records wherever they may stand.", READY, LOG, HEAD, LOG, Chunk(b"x"), LOG, End(), LOG
     ),
-    "worker-early-log": from_worker(
-        "A log record before anything else.", LOG, LOCKED, LOG, READY, LOG, replies=(*PREPARED, (4, INVOKE))
-    ),
+    "worker-early-log": from_worker("A log record before anything else.", LOG, LOG, READY, LOG, replies=((4, INVOKE),)),
     "worker-cookies": from_worker(
         "Repeated fields stay apart and in order.",
-        LOCKED,
         READY,
         Response(200, ((b"Set-Cookie", b"a=1"), (b"X-Latin", b"\xe9"), (b"set-cookie", b"b=2"))),
         End(),
     ),
-    "worker-full-chunk": from_worker(
-        "A chunk of the largest size.", LOCKED, READY, HEAD, Chunk(b"c" * MAX_DATA), End()
+    "worker-full-chunk": from_worker("A chunk of the largest size.", READY, HEAD, Chunk(b"c" * MAX_DATA), End()),
+    "worker-calls": from_worker("Reverse calls, reserved.", READY, Call(0, "llm.invoke", {"a": [1]}), HEAD, End()),
+    "worker-credit": from_worker("Credit for the body.", READY, Credit(65536), Credit(1), HEAD, Credit(9), End()),
+    "worker-cut": from_worker("A worker that died within its answer, but between frames.", READY, HEAD),
+    "worker-cut-ready": from_worker("A worker that died while it waited.", READY, LOG, replies=()),
+    "worker-cut-early": from_worker("A worker that died before it was ready.", LOG, replies=()),
+    "worker-error-early": from_worker("An error before anything else.", Error("internal", "limit", ""), replies=()),
+    "worker-error-load": from_worker(
+        "A source that cannot be imported.", LOG, Error("load", "SyntaxError", ""), replies=()
     ),
-    "worker-calls": from_worker(
-        "Reverse calls, reserved.", LOCKED, READY, Call(0, "llm.invoke", {"a": [1]}), HEAD, End()
-    ),
-    "worker-credit": from_worker(
-        "Credit for the body.", LOCKED, READY, Credit(65536), Credit(1), HEAD, Credit(9), End()
-    ),
-    "worker-cut": from_worker("A worker that died within its answer, but between frames.", LOCKED, READY, HEAD),
-    "worker-cut-locked": from_worker("A worker that died between LOCKED and READY.", LOCKED, replies=PREPARED),
-    "worker-locked-empty": from_worker("A report of nothing.", Locked({}), READY, replies=PREPARED),
-    "worker-error-early": from_worker(
-        "An error before anything was asked.", Error("internal", "mount", ""), replies=PREPARED
-    ),
-    "worker-error-unlocked": from_worker(
-        "A layer that must hold does not.", LOG, Error("internal", "seccomp", ""), replies=PREPARED
-    ),
-    "worker-error-locked": from_worker(
-        "A source that cannot be imported.", LOCKED, LOG, Error("load", "SyntaxError", ""), replies=PREPARED
-    ),
-    "worker-error-late": from_worker("An error within the body.", LOCKED, READY, HEAD, Error("body", "x", "Traceback")),
+    "worker-error-late": from_worker("An error within the body.", READY, HEAD, Error("body", "x", "Traceback")),
     "worker-error-crossing": from_worker(
         "An error that crosses with INVOKE.",
-        LOCKED,
         READY,
         Error("load", "SyntaxError", ""),
         replies=ASKED,
     ),
-    "worker-every-code": from_worker(
-        "An error with text beyond ASCII.", LOCKED, READY, Error("not_found", "é😀\0", "")
-    ),
-    "supervisor-get": to_worker("A request without a body.", PREPARE, changed(INVOKE, has_body=False)),
-    "supervisor-post": to_worker("A request with a body.", PREPARE, INVOKE, Body(b"a=1"), Body(b"&b=2"), BodyEnd()),
-    "supervisor-cancel": to_worker("Cancelled within the body.", PREPARE, INVOKE, Body(b"a"), Cancel("client.gone")),
-    "supervisor-cancel-spare": to_worker("Cancelled before it was asked.", PREPARE, Cancel(""), replies=()),
-    "supervisor-cancel-locked": to_worker(
-        "Cancelled while it imports.", PREPARE, Cancel("shutdown"), replies=((1, LOCKED),)
-    ),
-    "supervisor-call-result": to_worker("Answers to reverse calls, reserved.", PREPARE, INVOKE, *EXAMPLES[S][5:6]),
-    "supervisor-credit": to_worker("Credit for the answer.", PREPARE, INVOKE, Credit(1), BodyEnd(), Credit(2**20)),
-    "supervisor-empty": to_worker("The least that a worker can be told.", LEAST, replies=()),
-    "supervisor-isolation": to_worker(
-        "Limits and layers at their limits.",
-        changed(
-            PREPARE,
-            limits={"": 0, "memory": MAX_ID},
-            required=("a" * MAX_WORD, "é" * (MAX_WORD // 2)),
-            off=("seccomp",) * MAX_LAYERS,
-        ),
-        replies=(),
-    ),
+    "worker-every-code": from_worker("An error with text beyond ASCII.", READY, Error("not_found", "é😀\0", "")),
+    "supervisor-get": to_worker("A request without a body.", changed(INVOKE, has_body=False)),
+    "supervisor-post": to_worker("A request with a body.", INVOKE, Body(b"a=1"), Body(b"&b=2"), BodyEnd()),
+    "supervisor-cancel": to_worker("Cancelled within the body.", INVOKE, Body(b"a"), Cancel("client.gone")),
+    "supervisor-cancel-spare": to_worker("Cancelled before it was asked.", Cancel("")),
+    "supervisor-cancel-early": to_worker("Cancelled while it imports.", Cancel("shutdown"), replies=()),
+    "supervisor-call-result": to_worker("Answers to reverse calls, reserved.", INVOKE, *EXAMPLES[S][4:5]),
+    "supervisor-credit": to_worker("Credit for the answer.", INVOKE, Credit(1), BodyEnd(), Credit(2**20)),
     "supervisor-null-fields": to_worker(
         "Everything that may be missing is.",
-        PREPARE,
         changed(INVOKE, remote_addr=None, content_length=None, values=(), settings={}, headers=(), query=b""),
     ),
     "supervisor-settings": to_worker(
         "Plain data of every form.",
-        PREPARE,
         changed(
             INVOKE,
             settings={
@@ -178,10 +152,10 @@ VALID: Final[dict[str, Case]] = {
     ),
     "long-forms": Case(
         "Longer forms of msgpack than needed.",
-        stream(W, LOCKED, READY)
+        stream(W, READY)
         + frame(0x48, b"\xdd\0\0\0\1\xd3" + (7).to_bytes(8, "big"))
         + frame(0x46, b"\xdc\0\4\xca\x3f\xc0\0\0\xd9\4info\xda\0\0\xdb\0\0\0\1x"),
-        (LOCKED, READY, Credit(7), Log(1.5, "info", "", "x")),
+        (READY, Credit(7), Log(1.5, "info", "", "x")),
         S,
         ASKED,
     ),
@@ -189,34 +163,27 @@ VALID: Final[dict[str, Case]] = {
         f"control-{type(message).__name__}": Case("A control datagram.", encode_control(message), (message,), None)
         for message in CONTROL_EXAMPLES
     },
+    "control-ForkWorker-least": Case("The least that a worker is for.", encode_control(LEAST), (LEAST,), None),
+    "control-ForkWorker-most": Case("Names and limits at their limits.", encode_control(MOST), (MOST,), None),
+    "control-ForkSlot-off": Case("Layers at their limits.", encode_control(ALL_OFF), (ALL_OFF,), None),
     "control-ForkZygote-rootless": Case("A zygote without host ids.", encode_control(ROOTLESS), (ROOTLESS,), None),
 }
 
 
 def after_head(about: str, error: str, data: bytes) -> Case:
-    """Something illegal after LOCKED, READY and RESPONSE."""
-    return Case(about, stream(W, LOCKED, READY, HEAD) + data, (LOCKED, READY, HEAD), S, ASKED, error)
+    """Something illegal after READY and RESPONSE."""
+    return Case(about, stream(W, READY, HEAD) + data, (READY, HEAD), S, ASKED, error)
 
 
 def first(about: str, error: str, data: bytes) -> Case:
-    """Something illegal in place of LOCKED."""
+    """Something illegal in place of READY."""
     return Case(about, PREFACE + data, (), S, ASKED, error)
 
 
 def damaged(code: int, about: str, error: str, value: object) -> Case:
     """A payload that is msgpack, but not what it should be."""
     data = frame(code, msgpack.packb(value))
-    if code == 0x49:
-        return first(about, error, data)
-    if code == 0x41:
-        return Case(about, stream(W, LOCKED) + data, (LOCKED,), S, ASKED, error)
-    return after_head(about, error, data)
-
-
-def prepared(about: str, error: str, **values: object) -> Case:
-    """A PREPARE of which some fields are not what they should be."""
-    payload = {field.name: getattr(LEAST, field.name) for field in fields(LEAST)} | values
-    return Case(about, PREFACE + frame(0x01, msgpack.packb([*payload.values()])), (), W, (), error)
+    return first(about, error, data) if code == 0x41 else after_head(about, error, data)
 
 
 def controlled(about: str, error: str, *values: object) -> Case:
@@ -236,8 +203,8 @@ FULL: Final = tuple(Chunk(b"c" * MAX_DATA) for _ in range(INITIAL_CREDIT // MAX_
 INVALID: Final[dict[str, Case]] = {
     "preface-http": Case("Another protocol.", b"HTTP/1.1 200 OK\r\n", error="byte 0 of the preface"),
     "preface-version-0": Case("A version that never was.", b"EEP\0", error="version"),
-    "preface-version-1": Case("The version before.", b"EEP\1" + stream(W, READY)[4:], error="got 1, expected 2"),
-    "preface-version-3": Case("A version of the future.", b"EEP\3" + stream(W, LOCKED, READY)[4:], error="version"),
+    "preface-version-2": Case("The version before.", b"EEP\2" + stream(W, READY)[4:], error="got 2, expected 3"),
+    "preface-version-4": Case("A version of the future.", b"EEP\4" + stream(W, READY)[4:], error="version"),
     "preface-cut": Case("An end within the preface.", b"EE", error="ended within a frame"),
     "header-cut": after_head("An end within a header.", "after 4 bytes", b"\0\0\0\1"),
     "payload-cut": after_head("An end within a payload.", "after 6 bytes", b"\0\0\0\2\x44\x90"),
@@ -261,8 +228,8 @@ INVALID: Final[dict[str, Case]] = {
     "payload-unused-byte": after_head("The byte that msgpack does not use.", "End", frame(0x44, b"\xc1")),
     "payload-map": damaged(0x46, "A map in place of the array.", "Log", {"level": "info"}),
     "payload-nil": damaged(0x44, "Nil in place of the array.", "expected an array", None),
-    "payload-ext": damaged(0x41, "An ext type.", "Ready", [{"a": msgpack.ExtType(5, b"x")}]),
-    "payload-timestamp": damaged(0x41, "A timestamp.", "Ready", [{"a": msgpack.Timestamp(1, 0)}]),
+    "payload-ext": damaged(0x47, "An ext type.", "Call", [0, "k", {"a": msgpack.ExtType(5, b"x")}]),
+    "payload-timestamp": damaged(0x47, "A timestamp.", "Call", [0, "k", {"a": msgpack.Timestamp(1, 0)}]),
     "payload-not-utf8": after_head("A text that is not UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa1\xff")),
     "payload-surrogate": after_head("A surrogate in UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa3\xed\xa0\x80")),
     "payload-deep": after_head(
@@ -271,8 +238,11 @@ INVALID: Final[dict[str, Case]] = {
     "payload-bomb": after_head(
         "Arrays that claim to be long.", "Call", frame(0x47, b"\x93\0\xa1k" + b"\xdd\0\1\0\0" * 99)
     ),
-    "payload-key-int": damaged(0x41, "A key that is no text.", "Ready", [{1: 2}]),
-    "payload-key-bytes": damaged(0x41, "A key of bytes.", "key is bytes", [{b"a": 2}]),
+    "payload-key-int": damaged(0x47, "A key that is no text.", "Call", [0, "k", {1: 2}]),
+    "payload-key-bytes": damaged(0x47, "A key of bytes.", "key is bytes", [0, "k", {b"a": 2}]),
+    "ready-of-version-2": damaged(0x41, "A report.", "Ready", [{"python": "3.11.7"}]),
+    "ready-report-empty": damaged(0x41, "A report of nothing.", "Ready", [{}]),
+    "locked-of-version-2": first("A message that was.", "0x49", frame(0x49, msgpack.packb([{"seccomp": True}]))),
     "fields-missing": damaged(0x46, "A field too few.", "3 fields, expected 4", [1.5, "info", ""]),
     "fields-extra": damaged(0x44, "A field too many.", "End", [1]),
     "field-type": damaged(0x46, "Bytes in place of text.", "message: expected str", [1.5, "info", "", b"x"]),
@@ -291,16 +261,14 @@ INVALID: Final[dict[str, Case]] = {
     "credit-overflow": damaged(0x48, "More credit than may be outstanding.", "outstanding", [MAX_CREDIT]),
     "credit-overrun": Case(
         "One byte more than the credit.",
-        stream(W, LOCKED, READY, HEAD, *FULL, Chunk(b"x")),
-        (LOCKED, READY, HEAD, *FULL),
+        stream(W, READY, HEAD, *FULL, Chunk(b"x")),
+        (READY, HEAD, *FULL),
         S,
         ASKED,
         "the credit is 0",
     ),
     **{
-        f"head-{name}": Case(
-            about, stream(W, LOCKED, READY) + frame(0x42, msgpack.packb(value)), (LOCKED, READY), S, ASKED, error
-        )
+        f"head-{name}": Case(about, stream(W, READY) + frame(0x42, msgpack.packb(value)), (READY,), S, ASKED, error)
         for name, about, error, value in (
             ("status-100", "A provisional status.", "status: 100", [100, []]),
             ("status-600", "A status that HTTP does not have.", "status: 600", [600, []]),
@@ -312,67 +280,53 @@ INVALID: Final[dict[str, Case]] = {
             ("many", "More fields than allowed.", "1001 fields", [200, [[b"A", b""]] * 1001]),
         )
     },
-    "locked-list": damaged(0x49, "A list of layers in place of the report.", "report: expected dict", [["seccomp"]]),
-    "locked-key-int": damaged(0x49, "A layer that is no text.", "Locked", [{1: True}]),
-    "locked-no-report": damaged(0x49, "No report.", "0 fields, expected 1", []),
-    "locked-large": damaged(0x49, "A report over its limit.", "report: ", [{"a": "b" * MAX_REPORT_BYTES}]),
-    "prepare-of-version-1": Case(
-        "A PREPARE that knows nothing of isolation.",
-        PREFACE + frame(0x01, msgpack.packb(["/", [], {}, {}])),
-        receiver=W,
-        error="4 fields, expected 7",
-    ),
-    "prepare-limit-negative": prepared("A negative limit.", "limits: -1", limits={"memory": -1}),
-    "prepare-limit-large": prepared("A limit beyond 63 bits.", "limits: ", limits={"memory": MAX_ID + 1}),
-    "prepare-limit-bool": prepared("A bool for a limit.", "limits: expected int", limits={"memory": True}),
-    "prepare-limit-float": prepared("A limit that is no int.", "limits: expected int", limits={"cpu_time": 0.5}),
-    "prepare-limit-nil": prepared("A limit of nothing.", "limits: expected int", limits={"memory": None}),
-    "prepare-limits-list": prepared("Limits without names.", "limits: expected dict", limits=[1]),
-    "prepare-required-text": prepared("A layer in place of layers.", "required: expected tuple", required="seccomp"),
-    "prepare-required-nested": prepared("A list of a list.", "required: expected str", required=[["seccomp"]]),
-    "prepare-required-empty": prepared("A layer without a name.", "required: 0 bytes", required=[""]),
-    "prepare-required-long": prepared("A name over its limit.", "required: 65 bytes", required=["a" * 65]),
-    "prepare-off-many": prepared("More layers than allowed.", "off: 65 entries", off=["a"] * 65),
-    "prepare-off-bytes": prepared("A layer of bytes.", "off: expected str", off=[b"seccomp"]),
-    "turn-locked-twice": out_of_turn(S, PREPARED, LOCKED, LOCKED),
-    "turn-locked-unasked": out_of_turn(S, (), LOCKED),
-    "turn-locked-after-ready": out_of_turn(S, PREPARED, LOCKED, READY, LOCKED),
-    "turn-locked-after-invoke": out_of_turn(S, ASKED, LOCKED, READY, LOCKED),
-    "turn-locked-after-head": out_of_turn(S, ASKED, LOCKED, READY, HEAD, LOCKED),
-    "turn-locked-after-end": out_of_turn(S, ASKED, LOCKED, READY, HEAD, End(), LOCKED),
-    "turn-locked-after-error": out_of_turn(S, PREPARED, Error("internal", "", ""), LOCKED),
-    "turn-ready-before-locked": out_of_turn(S, PREPARED, READY),
-    "turn-ready-after-log": out_of_turn(S, PREPARED, LOG, READY),
-    "turn-response-before-locked": out_of_turn(S, PREPARED, HEAD),
-    "turn-response-before-ready": out_of_turn(S, PREPARED, LOCKED, HEAD),
-    "turn-call-before-ready": out_of_turn(S, PREPARED, LOCKED, Call(0, "k", None)),
-    "turn-credit-before-ready": out_of_turn(S, PREPARED, LOCKED, Credit(1)),
-    "turn-ready-twice": out_of_turn(S, PREPARED, LOCKED, READY, READY),
-    "turn-ready-unasked": out_of_turn(S, (), READY),
-    "turn-response-early": out_of_turn(S, PREPARED, LOCKED, READY, HEAD),
-    "turn-chunk-before-head": out_of_turn(S, ASKED, LOCKED, READY, Chunk(b"x")),
-    "turn-head-twice": out_of_turn(S, ASKED, LOCKED, READY, HEAD, HEAD),
-    "turn-end-before-head": out_of_turn(S, ASKED, LOCKED, READY, End()),
-    "turn-chunk-after-end": out_of_turn(S, ASKED, LOCKED, READY, HEAD, End(), Chunk(b"x")),
-    "turn-error-after-end": out_of_turn(S, ASKED, LOCKED, READY, HEAD, End(), Error("raised", "", "")),
-    "turn-credit-after-end": out_of_turn(S, ASKED, LOCKED, READY, HEAD, End(), Credit(1)),
-    "turn-log-after-error": out_of_turn(S, ASKED, LOCKED, READY, Error("raised", "", ""), LOG),
-    "turn-call-before-invoke": out_of_turn(S, PREPARED, LOCKED, READY, Call(0, "k", None)),
-    "turn-invoke-first": out_of_turn(W, (), INVOKE),
-    "turn-invoke-before-locked": out_of_turn(W, (), PREPARE, INVOKE),
-    "turn-invoke-before-ready": out_of_turn(W, ((1, LOCKED),), PREPARE, INVOKE),
-    "turn-prepare-twice": out_of_turn(W, (), PREPARE, PREPARE),
-    "turn-prepare-after-locked": out_of_turn(W, ((1, LOCKED),), PREPARE, PREPARE),
-    "turn-invoke-twice": out_of_turn(W, SPARE, PREPARE, INVOKE, INVOKE),
-    "turn-body-before-invoke": out_of_turn(W, SPARE, PREPARE, Body(b"x")),
-    "turn-body-after-end": out_of_turn(W, SPARE, PREPARE, INVOKE, BodyEnd(), Body(b"x")),
-    "turn-credit-before-invoke": out_of_turn(W, SPARE, PREPARE, Credit(1)),
-    "turn-body-after-cancel": out_of_turn(W, SPARE, PREPARE, INVOKE, Cancel(""), Body(b"x")),
+    "turn-response-before-ready": out_of_turn(S, (), HEAD),
+    "turn-response-after-log": out_of_turn(S, (), LOG, HEAD),
+    "turn-end-first": out_of_turn(S, (), End()),
+    "turn-ready-after-invoke": out_of_turn(S, ASKED, READY, READY),
+    "turn-ready-after-head": out_of_turn(S, ASKED, READY, HEAD, READY),
+    "turn-ready-after-error": out_of_turn(S, (), Error("internal", "", ""), READY),
+    "turn-response-before-invoke": out_of_turn(S, (), READY, HEAD),
+    "turn-call-before-ready": out_of_turn(S, (), Call(0, "k", None)),
+    "turn-credit-before-ready": out_of_turn(S, (), Credit(1)),
+    "turn-ready-twice": out_of_turn(S, (), READY, READY),
+    "turn-chunk-before-head": out_of_turn(S, ASKED, READY, Chunk(b"x")),
+    "turn-head-twice": out_of_turn(S, ASKED, READY, HEAD, HEAD),
+    "turn-end-before-head": out_of_turn(S, ASKED, READY, End()),
+    "turn-chunk-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Chunk(b"x")),
+    "turn-error-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Error("raised", "", "")),
+    "turn-credit-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Credit(1)),
+    "turn-log-after-error": out_of_turn(S, ASKED, READY, Error("raised", "", ""), LOG),
+    "turn-call-before-invoke": out_of_turn(S, (), READY, Call(0, "k", None)),
+    "turn-invoke-before-ready": out_of_turn(W, (), INVOKE),
+    "turn-invoke-after-cancel": out_of_turn(W, SPARE, Cancel(""), INVOKE),
+    "turn-cancel-twice": out_of_turn(W, SPARE, Cancel(""), Cancel("")),
+    "turn-invoke-twice": out_of_turn(W, SPARE, INVOKE, INVOKE),
+    "turn-body-before-invoke": out_of_turn(W, SPARE, Body(b"x")),
+    "turn-body-after-end": out_of_turn(W, SPARE, INVOKE, BodyEnd(), Body(b"x")),
+    "turn-credit-before-invoke": out_of_turn(W, SPARE, Credit(1)),
+    "turn-body-after-cancel": out_of_turn(W, SPARE, INVOKE, Cancel(""), Body(b"x")),
     "control-empty": Case("A datagram of nothing.", b"", receiver=None, error="payload"),
     "control-no-type": Case("An array of nothing.", b"\x90", receiver=None, error="unknown type"),
     "control-type": Case("A type that does not exist.", b"\x91\x09", receiver=None, error="unknown type"),
     "control-fields": Case("A field too few.", b"\x91\x01", receiver=None, error="0 fields"),
-    "control-bool": Case("A bool for an int.", b"\x92\x01\xc3", receiver=None, error="expected int"),
+    "control-bool": controlled("A bool for an int.", "expected int", 3, True),
+    "control-worker-of-version-2": controlled("No task.", "1 fields, expected 4", 1, 7),
+    "control-worker-source-empty": controlled("A source without a name.", "sources: 0 bytes", 1, 7, [""], {}, False),
+    "control-worker-source-bytes": controlled("A source of bytes.", "sources: ", 1, 7, [b"a.py"], {}, False),
+    "control-worker-source-text": controlled("A source in place of all.", "sources: ", 1, 7, "a.py", {}, False),
+    "control-worker-sources": controlled("More than allowed.", "sources: 257 entries", 1, 7, ["a"] * 257, {}, False),
+    "control-worker-limit-negative": controlled("A negative limit.", "limits: -1", 1, 7, [], {"memory": -1}, False),
+    "control-worker-limit-large": controlled("Beyond 63 bits.", "limits: ", 1, 7, [], {"a": MAX_ID + 1}, False),
+    "control-worker-limit-bool": controlled("A bool.", "limits: expected int", 1, 7, [], {"memory": True}, False),
+    "control-worker-limit-float": controlled("No int.", "limits: expected int", 1, 7, [], {"cpu_time": 0.5}, False),
+    "control-worker-limit-nil": controlled("Nothing.", "limits: expected int", 1, 7, [], {"memory": None}, False),
+    "control-worker-limits-list": controlled("No names.", "limits: expected dict", 1, 7, [], [1], False),
+    "control-worker-limits-large": controlled("Long.", "limits: ", 1, 7, [], {"a" * MAX_LIMITS_BYTES: 1}, False),
+    "control-worker-debug": controlled("An int for a bool.", "debug: expected bool", 1, 7, [], {}, 0),
+    "control-slot-offs": controlled("More layers than allowed.", "off: 65 entries", 5, 7, "s", 0, ["a"] * 65),
+    "control-slot-off-long": controlled("A name over its limit.", "off: 65 bytes", 5, 7, "s", 0, ["a" * 65]),
+    "control-slot-off-nested": controlled("A list of a list.", "off: expected str", 5, 7, "s", 0, [["seccomp"]]),
     "control-zygote-of-version-1": controlled("No block of ids.", "4 fields, expected 8", 2, 1, "p", [], []),
     "control-zygote-root": controlled("Ids from 0 on.", "first_id: 0", 2, 1, "p", [], [], "/p", 0, 1, []),
     "control-zygote-beyond": controlled("Too many ids.", "first_id: ", 2, 1, "p", [], [], "/p", 2, 2**32 - 2, []),

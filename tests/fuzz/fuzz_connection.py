@@ -38,14 +38,13 @@ from protocol.frames import HEADER_SIZE, PREFACE, frame_header
 from protocol.limits import MAX_CREDIT
 from protocol.messages import Message
 from protocol.states import Role, SupervisorState, WorkerState
-from tests.protocol.support import EXAMPLES, INVOKE, PEER, PREPARE
+from tests.protocol.support import EXAMPLES, INVOKE, PEER
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
 FOR_WORKER: Final = 1
 WITH_PREFACE: Final = 2
 CONTROL: Final = 4
 READY: Final = EXAMPLES[Role.WORKER][0]
-LOCKED: Final = EXAMPLES[Role.WORKER][8]
 CODES: Final = {(role, row.message): code for role, rows in TYPES.items() for code, row in rows.items()}
 MAX_INPUT: Final = 1 << 16
 
@@ -132,13 +131,11 @@ def check_dead(connection: Connection, unchanged: bool) -> None:  # noqa: FBT001
 def oblige(connection: Connection) -> None:
     """Send what lets the peer go on."""
     wanted: dict[object, Message] = {
-        SupervisorState.START: PREPARE,
-        (SupervisorState.PREPARED, WorkerState.READY): INVOKE,
-        (WorkerState.PREPARING, SupervisorState.PREPARED): LOCKED,
-        (WorkerState.LOCKED, SupervisorState.PREPARED): READY,
+        (SupervisorState.START, WorkerState.READY): INVOKE,
+        (WorkerState.START, SupervisorState.START): READY,
     }
     while True:
-        message = wanted.get(connection.our_state) or wanted.get((connection.our_state, connection.their_state))
+        message = wanted.get((connection.our_state, connection.their_state))
         if message is None:
             return
         try:

@@ -33,10 +33,7 @@ plain: Final[st.SearchStrategy[object]] = st.recursive(
 plain_map = st.dictionaries(text, plain, max_size=6)
 count = st.integers(0, MAX_ID)
 paths = st.lists(name, max_size=5).map(tuple)
-environ_name = name.filter(lambda value: "=" not in value and "\0" not in value)
-environ_value = text.filter(lambda value: "\0" not in value)
 layers = st.lists(token, max_size=5).map(tuple) | st.just(("seccomp",) * MAX_LAYERS)
-scalar = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text
 data = st.binary(min_size=1, max_size=600)
 
 
@@ -50,16 +47,6 @@ def path_values(draw: st.DrawFn) -> tuple[messages.PathValue, ...]:
 
 credit = st.builds(messages.Credit, st.integers(1, MAX_CREDIT))
 BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
-    messages.Prepare: st.builds(
-        messages.Prepare,
-        plugin_root=name,
-        sources=paths,
-        environ=st.dictionaries(environ_name, environ_value, max_size=5),
-        limits=st.dictionaries(text, count, max_size=5),
-        required=layers,
-        off=layers,
-        options=st.dictionaries(text, scalar, max_size=5),
-    ),
     messages.Invoke: st.builds(
         messages.Invoke,
         invocation_id=token,
@@ -88,8 +75,7 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
         messages.CallResult, count, st.sampled_from(sorted(messages.CALL_RESULT_KINDS)), plain
     ),
     messages.Cancel: st.builds(messages.Cancel, text),
-    messages.Locked: st.builds(messages.Locked, plain_map),
-    messages.Ready: st.builds(messages.Ready, plain_map),
+    messages.Ready: st.builds(messages.Ready),
     messages.Response: st.builds(messages.Response, st.integers(200, 599), headers),
     messages.Chunk: st.builds(messages.Chunk, data),
     messages.End: st.builds(messages.End),
@@ -122,7 +108,13 @@ def fork_zygote(draw: st.DrawFn) -> control.ForkZygote:
 
 seconds = st.floats(0, 2.0**40)
 control_message: Final[st.SearchStrategy[control.ControlMessage]] = st.one_of(
-    st.builds(control.ForkWorker, count),
+    st.builds(
+        control.ForkWorker,
+        worker_id=count,
+        sources=paths,
+        limits=st.dictionaries(text, count, max_size=5),
+        debug=st.booleans(),
+    ),
     fork_zygote(),
     st.builds(control.ForkSlot, count, text, st.integers(0, 2**31 - 1), layers),
     st.builds(control.Kill, count),
@@ -146,8 +138,7 @@ def worker_streams(draw: st.DrawFn) -> list[tuple[Role, Message]]:
         return [(sender, draw(BY_CLASS[kind]))]
 
     body = draw(st.lists(BY_CLASS[messages.Body], max_size=4))
-    way = [*some(messages.Log), *one(Role.SUPERVISOR, messages.Prepare), *some(messages.Log)]
-    way += [*one(Role.WORKER, messages.Locked), *some(messages.Log), *one(Role.WORKER, messages.Ready)]
+    way = [*some(messages.Log), *one(Role.WORKER, messages.Ready)]
     way += [*some(messages.Log), *one(Role.SUPERVISOR, messages.Invoke)]
     way += [(Role.SUPERVISOR, item) for item in body]
     way += [*one(Role.SUPERVISOR, messages.BodyEnd), *some(messages.Log, messages.Call)]

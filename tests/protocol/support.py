@@ -20,10 +20,8 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
@@ -34,15 +32,6 @@ if TYPE_CHECKING:
 
 PEER: Final = {Role.SUPERVISOR: Role.WORKER, Role.WORKER: Role.SUPERVISOR}
 
-PREPARE: Final = Prepare(
-    plugin_root="/plugins/rainbow",
-    sources=("endpoints/duck.py",),
-    environ={"LANG": "C.UTF-8"},
-    limits={"memory": 2**29, "cpu_time": 60, "processes": 0},
-    required=("pid_namespace", "seccomp"),
-    off=("landlock",),
-    options={"scratch": "/tmp/w1", "debug": False, "nice": 3, "ratio": 0.5, "extra": None},
-)
 INVOKE: Final = Invoke(
     invocation_id="0190a6b2-0000-7000-8000-000000000001",
     source="endpoints/duck.py",
@@ -65,7 +54,6 @@ INVOKE: Final = Invoke(
 )
 EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
     Role.SUPERVISOR: (
-        PREPARE,
         INVOKE,
         Body(b"payload"),
         BodyEnd(),
@@ -74,7 +62,7 @@ EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
         Cancel("client gone"),
     ),
     Role.WORKER: (
-        Ready({"python": "3.11.7", "sdk": "stand-in", "pid": 7}),
+        Ready(),
         Response(200, ((b"Content-Type", b"text/plain"), (b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"))),
         Chunk(b"quack"),
         End(),
@@ -82,7 +70,6 @@ EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
         Log(1700000000.25, "info", "endpoint", "hello"),
         Call(1, "llm.invoke", {"prompt": "hi"}),
         Credit(8192),
-        Locked({"seccomp": {"held": True, "filter": [1, 2]}, "landlock": None}),
     ),
 }
 """One legal message of every class that a sender has, in the order of the type bytes."""
@@ -117,9 +104,7 @@ class ConnectionPair:
 
 
 INVOKED: Final[tuple[tuple[Role, Message], ...]] = (
-    (Role.SUPERVISOR, PREPARE),
-    (Role.WORKER, Locked({})),
-    (Role.WORKER, Ready({})),
+    (Role.WORKER, Ready()),
     (Role.SUPERVISOR, INVOKE),
 )
 """The way to the first message that a request is about."""
@@ -180,7 +165,7 @@ def from_json(value: object) -> object:
 def message_from_json(shown: dict[str, object]) -> Message | ControlMessage:
     """Return a message from its JSON form."""
     values = {name: from_json(value) for name, value in shown.items() if name != "type"}
-    for name in ("sources", "required", "off", "headers", "values", "preload", "sys_path"):
+    for name in ("sources", "off", "headers", "values", "preload", "sys_path"):
         value = values.get(name)
         if isinstance(value, list):
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)

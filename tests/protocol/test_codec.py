@@ -11,20 +11,20 @@ from protocol.limits import MAX_DATA, MAX_FRAME
 from protocol.messages import (
     Body,
     BodyEnd,
+    Call,
+    CallResult,
     Cancel,
     Chunk,
     Credit,
     End,
     Error,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
 from protocol.states import Role
-from tests.protocol.support import EXAMPLES, INVOKE, PREPARE, changed
+from tests.protocol.support import EXAMPLES, INVOKE, changed
 
 S, W = Role.SUPERVISOR, Role.WORKER
 
@@ -32,25 +32,12 @@ S, W = Role.SUPERVISOR, Role.WORKER
 @pytest.mark.parametrize(
     ("sender", "message", "frame"),
     [
-        (
-            S,
-            Prepare(
-                plugin_root="/p",
-                sources=("a.py",),
-                environ={"A": "b"},
-                limits={"m": 9},
-                required=("x",),
-                off=(),
-                options={"n": 1},
-            ),
-            "0000001b 01 97 a22f70 91 a4612e7079 81 a141 a162 81 a16d 09 91 a178 90 81 a16e 01",
-        ),
-        (S, Body(b"hi"), "00000005 03 91 c4 02 6869"),
-        (S, BodyEnd(), "00000001 04 90"),
-        (S, Credit(65536), "00000006 05 91 ce 00010000"),
-        (S, Cancel("x"), "00000003 07 91 a1 78"),
-        (W, Locked({"x": True}), "00000005 49 91 81 a178 c3"),
-        (W, Ready({}), "00000002 41 91 80"),
+        (S, Body(b"hi"), "00000005 02 91 c4 02 6869"),
+        (S, BodyEnd(), "00000001 03 90"),
+        (S, Credit(65536), "00000006 04 91 ce 00010000"),
+        (S, CallResult(7, "end", {"x": True}), "0000000a 05 93 07 a3656e64 81 a178 c3"),
+        (S, Cancel("x"), "00000003 06 91 a1 78"),
+        (W, Ready(), "00000001 41 90"),
         (W, Response(200, ((b"A", b"b"),)), "0000000b 42 92 ccc8 91 92 c40141 c40162"),
         (W, Chunk(b"hi"), "00000005 43 91 c4 02 6869"),
         (W, End(), "00000001 44 90"),
@@ -71,7 +58,7 @@ def test_the_bytes_of_a_message(sender: Role, message: Message, frame: str) -> N
 def test_data_frames_are_what_msgpack_makes_of_them(size: int) -> None:
     """The frames made by hand are the shortest encoding at every size."""
     data = b"\xc1" * size
-    for sender, message, code in ((S, Body(data), 3), (W, Chunk(data), 0x43)):
+    for sender, message, code in ((S, Body(data), 2), (W, Chunk(data), 0x43)):
         frame = encode_message(sender, message)
         assert frame[5:] == msgpack.packb([data])
         assert frame[:5] == (len(frame) - 5).to_bytes(4, "big") + bytes([code])
@@ -80,15 +67,15 @@ def test_data_frames_are_what_msgpack_makes_of_them(size: int) -> None:
 
 def test_longer_forms_of_the_format_are_understood() -> None:
     """A peer need not choose the shortest form."""
-    assert decode_message(S, 3, b"\xdc\0\1\xc6\0\0\0\1x") == Body(b"x")
+    assert decode_message(S, 2, b"\xdc\0\1\xc6\0\0\0\1x") == Body(b"x")
     assert decode_message(W, 0x48, b"\xdd\0\0\0\1\xd3" + (7).to_bytes(8, "big")) == Credit(7)
     assert decode_message(W, 0x46, b"\x94\xca\x3f\xc0\0\0\xd9\4info\xda\0\0\xdb\0\0\0\1x") == Log(1.5, "info", "", "x")
 
 
 def test_every_type_has_one_byte() -> None:
     """Each sender has its own range of bytes, and each message class one byte of it."""
-    assert [*TYPES[S]] == [*range(0x01, 0x08)]
-    assert [*TYPES[W]] == [*range(0x41, 0x4A)]
+    assert [*TYPES[S]] == [*range(0x01, 0x07)]
+    assert [*TYPES[W]] == [*range(0x41, 0x49)]
     for role, rows in TYPES.items():
         assert [row.message for row in rows.values()] == [type(message) for message in EXAMPLES[role]]
         assert FRAME_LIMITS[role] == {code: row.limit_bytes for code, row in rows.items()}
@@ -128,18 +115,10 @@ RESPONSE = [200, [[b"A", b"b"]]]
         (0x48, msgpack.packb([True])),
         (0x48, msgpack.packb([0])),
         (0x48, msgpack.packb([1.0])),
-        (0x41, msgpack.packb([{1: 2}])),
-        (0x41, msgpack.packb([{b"a": 2}])),
+        (0x41, msgpack.packb([{}])),
+        (0x41, msgpack.packb([None])),
         (0x41, msgpack.packb([[]])),
-        (0x41, msgpack.packb([{"a": msgpack.ExtType(5, b"x")}])),
-        (0x41, msgpack.packb([{"a": msgpack.ExtType(5, b"")}])),
-        (0x41, msgpack.packb([{"a": msgpack.ExtType(5, b"abcd")}])),
-        (0x41, msgpack.packb([{"a": msgpack.Timestamp(1, 0)}])),
-        (0x41, msgpack.packb([{"a": msgpack.Timestamp(1, 1)}])),
-        (0x41, msgpack.packb([{"a": msgpack.Timestamp(2**40, 1)}])),
-        (0x41, b"\x91\x81\x90\xc0"),
-        (0x41, b"\x91\x81\x80\xc0"),
-        (0x41, b"\x91\x81\xc0\xc0"),
+        (0x41, b"\x80"),
         (0x42, msgpack.packb([200, None])),
         (0x42, msgpack.packb([200, {}])),
         (0x42, msgpack.packb([200, [None]])),
@@ -150,11 +129,17 @@ RESPONSE = [200, [[b"A", b"b"]]]
         (0x42, msgpack.packb([99, []])),
         (0x45, msgpack.packb(["other", "", ""])),
         (0x47, msgpack.packb([-1, "a", None])),
-        (0x49, msgpack.packb([])),
-        (0x49, msgpack.packb([None])),
-        (0x49, msgpack.packb([[]])),
-        (0x49, msgpack.packb([{1: True}])),
-        (0x49, msgpack.packb([{"seccomp": msgpack.ExtType(5, b"x")}])),
+        (0x47, msgpack.packb([0, "a", {1: 2}])),
+        (0x47, msgpack.packb([0, "a", {b"a": 2}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.ExtType(5, b"x")}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.ExtType(5, b"")}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.ExtType(5, b"abcd")}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.Timestamp(1, 0)}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.Timestamp(1, 1)}])),
+        (0x47, msgpack.packb([0, "a", {"a": msgpack.Timestamp(2**40, 1)}])),
+        (0x47, b"\x93\0\xa1k\x81\x90\xc0"),
+        (0x47, b"\x93\0\xa1k\x81\x80\xc0"),
+        (0x47, b"\x93\0\xa1k\x81\xc0\xc0"),
     ],
 )
 def test_wrong_payloads(code: int, payload: bytes) -> None:
@@ -163,44 +148,16 @@ def test_wrong_payloads(code: int, payload: bytes) -> None:
         decode_message(W, code, payload)
 
 
-@pytest.mark.parametrize(
-    ("index", "value"),
-    [
-        (3, []),
-        (3, {"memory": -1}),
-        (3, {"memory": 1.5}),
-        (3, {"memory": True}),
-        (3, {"memory": None}),
-        (3, {1: 1}),
-        (4, "seccomp"),
-        (4, {"seccomp": True}),
-        (4, [""]),
-        (4, [b"seccomp"]),
-        (4, [["seccomp"]]),
-        (5, None),
-        (5, ["x"] * 65),
-    ],
-)
-def test_wrong_isolation_in_prepare(index: int, value: object) -> None:
-    """Limits that are no counts and layers that are no texts, in payloads that are otherwise right."""
-    fields: list[object] = ["/p", [], {}, {}, [], [], {}]
-    assert isinstance(decode_message(S, 1, msgpack.packb(fields)), Prepare)
-    fields[index] = value
-    with pytest.raises(RemoteProtocolError, match=r"^Prepare: "):
-        decode_message(S, 1, msgpack.packb(fields))
-
-
-@pytest.mark.parametrize("payload", [b"\x91\x81\xa1a\xc0", b"\x91\x81\xa1a\x91\xc3"])
-def test_the_smallest_reports(payload: bytes) -> None:
+@pytest.mark.parametrize("request_bytes", [b"\x81\xa1a\xc0", b"\x81\xa1a\x91\xc3"])
+def test_the_smallest_requests(request_bytes: bytes) -> None:
     """The payloads next to the wrong ones are right."""
-    assert isinstance(decode_message(W, 0x41, payload), Ready)
-    assert isinstance(decode_message(W, 0x49, payload), Locked)
+    assert isinstance(decode_message(W, 0x47, b"\x93\0\xa1k" + request_bytes), Call)
 
 
 def test_lists_of_settings_stay_lists() -> None:
     """Only the protocol's own sequences become tuples."""
     frame = encode_message(S, INVOKE)
-    received = decode_message(S, 2, frame[5:])
+    received = decode_message(S, 1, frame[5:])
     assert received == INVOKE
     assert repr(received) == repr(INVOKE)
 
@@ -214,14 +171,14 @@ def test_a_side_sends_only_what_it_has(sender: Role, message: Message) -> None:
 
 def test_a_message_that_was_changed_is_refused() -> None:
     """Mappings are borrowed; one that became illegal does not get out, and is no crash."""
-    options: dict[str, str | int | float | None] = {}
-    message = changed(PREPARE, options=options)
+    settings: dict[str, object] = {}
+    message = changed(INVOKE, settings=settings)
     for value in (object(), "\ud800", 2**64):
-        options["x"] = value  # type: ignore[assignment]  # that is what is tested
+        settings["x"] = value
         with pytest.raises(LocalProtocolError, match="cannot be encoded"):
             encode_message(S, message)
-    options["x"] = "a" * MAX_FRAME
-    with pytest.raises(LocalProtocolError, match="Prepare: payload"):
+    settings["x"] = "a" * MAX_FRAME
+    with pytest.raises(LocalProtocolError, match="Invoke: payload"):
         encode_message(S, message)
     cycle: list[object] = []
     cycle.append(cycle)

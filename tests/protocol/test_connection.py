@@ -11,13 +11,12 @@ from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT, MAX_DATA, MAX_RECEIVE_BUFFER
-from protocol.messages import Body, BodyEnd, Cancel, Chunk, Credit, End, Locked, Log, Message, Ready, Response
+from protocol.messages import Body, BodyEnd, Cancel, Chunk, Credit, End, Log, Message, Ready, Response
 from protocol.states import Role, SupervisorState, WorkerState
 from tests.protocol.support import (
     EXAMPLES,
     INVOKE,
     INVOKED,
-    PREPARE,
     ConnectionPair,
     changed,
     invoked_pair,
@@ -62,23 +61,32 @@ def test_a_whole_conversation() -> None:
 
 def test_the_preface_comes_with_the_first_message_only() -> None:
     """Also if an earlier attempt failed."""
-    end = Connection(S)
+    end = Connection(W)
     with pytest.raises(LocalProtocolError):
-        end.send(BodyEnd())
-    assert end.send(PREPARE) == PREFACE + encode_message(S, PREPARE)
-    assert end.send(Cancel("")) == encode_message(S, Cancel(""))
+        end.send(End())
+    assert end.send(LOG) == PREFACE + encode_message(W, LOG)
+    assert end.send(Ready()) == encode_message(W, Ready())
 
 
 def test_the_preface_survives_a_failed_encoding() -> None:
     """An encoding that fails changes nothing."""
-    environ: dict[str, str] = {}
-    message = changed(PREPARE, environ=environ)
-    environ["a"] = object()  # type: ignore[assignment]  # that is what is tested
-    end = Connection(S)
-    with pytest.raises(LocalProtocolError):
+    settings: dict[str, object] = {}
+    message = changed(INVOKE, settings=settings)
+    settings["a"] = object()
+    end = ready_supervisor()
+    with pytest.raises(LocalProtocolError, match="cannot be encoded"):
         end.send(message)
     assert end.our_state is SupervisorState.START
-    assert end.send(PREPARE).startswith(PREFACE)
+    assert end.their_state is WorkerState.READY
+    assert end.send(INVOKE) == PREFACE + encode_message(S, INVOKE)
+
+
+def ready_supervisor() -> Connection:
+    """A supervisor's end whose worker is ready, and that has not sent anything."""
+    end = Connection(S)
+    end.receive_data(PREFACE + encode_message(W, Ready()))
+    assert end.next_message() == Ready()
+    return end
 
 
 DATA: list[tuple[Role, Role, Callable[[bytes], Message], Callable[[], ConnectionPair]]] = [
@@ -140,11 +148,11 @@ def test_credit_that_overflows() -> None:
 
 def broken_connection() -> Connection:
     """A supervisor's end whose worker has broken the protocol."""
-    end = Connection(S)
-    end.send(PREPARE)
-    end.receive_data(PREFACE + encode_message(W, LOG) + encode_message(W, End()) + encode_message(W, LOG))
+    end = ready_supervisor()
+    end.send(INVOKE)
+    end.receive_data(encode_message(W, LOG) + encode_message(W, End()) + encode_message(W, LOG))
     assert end.next_message() == LOG
-    with pytest.raises(RemoteProtocolError, match="End is illegal while the worker is PREPARING"):
+    with pytest.raises(RemoteProtocolError, match="End is illegal while the worker is INVOKED"):
         end.next_message()
     return end
 
@@ -163,16 +171,15 @@ def test_a_broken_connection_is_dead() -> None:
         with pytest.raises(RemoteProtocolError, match="dead: End is illegal"):
             call()
     assert not end.at_eof
-    assert end.their_state is WorkerState.PREPARING
-    assert end.our_state is SupervisorState.PREPARED
+    assert end.their_state is WorkerState.INVOKED
+    assert end.our_state is SupervisorState.SENDING
 
 
 def test_a_mistake_of_ours_does_not_kill_the_connection() -> None:
     """A local error leaves everything as it was."""
     pair = invoked_pair()
-    for message in (INVOKE, PREPARE):
-        with pytest.raises(LocalProtocolError):
-            pair.ends[S].send(message)
+    with pytest.raises(LocalProtocolError, match="Invoke is illegal"):
+        pair.ends[S].send(INVOKE)
     with pytest.raises(LocalProtocolError, match=r"worker never sends|illegal"):
         pair.ends[W].send(BodyEnd())
     pair.move(S, BodyEnd())
@@ -221,25 +228,31 @@ def test_the_peer_cannot_use_our_messages(role: Role) -> None:
 
 def test_a_worker_that_answers_before_it_was_asked() -> None:
     """The supervisor's own messages move the worker's state, so an early answer is noticed."""
-    end = Connection(S)
-    end.send(PREPARE)
-    early = (Locked({}), Ready({}), Response(200, ()))
-    end.receive_data(PREFACE + b"".join(encode_message(W, message) for message in early))
-    assert [end.next_message(), end.next_message()] == [Locked({}), Ready({})]
+    end = ready_supervisor()
+    end.receive_data(encode_message(W, Response(200, ())))
     with pytest.raises(RemoteProtocolError, match="Response is illegal while the worker is READY"):
         end.next_message()
 
 
-def test_a_worker_that_is_ready_before_it_is_locked() -> None:
-    """Nothing of a plugin may run in a worker that has not said LOCKED: READY alone is a violation."""
+def test_a_worker_that_answers_before_it_is_ready() -> None:
+    """A worker that was asked nothing and is not even ready has nothing to say but LOG, READY and ERROR."""
     end = Connection(S)
-    end.send(PREPARE)
-    end.receive_data(PREFACE + encode_message(W, LOG) + encode_message(W, Ready({})) + encode_message(W, Locked({})))
+    end.receive_data(PREFACE + encode_message(W, LOG) + encode_message(W, Response(200, ())))
     assert end.next_message() == LOG
-    with pytest.raises(RemoteProtocolError, match="Ready is illegal while the worker is PREPARING"):
+    with pytest.raises(RemoteProtocolError, match="Response is illegal while the worker is START"):
         end.next_message()
-    with pytest.raises(RemoteProtocolError, match="dead: Ready is illegal"):
+    with pytest.raises(RemoteProtocolError, match="dead: Response is illegal"):
+        end.send(Cancel(""))
+
+
+def test_a_request_waits_for_a_worker_that_is_ready() -> None:
+    """A supervisor cannot send the settings of a hook to a worker that has not imported its source."""
+    end = Connection(S)
+    with pytest.raises(LocalProtocolError, match="Invoke is illegal while the worker is START"):
         end.send(INVOKE)
+    end.receive_data(PREFACE + encode_message(W, Ready()))
+    assert end.next_message() == Ready()
+    assert end.send(INVOKE) == PREFACE + encode_message(S, INVOKE)
 
 
 def test_errors_have_one_base() -> None:

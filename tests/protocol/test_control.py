@@ -27,9 +27,26 @@ from protocol.control import (
     encode_control,
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CONTROL, MAX_ID, MAX_LAYERS, MAX_NAME, MAX_PATH, MAX_PATHS, MAX_WORD
+from protocol.limits import (
+    MAX_CONTROL,
+    MAX_ENTRIES,
+    MAX_ID,
+    MAX_LAYERS,
+    MAX_LIMITS_BYTES,
+    MAX_NAME,
+    MAX_PATH,
+    MAX_PATHS,
+    MAX_WORD,
+)
 from tests.protocol import strategies
 
+FORK_WORKER = ForkWorker(
+    worker_id=7,
+    sources=("endpoints/duck.py",),
+    limits={"memory": 2**29, "cpu_time": 60, "processes": 0},
+    debug=False,
+)
+LEAST = ForkWorker(worker_id=0, sources=(), limits={}, debug=True)
 EXITED = Exited(7, 9, 0.5, 0.25, 2**26, 300, 1, 2)
 FORK_ZYGOTE = ForkZygote(
     zygote_id=1,
@@ -45,7 +62,7 @@ ROOTLESS = replace(FORK_ZYGOTE, first_id=0, ids=0)
 FORK_SLOT = ForkSlot(2, "plugin 1", 1, ("landlock",))
 HOST_IDS = strategies.HOST_IDS
 EXAMPLES: list[ControlMessage] = [
-    ForkWorker(7),
+    FORK_WORKER,
     FORK_ZYGOTE,
     Kill(7),
     Shutdown(),
@@ -61,7 +78,11 @@ EXAMPLES: list[ControlMessage] = [
 @pytest.mark.parametrize(
     ("message", "data"),
     [
-        (ForkWorker(7), "92 01 07"),
+        (
+            ForkWorker(worker_id=7, sources=("a.py",), limits={"m": 9}, debug=False),
+            "95 01 07 91 a4612e7079 81 a16d 09 c2",
+        ),
+        (LEAST, "95 01 00 90 80 c3"),
         (
             ForkZygote(
                 zygote_id=1,
@@ -142,8 +163,23 @@ def test_every_truncation_is_refused(message: ControlMessage) -> None:
         [9, 1],
         [0x46, 1],
         [1],
-        [1, 2, 3],
-        [1, None],
+        [1, 7],
+        [1, 7, [], {}],
+        [1, 7, [], {}, False, None],
+        [1, None, [], {}, False],
+        [1, 7, {}, {}, False],
+        [1, 7, "a.py", {}, False],
+        [1, 7, [""], {}, False],
+        [1, 7, [b"a.py"], {}, False],
+        [1, 7, [["a.py"]], {}, False],
+        [1, 7, [], [], False],
+        [1, 7, [], {1: 1}, False],
+        [1, 7, [], {"memory": -1}, False],
+        [1, 7, [], {"memory": 1.5}, False],
+        [1, 7, [], {"memory": True}, False],
+        [1, 7, [], {"memory": None}, False],
+        [1, 7, [], {}, 0],
+        [1, 7, [], {}, None],
         [4, 1],
         [2, 1, "", [], []],
         [2, 1, "", [[1]], [], "", 0, 0, []],
@@ -158,7 +194,7 @@ def test_every_truncation_is_refused(message: ControlMessage) -> None:
     ],
 )
 def test_wrong_datagrams(value: object) -> None:
-    """Not an array, an unknown type, a wrong number of fields, a wrong field, the process id of version 1."""
+    """Not an array, an unknown type, a wrong number of fields, a wrong field, what former versions had."""
     with pytest.raises(RemoteProtocolError):
         decode_control(msgpack.packb(value))
 
@@ -166,6 +202,19 @@ def test_wrong_datagrams(value: object) -> None:
 COUNTS = [-1, True, 1.0, None, "1", MAX_ID + 1]
 OFF = [(), ("seccomp",), ("a" * MAX_WORD,) * MAX_LAYERS]
 NOT_OFF = [["a"], None, "a", ("",), (1,), ("a" * (MAX_WORD + 1),), ("a",) * (MAX_LAYERS + 1)]
+NO_SOURCES = [["a"], None, "a", ("",), (b"a",), ("a" * (MAX_PATH + 1),), ("a",) * (MAX_PATHS + 1), ("\ud800",)]
+LIMITS = [
+    {},
+    {"memory": 0, "": MAX_ID},
+    {"a" * (MAX_LIMITS_BYTES - 5): 1},
+    {str(i): i for i in range(MAX_ENTRIES)},
+]
+NO_LIMITS: list[object] = [
+    *(None, [], {"a": -1}, {"a": True}, {"a": 1.0}, {"a": "1"}, {"a": None}, {"a": {}}),
+    *({"a": MAX_ID + 1}, {"a": 2**64}, {1: 1}, {b"a": 1}, {"\ud800": 1}),
+    {"a" * (MAX_LIMITS_BYTES - 4): 1},
+    {str(i): i for i in range(MAX_ENTRIES + 1)},
+]
 REPORTS = [{}, {"a": [1]}]
 NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTROL}]
 
@@ -173,7 +222,10 @@ NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTR
 @pytest.mark.parametrize(
     ("message", "field", "legal", "illegal"),
     [
-        (ForkWorker(1), "worker_id", [0, MAX_ID], COUNTS),
+        (FORK_WORKER, "worker_id", [0, MAX_ID], COUNTS),
+        (FORK_WORKER, "sources", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], NO_SOURCES),
+        (FORK_WORKER, "limits", LIMITS, NO_LIMITS),
+        (FORK_WORKER, "debug", [True, False], [None, 0, 1, "yes"]),
         (FORK_ZYGOTE, "zygote_id", [0, MAX_ID], COUNTS),
         (FORK_ZYGOTE, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
         (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
@@ -240,10 +292,12 @@ def test_a_block_of_host_ids_is_never_that_of_root(first_id: int, ids: int, lega
             replace(FORK_ZYGOTE, first_id=first_id, ids=ids)
 
 
-def test_the_command_for_a_zygote_takes_keywords_only() -> None:
+def test_long_commands_take_keywords_only() -> None:
     """Eight positions, of which two are counts of ids, would be too easy to confuse."""
     with pytest.raises(TypeError):
         ForkZygote(1, "p", (), (), "/p", 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
+    with pytest.raises(TypeError):
+        ForkWorker(1, (), {}, False)  # type: ignore[call-arg]  # likewise
 
 
 def test_datagrams_have_a_largest_size() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from protocol import limits
 from protocol.codec import TYPES, encode_message
-from protocol.control import CONTROL_TYPES, ForkSlot, ForkWorker, encode_control
+from protocol.control import CONTROL_TYPES, ForkSlot, ForkWorker, Kill, encode_control
 from protocol.frames import PREFACE
 from protocol.messages import (
     CALL_RESULT_KINDS,
@@ -18,8 +18,6 @@ from protocol.messages import (
     VALUE_KINDS,
     Body,
     BodyEnd,
-    Locked,
-    Prepare,
     Response,
 )
 from protocol.states import Role, SupervisorState, WorkerState
@@ -69,28 +67,18 @@ def test_every_word_of_a_closed_list_is_explained(title: str, words: frozenset[s
 
 def test_the_bytes_are_those_of_the_code() -> None:
     """The examples in hexadecimal."""
-    prepare = Prepare(
-        plugin_root="/p",
-        sources=("a.py",),
-        environ={"A": "b"},
-        limits={"m": 9},
-        required=("x",),
-        off=(),
-        options={"n": 1},
-    )
     examples = {
-        "PREPARE": encode_message(Role.SUPERVISOR, prepare),
         "BODY": encode_message(Role.SUPERVISOR, Body(b"hi")),
         "BODY_END": encode_message(Role.SUPERVISOR, BodyEnd()),
-        "LOCKED": encode_message(Role.WORKER, Locked({"x": True})),
         "RESPONSE": encode_message(Role.WORKER, Response(200, ((b"A", b"b"),))),
-        "Control datagrams": encode_control(ForkWorker(7)),
+        "Control datagrams": encode_control(Kill(300)),
+        "FORK_WORKER": encode_control(ForkWorker(worker_id=7, sources=("a.py",), limits={"m": 9}, debug=False)),
         "FORK_SLOT": encode_control(ForkSlot(7, "s", 3, ())),
     }
     for title, data in examples.items():
         assert data.hex(" ") in re.sub(" +", " ", section(title))
-    assert PREFACE == b"EEP\x02"
-    assert "Version 2." in TEXT
+    assert PREFACE == b"EEP\x03"
+    assert "Version 3." in TEXT
 
 
 def test_every_state_and_every_limit_that_is_named_exists() -> None:

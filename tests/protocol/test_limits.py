@@ -22,10 +22,8 @@ from protocol.messages import (
     End,
     Error,
     Invoke,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
@@ -43,15 +41,6 @@ def text(size: int) -> str:
 
 LARGEST: dict[Role, list[Message]] = {
     Role.SUPERVISOR: [
-        Prepare(
-            plugin_root=text(limits.MAX_PATH),
-            sources=(text(limits.MAX_PATH),) * limits.MAX_PATHS,
-            environ={f"{i:03}": "v" * 120 for i in range(limits.MAX_ENTRIES)},
-            limits={f"{i:050}": limits.MAX_ID for i in range(limits.MAX_ENTRIES)},
-            required=(text(limits.MAX_WORD),) * limits.MAX_LAYERS,
-            off=(text(limits.MAX_WORD),) * limits.MAX_LAYERS,
-            options={f"{i:03}": "v" * 50 for i in range(limits.MAX_ENTRIES)},
-        ),
         Invoke(
             invocation_id=text(limits.MAX_WORD),
             source=text(limits.MAX_PATH),
@@ -79,7 +68,7 @@ LARGEST: dict[Role, list[Message]] = {
         Cancel(text(limits.MAX_NAME)),
     ],
     Role.WORKER: [
-        Ready({"r": text(limits.MAX_REPORT_BYTES - 6)}),
+        Ready(),
         Response(599, HEADERS),
         Chunk(bytes(limits.MAX_DATA)),
         End(),
@@ -87,7 +76,6 @@ LARGEST: dict[Role, list[Message]] = {
         Log(FLOAT, "critical", text(limits.MAX_LOGGER_NAME), text(limits.MAX_LOG_MESSAGE)),
         Call(limits.MAX_ID, text(limits.MAX_WORD), WIDE),
         Credit(limits.MAX_CREDIT),
-        Locked({"r": text(limits.MAX_REPORT_BYTES - 6)}),
     ],
 }
 

@@ -21,20 +21,17 @@ from protocol.messages import (
     Chunk,
     Credit,
     Error,
-    Locked,
     Log,
     Message,
-    Prepare,
-    Ready,
     Response,
 )
-from tests.protocol.support import EXAMPLES, INVOKE, PREPARE, changed
+from tests.protocol.support import EXAMPLES, INVOKE, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ALL = tuple({type(message): message for messages in EXAMPLES.values() for message in messages}.values())
-LOCKED, READY, RESPONSE = Locked({}), Ready({}), Response(200, ())
+RESPONSE = Response(200, ())
 ERROR, LOG = Error("raised", "", ""), Log(1.0, "info", "", "")
 CALL, RESULT = Call(1, "k", None), CallResult(1, "end", None)
 MIB = 2**20
@@ -46,16 +43,6 @@ def sized(count: int) -> list[str]:
 
 
 LEGAL: list[tuple[Message, str, list[object]]] = [
-    (PREPARE, "plugin_root", ["p" * limits.MAX_PATH, "é" * (limits.MAX_PATH // 2)]),
-    (PREPARE, "sources", [(), ("p" * limits.MAX_PATH,) * limits.MAX_PATHS]),
-    (PREPARE, "environ", [{}, {"A": "", "b c": "x=y\n"}, {"A": "b" * (limits.MAX_ENVIRON_BYTES - 8)}]),
-    (PREPARE, "environ", [{str(i): "" for i in range(limits.MAX_ENTRIES)}]),
-    (PREPARE, "limits", [{}, {"memory": 0, "": limits.MAX_ID}, {"a" * (limits.MAX_OPTIONS_BYTES - 5): 1}]),
-    (PREPARE, "limits", [{str(i): i for i in range(limits.MAX_ENTRIES)}]),
-    (PREPARE, "required", [(), ("a",), ("seccomp", "seccomp"), ("a" * limits.MAX_WORD,) * limits.MAX_LAYERS]),
-    (PREPARE, "off", [(), ("a",), ("é" * (limits.MAX_WORD // 2),) * limits.MAX_LAYERS]),
-    (PREPARE, "options", [{}, {"a": 1, "b": 1.5, "c": "", "d": None, "e": True}, {"a": float("nan")}]),
-    (PREPARE, "options", [{"A": "b" * (limits.MAX_OPTIONS_BYTES - 6)}, {"a": -(2**63)}, {"a": 2**64 - 1}]),
     (INVOKE, "invocation_id", ["a", "a" * limits.MAX_WORD]),
     (INVOKE, "source", ["a", "a" * limits.MAX_PATH]),
     (INVOKE, "method", ["GET", "M-SEARCH", "a" * limits.MAX_WORD]),
@@ -81,8 +68,6 @@ LEGAL: list[tuple[Message, str, list[object]]] = [
     (RESULT, "kind", [*CALL_RESULT_KINDS]),
     (RESULT, "data", [None, sized(limits.MAX_CALL_BYTES)]),
     (Cancel(""), "reason", ["", "a" * limits.MAX_NAME]),
-    (LOCKED, "report", [{}, {"seccomp": {"held": True}}, {"a": "b" * (limits.MAX_REPORT_BYTES - 6)}]),
-    (READY, "report", [{}, {"a": [1]}, {"a": "b" * (limits.MAX_REPORT_BYTES - 6)}]),
     (RESPONSE, "status", [200, 599]),
     (RESPONSE, "headers", [(), ((b"A", b"\xff"),) * limits.MAX_HEADERS]),
     (Chunk(b"a"), "data", [b"a", bytes(limits.MAX_DATA)]),
@@ -99,21 +84,6 @@ LEGAL: list[tuple[Message, str, list[object]]] = [
 ]
 
 ILLEGAL: list[tuple[Message, str, list[object]]] = [
-    (PREPARE, "plugin_root", ["", b"p", None, "p" * (limits.MAX_PATH + 1), "é" * (limits.MAX_PATH // 2 + 1)]),
-    (PREPARE, "sources", [["a"], ("",), (b"a",), ("a",) * (limits.MAX_PATHS + 1), ("a" * (limits.MAX_PATH + 1),)]),
-    (PREPARE, "environ", [None, {"": "a"}, {"a=b": "c"}, {"a\0": "b"}, {"a": "\0"}, {"a": 1}, {b"a": "b"}]),
-    (PREPARE, "environ", [{"A": "b" * (limits.MAX_ENVIRON_BYTES - 7)}, {"a": "\ud800"}]),
-    (PREPARE, "environ", [{str(i): "" for i in range(limits.MAX_ENTRIES + 1)}]),
-    (PREPARE, "limits", [None, [], {"a": -1}, {"a": True}, {"a": 1.0}, {"a": "1"}, {"a": None}, {"a": {}}]),
-    (PREPARE, "limits", [{"a": limits.MAX_ID + 1}, {"a": 2**64}, {1: 1}, {b"a": 1}, {"\ud800": 1}]),
-    (PREPARE, "limits", [{"a" * (limits.MAX_OPTIONS_BYTES - 4): 1}]),
-    (PREPARE, "limits", [{str(i): i for i in range(limits.MAX_ENTRIES + 1)}]),
-    (PREPARE, "required", [None, ["a"], "a", ("",), (b"a",), (None,), (("a",),), ("\ud800",)]),
-    (PREPARE, "required", [("a" * (limits.MAX_WORD + 1),), ("a",) * (limits.MAX_LAYERS + 1), frozenset({"a"})]),
-    (PREPARE, "off", [None, ["a"], {"a": 1}, ("",), (1,), ("é" * (limits.MAX_WORD // 2 + 1),)]),
-    (PREPARE, "off", [("a",) * (limits.MAX_LAYERS + 1)]),
-    (PREPARE, "options", [[], {"a": []}, {"a": {}}, {"a": b""}, {1: 1}, {"a": 2**64}, {"a": -(2**63) - 1}]),
-    (PREPARE, "options", [{"A": "b" * (limits.MAX_OPTIONS_BYTES - 5)}]),
     (INVOKE, "invocation_id", ["", 1, "a" * (limits.MAX_WORD + 1)]),
     (INVOKE, "source", ["", None, "a" * (limits.MAX_PATH + 1)]),
     (INVOKE, "method", ["", "G T", b"GET", "É", "a" * (limits.MAX_WORD + 1)]),
@@ -142,10 +112,6 @@ ILLEGAL: list[tuple[Message, str, list[object]]] = [
     (RESULT, "kind", ["", "other", None, [1]]),
     (RESULT, "data", [object(), sized(limits.MAX_CALL_BYTES + 1)]),
     (Cancel(""), "reason", [None, b"", "a" * (limits.MAX_NAME + 1)]),
-    (LOCKED, "report", [None, [], {1: 1}, {"a": (1,)}, {"a": "b" * (limits.MAX_REPORT_BYTES - 5)}]),
-    (LOCKED, "report", [{str(i): "" for i in range(limits.MAX_ENTRIES + 1)}]),
-    (READY, "report", [None, [], {1: 1}, {"a": "b" * (limits.MAX_REPORT_BYTES - 5)}]),
-    (READY, "report", [{str(i): "" for i in range(limits.MAX_ENTRIES + 1)}]),
     (RESPONSE, "status", [199, 600, 100, True, 200.0, "200"]),
     (RESPONSE, "headers", [None, ((b"A", b"\xff"),) * (limits.MAX_HEADERS + 1)]),
     (Chunk(b"a"), "data", [b"", "a", memoryview(b"a"), bytes(limits.MAX_DATA + 1)]),
@@ -208,16 +174,9 @@ def test_every_kind_of_path_value_is_legal() -> None:
     assert getattr(changed(INVOKE, values=values), "values") == values  # noqa: B009 - the union has no such field
 
 
-def test_the_long_messages_take_keywords_only() -> None:
-    """Eighteen positions, or seven of which two are lists of layers, would be too easy to confuse."""
-    for message in (PREPARE, INVOKE):
-        values = [getattr(message, field.name) for field in fields(message)]
-        kind: Callable[..., Message] = type(message)
-        with pytest.raises(TypeError):
-            kind(*values)
-
-
-def test_prepare_may_be_empty() -> None:
-    """The least that a worker can be told."""
-    least = Prepare(plugin_root="/p", sources=(), environ={}, limits={}, required=(), off=(), options={})
-    assert least.sources == least.required == least.off == ()
+def test_the_long_message_takes_keywords_only() -> None:
+    """Eighteen positions would be too easy to confuse."""
+    values = [getattr(INVOKE, field.name) for field in fields(INVOKE)]
+    kind: Callable[..., Message] = type(INVOKE)
+    with pytest.raises(TypeError):
+        kind(*values)

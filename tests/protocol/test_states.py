@@ -23,16 +23,13 @@ from tests.protocol.support import EXAMPLES, PEER, ConnectionPair
 
 EXPECTED = {
     Role.SUPERVISOR: """
-        START      Prepare:PREPARED
-        PREPARED   Invoke:SENDING Cancel:CANCELLED
+        START      Invoke:SENDING Cancel:CANCELLED
         SENDING    Body:SENDING BodyEnd:SENT Credit:SENDING CallResult:SENDING Cancel:CANCELLED
         SENT       Credit:SENT CallResult:SENT Cancel:CANCELLED
         CANCELLED
     """,
     Role.WORKER: """
-        START      Error:FAILED Log:START
-        PREPARING  Locked:LOCKED Error:FAILED Log:PREPARING
-        LOCKED     Ready:READY Error:FAILED Log:LOCKED
+        START      Ready:READY Error:FAILED Log:START
         READY      Error:FAILED Log:READY
         INVOKED    Response:RESPONDING Credit:INVOKED Call:INVOKED Error:FAILED Log:INVOKED
         RESPONDING Chunk:RESPONDING End:ENDED Credit:RESPONDING Call:RESPONDING Error:FAILED Log:RESPONDING
@@ -41,8 +38,6 @@ EXPECTED = {
     """,
 }
 EXPECTED_PEER_EVENTS = {
-    ("Prepare", "START"): "PREPARING",
-    ("Prepare", "FAILED"): "FAILED",
     ("Invoke", "READY"): "INVOKED",
     ("Invoke", "FAILED"): "FAILED",
 }
@@ -178,15 +173,12 @@ def test_every_state_can_be_reached() -> None:
 
 
 def test_a_worker_may_fail_before_it_reads_what_it_was_asked() -> None:
-    """PREPARE and INVOKE may cross with an ERROR: neither end takes that for a violation."""
+    """INVOKE may cross with an ERROR: neither end takes that for a violation."""
     supervisor, worker = Connection(Role.SUPERVISOR), Connection(Role.WORKER)
-    prepare, invoke = EXAMPLES[Role.SUPERVISOR][:2]
-    ready, error, locked = (EXAMPLES[Role.WORKER][index] for index in (0, 4, 8))
-    worker.receive_data(supervisor.send(prepare))
-    assert worker.next_message() == prepare
-    for report in (locked, ready):
-        supervisor.receive_data(worker.send(report))
-        assert supervisor.next_message() == report
+    invoke = EXAMPLES[Role.SUPERVISOR][0]
+    ready, error = (EXAMPLES[Role.WORKER][index] for index in (0, 4))
+    supervisor.receive_data(worker.send(ready))
+    assert supervisor.next_message() == ready
     asked, failed = supervisor.send(invoke), worker.send(error)
     worker.receive_data(asked)
     assert worker.next_message() == invoke
