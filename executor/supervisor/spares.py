@@ -277,9 +277,16 @@ class SpareLine:
         if self._closed:
             self._discard(spare)
             return
-        self._waiting.append(spare)
+        self._count_once(spare)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK_PAUSE_S, self._look)
+
+    def _count_once(self, spare: _Spare) -> None:
+        """Let a spare wait, from now on in place of the task that has made it."""
+        maker = asyncio.current_task()
+        if maker is not None:
+            self._makers.discard(maker)
+        self._waiting.append(spare)
 
     def _look(self) -> None:
         """End the spares that are too many, and those that do not wait quietly."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +64,4 @@ def test_workers_import_it(tmp_path: Path) -> None:
                 if files:
                     break
             assert (files, compiled, refused, answer) == (2, [], 3, 42)
-            os.utime(tmp_path / "helper.py", (1, 1))
-            answers = [client.get("/").json() for _ in range(20)]
-        assert [str(tmp_path / "helper.py")] in [one[1] for one in answers], "another time, another source"
         assert executor.own_failures() == []
