@@ -28,7 +28,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import dup2, setsid
+from os import chdir, dup2, setsid
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
@@ -112,8 +112,9 @@ def limit(birth: Birth) -> None:
 
 
 def enter_plugin(birth: Birth) -> None:
-    """Make the plugin's folder the first place to import from. The template must not: it runs nothing of a plugin."""
+    """Enter the plugin's folder, and import from there first. The template must not: it runs nothing of a plugin."""
     if birth.root:
+        chdir(birth.root)  # not before the fork: it can be below the private files, which are mounted anew
         sys.path.insert(0, birth.root)
     if birth.debug:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -134,12 +135,9 @@ def prepare_birth(root: str) -> Birth:
     Args:
         root: The plugin's folder; empty where there is none.
 
-    Raises:
-        OSError: The folder cannot be entered.
     """
     os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
     tempfile.tempdir = None
-    os.chdir(root or "/")
     sys.argv[:] = [os.path.join(root or "/", "main.py")]
     sys.dont_write_bytecode = True
     provide_sdk()

@@ -137,10 +137,10 @@ class Slot(ControlLoop):
             return
         task = (command.sources, command.limits, command.debug)
         try:
+            self._scratch.provide(command.limits.get("scratch_size", _SMALL), command.limits.get("scratch_files", 1))
             if task != self._task:
                 self._link.send(PREPARE + encode_control(command))
                 self._task = task
-            self._scratch.provide(command.limits.get("scratch_size", _SMALL), command.limits.get("scratch_files", 1))
             socket.send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)

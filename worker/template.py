@@ -10,7 +10,7 @@ The template is outside of the table of processes that its children are born int
 it, and when the slot kills everything in that table the template is not among it. There is one worker at a time, so
 the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
 
-    slot to template    LOOK    fork a scout, which looks at every layer as a worker would, and ends
+    slot to template    LOOK    first: fork a scout, which looks at every layer as a worker would, and ends
                         PREPARE and FORK_WORKER as it came: what the next workers are for
                         FORK    fork a worker; descriptors: its input, output, stdout, stderr
     template to slot    LOOK and what the scout has seen, as msgpack
@@ -131,13 +131,10 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     os.umask(PRIVATE_UMASK)
     close_other_descriptors({0, 1, 2, link.fileno()})
     set_dumpable(False)
-    birth = prepare_birth(root)
     limit_resources({})
     _lock_down(_Seal(place, program))
-    gc.collect()
-    gc.freeze()
     with suppress(BrokenPipeError, ConnectionResetError):  # the slot has ended
-        _serve(link, place, birth)
+        _serve(link, place, root)
     return 0
 
 
@@ -147,15 +144,19 @@ def decode_end(data: bytes) -> tuple[int, struct_rusage]:
     return status, struct_rusage(usage)
 
 
-def _serve(link: socket, place: Place, birth: Birth) -> None:
+def _serve(link: socket, place: Place, root: str) -> None:
+    if link.recv(MAX_COMMAND) != LOOK:  # once the slot has mounted what is to be seen
+        return
+    link.send(LOOK + _look(place))
+    birth = prepare_birth(root)
+    gc.collect()
+    gc.freeze()
     while True:
         command, descriptors, _, _ = recv_fds(link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
         if not command:
             return
         if command == FORK:
             _fork(link, birth, descriptors)
-        elif command == LOOK:
-            link.send(LOOK + _look(place))
         else:
             _prepare(birth, command[len(PREPARE) :])
 
