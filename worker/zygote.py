@@ -45,14 +45,13 @@ from worker.descriptors import close_other_descriptors
 from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
 from worker.kernel import adopt_orphans, set_process_name
-from worker.loader import STAND_IN, provide_sdk, sdk_version
+from worker.loader import SDK, STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
-from worker.logs import prepare_output, write_error
+from worker.logs import prepare_output
 from worker.rehearsal import STAGE, rehearse
 from worker.slot import NewSlot
-from worker.tracebacks import describe_error
 from worker.versions import installed_version
 from worker.view import ViewError, build_view, interpreter_trees
 
@@ -183,10 +182,8 @@ class Zygote(ControlLoop):
         provide_sdk()
         for name in command.preload:
             importlib.import_module(name)
-        try:
+        if SDK in sys.modules:
             rehearse()
-        except Exception as error:  # noqa: BLE001 - it only saves time; a real worker reports what is wrong
-            write_error(f"zygote {command.name}: the rehearsal failed: {describe_error(error)}\n")
         _end_event_loop()
         facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
         heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
