@@ -26,8 +26,9 @@ import os
 import pkgutil
 import sys
 import tempfile
+from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # not wrapped as in `signal`
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import dup2, setsid
 from pathlib import Path
@@ -75,7 +76,7 @@ class Birth:
         loader: Finds the plugin's endpoint classes.
         channel: Not open yet.
         sources: To be imported before READY.
-        limits: What the worker may use, by name.
+        limits: What the worker may use, by name; None where the layer is switched off.
         debug: Whether log records below INFO are wanted.
         pipes: Its input, output, stdout and stderr, as the supervisor sent them; none of them is 0, 1 or 2.
     """
@@ -84,14 +85,15 @@ class Birth:
     loader: Loader
     channel: Channel
     sources: tuple[str, ...] = ()
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] | None = None
     debug: bool = False
     pipes: Sequence[int] = ()
 
 
 def start_session(_birth: Birth) -> None:
-    """Be a process of its own: in a session without the template, to whose group its signals would go otherwise."""
+    """Be a process of its own: in a session without the template, with signals and random numbers like others."""
     setsid()
+    pthread_sigmask(SIG_SETMASK, ())
     start_alone()
 
 
@@ -109,12 +111,17 @@ def place_descriptors(birth: Birth) -> None:
 
 def limit(birth: Birth) -> None:
     """Set the limits of resources; they can be lowered afterwards, never raised."""
-    limit_resources(birth.limits)
+    if birth.limits is not None:
+        limit_resources(birth.limits)
 
 
 def enter_plugin(birth: Birth) -> None:
-    """Make the plugin's folder the first place to import from. The template must not: it runs nothing of a plugin."""
+    """Make the plugin's folder the working directory and the first place to import from.
+
+    The template must not: it runs nothing of a plugin, and the folder may be shown in private files that are replaced.
+    """
     if birth.root:
+        os.chdir(birth.root)
         sys.path.insert(0, birth.root)
     if birth.debug:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -136,15 +143,16 @@ def prepare_birth(root: str) -> Birth:
         root: The plugin's folder; empty where there is none.
 
     Raises:
-        OSError: The folder cannot be entered.
+        OSError: The folder is not there.
     """
     os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
     tempfile.tempdir = None
-    os.chdir(root or "/")
+    os.chdir("/")
     sys.argv[:] = [os.path.join(root or "/", "main.py")]
     sys.dont_write_bytecode = True
     provide_sdk()
     if root:
+        os.stat(root)
         _find_files(root)
     channel = Channel()
     os.register_at_fork(after_in_child=channel.abandon)
