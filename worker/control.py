@@ -45,7 +45,7 @@ from worker.logs import write_error
 if TYPE_CHECKING:
     from resource import struct_rusage
 
-__all__ = ["ControlLoop", "describe_end"]
+__all__ = ["GROUP_SIGNALS", "ControlLoop", "describe_end"]
 
 MAX_DESCRIPTORS: Final = 16
 """Descriptors taken with one command: more than any needs, so that a wrong number is seen as such."""
@@ -56,7 +56,9 @@ BACKLOG_HIGH: Final = 1024
 MAX_MESSAGE: Final = 4096
 """Bytes of the text of FORK_FAILED."""
 
-IGNORED_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP, SIGQUIT)
+GROUP_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP, SIGQUIT)
+"""Signals that terminals and service managers send to whole groups of processes."""
+
 KIB: Final = 1024
 
 
@@ -87,7 +89,7 @@ class ControlLoop:
 
     def run(self, ready: ControlMessage) -> None:
         """Say `ready`, and take commands until the supervisor is gone or says so."""
-        for number in IGNORED_SIGNALS:
+        for number in GROUP_SIGNALS:
             set_handler(number, SIG_IGN)
         set_handler(SIGCHLD, _ignore)
         set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)

@@ -2,8 +2,8 @@
 
 `os.fork` makes new locks in the child and runs every hook of `os.register_at_fork`. That writes to some 200 pages of
 memory, which the kernel has to copy: more than half the price of a fork (decision 0013). Where there is one thread,
-nothing of it has a purpose, but for the seeding of random numbers, and for the hooks of modules that we do not know:
-these are remembered here and run.
+nothing of it has a purpose, but for the seeding of random numbers, the number of the thread, and the hooks of modules
+that we do not know: these are remembered here and run as `os.fork` would run them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import threading
 from _random import Random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
+
+from worker.logs import write_error
+from worker.tracebacks import format_error
 
 __all__ = ["fork_alone", "register_at_fork", "remember_fork_hooks", "start_alone"]
 
@@ -21,24 +25,28 @@ _SEED_BYTES: Final = 32
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock; forks with the C library's own hooks
 register_at_fork: Final = os.register_at_fork
-"""The one that is for `os.fork` alone."""
+"""The one whose hooks are run by `os.fork` alone."""
 
-_hooks: Final[list[Callable[[], object]]] = []
 _seed: Final = Random.seed
-_generator: Final[Random] = random._inst  # noqa: SLF001 - behind the module's functions
+_generator: Final[Any] = random._inst  # noqa: SLF001 - behind the module's functions
+_main_thread: Final[Any] = threading.main_thread()
+
+_Hook = Callable[[], object]
+_before: Final[list[_Hook]] = []
+_in_parent: Final[list[_Hook]] = []
+_in_child: Final[list[_Hook]] = []
+_remembered: Final = {"before": _before, "after_in_parent": _in_parent, "after_in_child": _in_child}
 
 
 def remember_fork_hooks() -> None:
-    """Have the hooks that are registered from now on run by `start_alone`. Call it before foreign modules are there."""
+    """Have the hooks that are registered from now on run here, too. Call it before foreign modules are there."""
 
-    def remember(*, after_in_child: Callable[[], object] | None = None, **others: Any) -> None:
-        if after_in_child is None:
-            register_at_fork(**others)
-        else:
-            register_at_fork(after_in_child=after_in_child, **others)
-            _hooks.append(after_in_child)
+    def remember(**hooks: _Hook) -> None:
+        register_at_fork(**hooks)
+        for when, hook in hooks.items():
+            _remembered[when].append(hook)
 
-    os.register_at_fork = remember
+    os.register_at_fork = remember  # type: ignore[assignment]  # it hands on what it is given, and so is as strict
 
 
 def fork_alone() -> int:
@@ -47,9 +55,13 @@ def fork_alone() -> int:
     Raises:
         OSError: The kernel refused.
     """
+    _run(reversed(_before))
     pid = int(_libc.fork())
+    if pid == 0:
+        return 0
+    code = ctypes.get_errno()
+    _run(_in_parent)
     if pid < 0:
-        code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return pid
 
@@ -57,5 +69,14 @@ def fork_alone() -> int:
 def start_alone() -> None:
     """Make a forked child a process of its own: other random numbers than its siblings, and the hooks of others."""
     _seed(_generator, int.from_bytes(os.urandom(_SEED_BYTES)))
-    for hook in _hooks:
-        hook()
+    _generator.gauss_next = None  # half of a pair of numbers that all siblings would have
+    _main_thread._set_native_id()  # noqa: SLF001 - its process id was that of the parent
+    _run(_in_child)
+
+
+def _run(hooks: Iterable[_Hook]) -> None:
+    for hook in hooks:
+        try:
+            hook()
+        except Exception as error:  # noqa: BLE001 - a fork goes on, as with os.fork
+            write_error(f"a hook for forks failed: {format_error(error)}")

@@ -24,8 +24,9 @@ from worker.versions import installed_version
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
+__all__ = ["SDK", "STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
 
+SDK: Final = "dify_plugin"
 STAND_IN: Final = str(Path(__file__).parent / "sdk")
 """Folder of the bundled `dify_plugin`."""
 
@@ -39,16 +40,16 @@ class LoadError(Exception):
 
 def provide_sdk() -> None:
     """Make sure that `dify_plugin` can be imported: the stand-in serves where the SDK is not installed."""
-    if "dify_plugin" not in sys.modules and importlib.util.find_spec("dify_plugin") is None:
+    if SDK not in sys.modules and importlib.util.find_spec(SDK) is None:
         sys.path.append(STAND_IN)
 
 
 def sdk_version() -> str:
     """Return the version of the SDK that endpoints get, or `stand-in`."""
-    spec = importlib.util.find_spec("dify_plugin")
+    spec = importlib.util.find_spec(SDK)
     if spec is None or spec.origin is None or spec.origin.startswith(STAND_IN + os.sep):
         return "stand-in"
-    return installed_version("dify_plugin", spec.origin)
+    return installed_version(SDK, spec.origin)
 
 
 class Loader:
@@ -109,7 +110,7 @@ def _import_parent(name: str) -> None:
 
 
 def _only_endpoint(source: str, module: ModuleType) -> EndpointClass:
-    base = importlib.import_module("dify_plugin").Endpoint
+    base = importlib.import_module(SDK).Endpoint
     found = {
         name: value
         for name, value in vars(module).items()

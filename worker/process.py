@@ -25,6 +25,7 @@ import logging
 import os
 import sys
 import tempfile
+from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # not wrapped as in `signal`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
@@ -89,8 +90,9 @@ class Birth:
 
 
 def start_session(_birth: Birth) -> None:
-    """Be a process of its own: in a session without the template, to whose group its signals would go otherwise."""
+    """Be a process of its own: in a session without the template, with signals and random numbers like others."""
     setsid()
+    pthread_sigmask(SIG_SETMASK, ())
     start_alone()
 
 
@@ -112,9 +114,12 @@ def limit(birth: Birth) -> None:
 
 
 def enter_plugin(birth: Birth) -> None:
-    """Enter the plugin's folder, and import from there first. The template must not: it runs nothing of a plugin."""
+    """Make the plugin's folder the working directory and the first place to import from.
+
+    The template must not: it runs nothing of a plugin, and the folder may be shown in private files that are replaced.
+    """
     if birth.root:
-        chdir(birth.root)  # not before the fork: it can be below the private files, which are mounted anew
+        chdir(birth.root)
         sys.path.insert(0, birth.root)
     if birth.debug:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -135,13 +140,17 @@ def prepare_birth(root: str) -> Birth:
     Args:
         root: The plugin's folder; empty where there is none.
 
+    Raises:
+        OSError: The folder is not there.
     """
     os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
     tempfile.tempdir = None
+    os.chdir("/")
     sys.argv[:] = [os.path.join(root or "/", "main.py")]
     sys.dont_write_bytecode = True
     provide_sdk()
     if root:
+        os.stat(root)
         find_plugin_modules(root)
         find_folders(root)
     channel = Channel()

@@ -17,14 +17,16 @@ from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
 from worker.channel import Channel
 from worker.invoke import answer
 from worker.loader import Loader
-from worker.logs import flush_output
+from worker.logs import flush_output, write_error
+from worker.tracebacks import format_error
 
 __all__ = ["STAGE", "rehearse"]
 
 STAGE: Final = str(Path(__file__).parent / "stage")
 """Folder of the plugin of the rehearsal."""
 
-SOURCE: Final = "endpoints/rehearsed.py"
+PACKAGE: Final = "endpoints"
+SOURCE: Final = f"{PACKAGE}/rehearsed.py"
 ROUNDS: Final = 12
 """The interpreter adapts an instruction when it has run eight times."""
 
@@ -40,16 +42,29 @@ _READ_SIZE: Final = 1 << 16
 
 
 def rehearse() -> None:
-    """Answer some requests, as a worker would, with nobody asking."""
-    for _ in range(ROUNDS):
-        for method in ("GET", "POST"):
-            sys.path.insert(0, STAGE)
-            _play(Loader(STAGE), method)
-            sys.path.remove(STAGE)
-            for name in [name for name in sys.modules if name.partition(".")[0] == "endpoints"]:
+    """Answer some requests, as a worker would, with nobody asking. A failure costs time later, and nothing else."""
+    try:
+        for _ in range(ROUNDS):
+            for method in ("GET", "POST"):
+                _perform(method)
+        flush_output()
+    except BaseException as error:  # noqa: BLE001 - the SDK may raise anything; a real worker reports what is wrong
+        write_error(f"the rehearsal failed: {format_error(error)}")
+    for path in [path for path in sys.path_importer_cache if path.startswith(STAGE)]:
+        del sys.path_importer_cache[path]
+
+
+def _perform(method: str) -> None:
+    """Answer one request as the first of a plugin, and leave nothing of it where plugins look."""
+    known = set(sys.modules)
+    sys.path.insert(0, STAGE)
+    try:
+        _play(Loader(STAGE), method)
+    finally:
+        sys.path.remove(STAGE)
+        for name in set(sys.modules) - known:
+            if name.partition(".")[0] == PACKAGE:
                 del sys.modules[name]
-    sys.path_importer_cache.pop(STAGE, None)
-    flush_output()
 
 
 def _play(loader: Loader, method: str) -> None:

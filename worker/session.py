@@ -16,8 +16,8 @@ REVERSE_CALLS_REFUSED: Final = (
 
 
 @functools.cache
-def _look_session_up() -> tuple[Any, frozenset[str]]:
-    """The class of the installed SDK, and the names of what it takes. The rehearsal looks them up before any fork."""
+def _find_session_class() -> tuple[Any, frozenset[str]]:
+    """Return the class of the installed SDK, and the names of what it takes; the rehearsal finds them before forks."""
     kind: Any = importlib.import_module("dify_plugin.core.runtime").Session
     return kind, frozenset(inspect.signature(kind).parameters)
 
@@ -38,7 +38,7 @@ def make_session(*, invocation_id: str, hook_id: str) -> Any:
         invocation_id: Becomes `session.session_id`.
         hook_id: Becomes `session.endpoint_id`.
     """
-    kind, accepted = _look_session_up()
+    kind, accepted = _find_session_class()
     given: dict[str, Any] = {"session_id": invocation_id, "endpoint_id": hook_id}
     if "reader" in accepted:  # the real SDK
         executor = importlib.import_module("concurrent.futures").ThreadPoolExecutor(max_workers=1)

@@ -25,13 +25,12 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import close, kill, wait4, write
-from struct import unpack_from
 from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import unpackb
 
 from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady, encode_control
-from worker.birth import WORKER_PID, blame
+from worker.birth import EXIT_INTERNAL, WORKER_PID, blame
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
 from worker.kernel import set_process_name
@@ -50,7 +49,17 @@ from worker.lockdown.calls import (
 from worker.lockdown.evidence import Origin, Place
 from worker.lockdown.scratch import Scratch
 from worker.lockdown.seccomp import Program
-from worker.template import END, FORK, LOOK, PREPARE, WORKER_DESCRIPTORS, decode_end, run_template
+from worker.template import (
+    END,
+    FAILED,
+    FORK,
+    LOOK,
+    PREPARE,
+    WORKER_DESCRIPTORS,
+    decode_end,
+    decode_errno,
+    run_template,
+)
 
 if TYPE_CHECKING:
     from resource import struct_rusage
@@ -63,8 +72,6 @@ MAX_ANSWER: Final = 65_536
 
 _LAST_PID: Final = "/proc/sys/kernel/ns_last_pid"
 _MAX_USER_NAMESPACES: Final = "/proc/sys/user/max_user_namespaces"
-_SMALL: Final = 1 << 20
-"""Bytes of the private files of a scout, which makes none."""
 
 
 class Slot(ControlLoop):
@@ -76,6 +83,7 @@ class Slot(ControlLoop):
         link: Our end of the socket of the template. Owned.
         scratch: The private files.
         last_pid_fd: The file that sets the numbering of processes, or None.
+        reusable: Whether it may serve more than one worker, if the numbering can be set back.
     """
 
     def __init__(
@@ -86,28 +94,43 @@ class Slot(ControlLoop):
         scratch: Scratch,
         *,
         last_pid_fd: int | None,
+        reusable: bool,
     ) -> None:
         super().__init__(control, f"slot {name}")
         self._link = link
         self._scratch = scratch
         self._last_pid_fd = last_pid_fd
+        self._worker_pid = WORKER_PID
+        self._reusable = reusable
         self._task: tuple[object, ...] | None = None
         self._worker_id: int | None = None
         self._doomed = False
         self._usages: list[struct_rusage] = []
         self.watch(link, self._hear_template)
 
+    @property
+    def reusable(self) -> bool:
+        """Whether it serves one worker after another."""
+        return self._reusable
+
     def look(self) -> dict[str, Any]:
-        """Have a scout look at every layer; what it has seen."""
-        self._scratch.provide(_SMALL, 1)
-        self._link.send(LOOK)
-        answer = self._link.recv(MAX_ANSWER)
-        if answer[:1] != LOOK:
-            raise EOFError("the template has ended before it was locked down")
+        """Have a scout look at every layer; what it has seen. Once, before `run`.
+
+        Raises:
+            OSError: Workers could not have private files.
+            EOFError: There is no template; the text says why.
+        """
+        self._scratch.provide({})
+        with suppress(BrokenPipeError):
+            self._link.send(LOOK)
+        answer = self._hear()
+        if not answer.startswith(LOOK):
+            raise EOFError(answer.removeprefix(FAILED).decode() or "the template has ended")
         self._clear()
-        if self._last_pid_fd is not None:
-            _reset_numbering(self._last_pid_fd)
-        return dict(unpackb(answer[1:])) if len(answer) > 1 else {}
+        if not self._reset_numbering():
+            self._reusable = False
+            self._worker_pid += 1  # the scout had the number
+        return dict(unpackb(answer[len(LOOK) :])) if len(answer) > len(LOOK) else {}
 
     def handle(self, command: ControlMessage, descriptors: Sequence[int]) -> None:
         """Have a worker forked, or end it, or stop."""
@@ -137,7 +160,7 @@ class Slot(ControlLoop):
             return
         task = (command.sources, command.limits, command.debug)
         try:
-            self._scratch.provide(command.limits.get("scratch_size", _SMALL), command.limits.get("scratch_files", 1))
+            self._scratch.provide(command.limits)
             if task != self._task:
                 self._link.send(PREPARE + encode_control(command))
                 self._task = task
@@ -147,17 +170,23 @@ class Slot(ControlLoop):
             return
         self._worker_id, self._doomed = worker_id, False
 
+    def _hear(self) -> bytes:
+        """Take what the template says next; nothing when it has ended."""
+        try:
+            return self._link.recv(MAX_ANSWER)
+        except ConnectionResetError:  # it has not heard all that it was told
+            return b""
+
     def _hear_template(self) -> None:
-        said = self._link.recv(MAX_ANSWER)
+        said = self._hear()
         worker_id = self._worker_id
         if worker_id is None or not said:
             self.stop()  # it has ended, and with it all that this slot is good for
-        elif said[:1] == END:
+        elif said.startswith(END):
             status, usage = decode_end(said)
             self._bury(worker_id, status, usage)
         else:
-            (code,) = unpack_from("=i", said, len(FORK))
-            self._greet(worker_id, code)
+            self._greet(worker_id, decode_errno(said))
 
     def _greet(self, worker_id: int, code: int) -> None:
         """Report the worker, or that there is none."""
@@ -165,7 +194,7 @@ class Slot(ControlLoop):
             self._worker_id = None
             self.fail(worker_id, f"fork: {os.strerror(code)}", code)
             return
-        self.send(Forked(id=worker_id), about=WORKER_PID)
+        self.send(Forked(id=worker_id), about=self._worker_pid)
         if self._doomed:
             _kill_everything()
 
@@ -173,12 +202,32 @@ class Slot(ControlLoop):
         """Report the end of the worker once everything that it has started has ended, too."""
         self._usages.insert(0, usage)
         killed = self._clear()
+        renewed = self._renew_scratch()
         report = describe_end(worker_id, status, self._usages, killed=killed)
         self._worker_id = None
         self._usages = []
         self.send(report)
-        if self._last_pid_fd is None or not _reset_numbering(self._last_pid_fd):
+        if not (self._reusable and renewed and self._reset_numbering()):
             self.stop()
+
+    def _renew_scratch(self) -> bool:
+        """Have empty private files for the next worker; whether that is possible."""
+        try:
+            self._scratch.renew()
+        except OSError as error:
+            self.complain(str(error))
+            return False
+        return True
+
+    def _reset_numbering(self) -> bool:
+        """Have the next process be WORKER_PID again; whether that is possible."""
+        if self._last_pid_fd is None:
+            return False
+        try:
+            os.pwrite(self._last_pid_fd, b"%d" % (WORKER_PID - 1), 0)
+        except OSError:
+            return False
+        return True
 
     def _clear(self) -> int:
         """Kill everything that is left in our table and wait for it; how many there were."""
@@ -242,12 +291,18 @@ class NewSlot:
         """Become process 1, and serve until the supervisor is gone or says so."""
         set_process_name(f"ee-slot {self._command.name}")
         close_other_descriptors({0, 1, 2, self._control_fd, link.fileno()})
-        last_pid_fd = _open_numbering() if "seccomp" not in self._command.off else None
-        _show_own_processes()
         set_dumpable(False)
         control = socket.socket(fileno=self._control_fd)
-        slot = Slot(control, self._command.name, link, Scratch(), last_pid_fd=last_pid_fd)
-        slot.run(SlotReady(report={"layers": slot.look(), "reusable": last_pid_fd is not None}))
+        last_pid_fd = _open_numbering()
+        reusable = "seccomp" not in self._command.off
+        slot = Slot(control, self._command.name, link, Scratch(), last_pid_fd=last_pid_fd, reusable=reusable)
+        try:
+            _show_own_processes()
+            layers = slot.look()
+        except (EOFError, OSError) as error:
+            slot.fail(self._command.slot_id, str(error), getattr(error, "errno", None) or 0)
+            return EXIT_INTERNAL
+        slot.run(SlotReady(report={"layers": layers, "reusable": slot.reusable}))
         return 0
 
     def be_template(self, link: socket.socket) -> int:
@@ -300,15 +355,6 @@ def _show_own_processes() -> None:
     """Show our own table in /proc, and of it only what a process may trace; nothing else that is usually there."""
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     mount("proc", "/proc", "proc", flags=flags, options="subset=pid,hidepid=ptraceable")
-
-
-def _reset_numbering(last_pid_fd: int) -> bool:
-    """Have the next process be WORKER_PID again; whether that is possible."""
-    try:
-        os.pwrite(last_pid_fd, b"%d" % (WORKER_PID - 1), 0)
-    except OSError:
-        return False
-    return True
 
 
 def _kill_everything() -> None:

@@ -10,19 +10,22 @@ The template is outside of the table of processes that its children are born int
 it, and when the slot kills everything in that table the template is not among it. There is one worker at a time, so
 the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
 
-    slot to template    LOOK    first: fork a scout, which looks at every layer as a worker would, and ends
+    slot to template    LOOK    first of all: fork a scout, which looks at every layer as a worker would, and ends
                         PREPARE and FORK_WORKER as it came: what the next workers are for
                         FORK    fork a worker; descriptors: its input, output, stdout, stderr
     template to slot    LOOK and what the scout has seen, as msgpack
                         FORK and an errno, 0 when there is a worker
                         END and how the worker has ended
+                        FAILED and why there will be no worker; it ends
+
+Signals that are sent to whole groups of processes do not reach a template, as they do not end a slot, nor, by that, a
+worker that is about to finish; they are blocked, and unblocked by each worker.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,7 +33,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from os import close, wait4
 from resource import struct_rusage
-from signal import set_wakeup_fd
+from signal import (
+    SIG_DFL,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIGCHLD,
+    SIGINT,
+    SIGPIPE,
+    SIGXFSZ,
+    default_int_handler,
+    pthread_sigmask,
+    set_wakeup_fd,
+)
 from signal import signal as set_handler
 from socket import MSG_CMSG_CLOEXEC, recv_fds, socket
 from typing import Final
@@ -38,7 +52,8 @@ from typing import Final
 from msgpack import packb
 
 from protocol import MAX_CONTROL, ForkWorker, decode_control
-from worker.birth import end_as
+from worker.birth import EXIT_INTERNAL, end_as
+from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
 from worker.forking import fork_alone, start_alone
 from worker.imports import import_namespaces
@@ -52,7 +67,18 @@ from worker.lockdown.seccomp import Program
 from worker.process import Birth, become_worker, prepare_birth
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
 
-__all__ = ["END", "FORK", "LOCKS", "LOOK", "PREPARE", "WORKER_DESCRIPTORS", "decode_end", "run_template"]
+__all__ = [
+    "END",
+    "FAILED",
+    "FORK",
+    "LOCKS",
+    "LOOK",
+    "PREPARE",
+    "WORKER_DESCRIPTORS",
+    "decode_end",
+    "decode_errno",
+    "run_template",
+]
 
 TEMPLATE_NAME: Final = "ee-template"
 WORKER_NAME: Final = "ee-worker"
@@ -61,14 +87,17 @@ LOOK: Final = b"L"
 PREPARE: Final = b"P"
 FORK: Final = b"F"
 END: Final = b"E"
+FAILED: Final = b"!"
 
 WORKER_DESCRIPTORS: Final = 4
-MAX_COMMAND: Final = MAX_CONTROL + 1
+MAX_COMMAND: Final = MAX_CONTROL + len(PREPARE)
 PRIVATE_UMASK: Final = 0o077
 
-KEPT_IGNORED: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+KEPT_IGNORED: Final = frozenset({SIGPIPE, SIGXFSZ})
 """Signals that Python programs expect to be ignored, so that they get an exception instead."""
 
+_LIMITS: Final = "resource_limits"
+_PROCESSES: Final = "processes"
 _SCOUT_LIMITS: Final = {"processes": 128, "cpu_time": 60, "open_files": 256, "file_size": 1 << 26}
 """What a scout limits itself to, for the evidence; every worker has the limits of its hook."""
 
@@ -131,63 +160,34 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     os.umask(PRIVATE_UMASK)
     close_other_descriptors({0, 1, 2, link.fileno()})
     set_dumpable(False)
-    limit_resources({})
+    slot_user = os.getuid()
+    if _LIMITS not in place.off:
+        limit_resources({})  # what holds for every worker
     _lock_down(_Seal(place, program))
-    with suppress(BrokenPipeError, ConnectionResetError):  # the slot has ended
-        _serve(link, place, root)
+    if link.recv(MAX_COMMAND) != LOOK:
+        return 0
+    try:
+        birth = prepare_birth(root)  # not earlier: the slot has just mounted what is seen of it
+    except OSError as error:
+        link.send(FAILED + str(error).encode())
+        return EXIT_INTERNAL
+    gc.collect()
+    gc.freeze()
+    residents = 2 if os.getuid() == slot_user else 1
+    _Template(link, place, birth, residents).serve()
     return 0
+
+
+def decode_errno(data: bytes) -> int:
+    """Read what FORK says: why there is no worker; 0 when there is one."""
+    (code,) = _ERRNO.unpack_from(data, len(FORK))
+    return int(code)
 
 
 def decode_end(data: bytes) -> tuple[int, struct_rusage]:
     """Read what END says: the wait status, and what was used."""
     status, *usage = _END.unpack_from(data, len(END))
     return status, struct_rusage(usage)
-
-
-def _serve(link: socket, place: Place, root: str) -> None:
-    if link.recv(MAX_COMMAND) != LOOK:  # once the slot has mounted what is to be seen
-        return
-    link.send(LOOK + _look(place))
-    birth = prepare_birth(root)
-    gc.collect()
-    gc.freeze()
-    while True:
-        command, descriptors, _, _ = recv_fds(link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
-        if not command:
-            return
-        if command == FORK:
-            _fork(link, birth, descriptors)
-        else:
-            _prepare(birth, command[len(PREPARE) :])
-
-
-def _prepare(birth: Birth, data: bytes) -> None:
-    message = decode_control(data)
-    if isinstance(message, ForkWorker):
-        if birth.root:
-            import_namespaces(birth.root, message.sources)
-        birth.sources, birth.limits, birth.debug = message.sources, plan_limits(message.limits), message.debug
-
-
-def _fork(link: socket, birth: Birth, descriptors: list[int]) -> None:
-    """Fork a worker, and wait for its end."""
-    birth.pipes = descriptors
-    set_process_name(WORKER_NAME)  # for the child, whose own call would cost more
-    try:
-        pid = fork_alone()
-    except OSError as error:
-        pid, code = -1, error.errno or -1
-    else:
-        code = 0
-    if pid == 0:
-        end_as(partial(become_worker, birth))
-    set_process_name(TEMPLATE_NAME)
-    for descriptor in descriptors:
-        close(descriptor)
-    link.send(FORK + _ERRNO.pack(code))
-    if pid > 0:
-        _, status, usage = wait4(pid, 0)
-        link.send(END + _END.pack(status, *usage))
 
 
 def _lock_down(seal: _Seal) -> None:
@@ -201,36 +201,101 @@ def _lock_down(seal: _Seal) -> None:
             seal.place.failed[layer] = str(error)
 
 
-def _look(place: Place) -> bytes:
-    """Have a scout look at every layer from where workers are; what it has seen, as msgpack."""
-    down, up = os.pipe2(os.O_CLOEXEC)
-    pid = fork_alone()
-    if pid == 0:
-        end_as(lambda: _be_scout(up, place))
-    close(up)
-    with open(down, "rb") as file:
-        seen = file.read()
-    wait4(pid, 0)
-    return seen
+class _Template:
+    """A process that is locked down, and what it forks.
 
+    Args:
+        link: Our end of the socket of the slot.
+        place: The slot.
+        birth: The next worker.
+        residents: Processes that have the user of the workers without being one: the template, and rootless the slot.
+    """
 
-def _be_scout(up: int, place: Place) -> int:
-    start_alone()
-    try:
-        limit_resources(_SCOUT_LIMITS)
-    except OSError as error:
-        place.failed["resource_limits"] = str(error)
-    seen = {layer: asdict(evidence) for layer, evidence in look_at_layers(place, _SCOUT_LIMITS).items()}
-    os.write(up, packb(seen))
-    return 0
+    def __init__(self, link: socket, place: Place, birth: Birth, residents: int) -> None:
+        self._link = link
+        self._place = place
+        self._birth = birth
+        self._residents = residents
+
+    def serve(self) -> None:
+        """Look, as the slot has said, and do what it says from then on until it is gone."""
+        self._tell(LOOK + self._look())
+        while True:
+            try:
+                command, descriptors, _, _ = recv_fds(self._link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:  # it has ended without having read all that was said
+                return
+            if not command:
+                return
+            if command == FORK:
+                self._fork(descriptors)
+            else:
+                self._prepare(command[len(PREPARE) :])
+
+    def _tell(self, message: bytes) -> None:
+        """Say something to the slot. When it has ended, the next attempt to hear from it says so."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._link.send(message)
+
+    def _prepare(self, data: bytes) -> None:
+        message = decode_control(data)
+        if not isinstance(message, ForkWorker):
+            return
+        if self._birth.root:
+            import_namespaces(self._birth.root, message.sources)
+        self._birth.sources, self._birth.debug = message.sources, message.debug
+        limits = message.limits
+        if _PROCESSES in limits:
+            limits[_PROCESSES] += self._residents  # the kernel counts those of a user
+        self._birth.limits = () if _LIMITS in self._place.off else plan_limits(limits)
+
+    def _fork(self, descriptors: list[int]) -> None:
+        """Fork a worker, and wait for its end."""
+        self._birth.pipes = descriptors
+        set_process_name(WORKER_NAME)  # for the child, whose own call would cost more
+        try:
+            pid = fork_alone()
+        except OSError as error:
+            pid, code = -1, error.errno or -1
+        else:
+            code = 0
+        if pid == 0:
+            end_as(partial(become_worker, self._birth))
+        set_process_name(TEMPLATE_NAME)
+        for descriptor in descriptors:
+            close(descriptor)
+        self._tell(FORK + _ERRNO.pack(code))
+        if pid > 0:
+            _, status, usage = wait4(pid, 0)
+            self._tell(END + _END.pack(status, *usage))
+
+    def _look(self) -> bytes:
+        """Have a scout look at every layer from where workers are; what it has seen, as msgpack, or nothing."""
+        down, up = os.pipe2(os.O_CLOEXEC)
+        pid = fork_alone()
+        if pid == 0:
+            end_as(partial(self._be_scout, up))
+        close(up)
+        with open(down, "rb") as file:
+            seen = file.read()
+        wait4(pid, 0)
+        return seen
+
+    def _be_scout(self, up: int) -> int:
+        start_alone()
+        if _LIMITS not in self._place.off:
+            limit_resources(_SCOUT_LIMITS)
+        seen = {layer: asdict(evidence) for layer, evidence in look_at_layers(self._place, _SCOUT_LIMITS).items()}
+        os.write(up, packb(seen))
+        return 0
 
 
 def _reset_signals() -> None:
-    """Undo what the zygote has set up: handlers, blocked signals, the wake-up descriptor."""
+    """Undo what the zygote has set up: handlers, and the wake-up descriptor; block what is not for a template."""
     set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        set_handler(number, signal.SIG_DFL)
-    set_handler(signal.SIGINT, signal.default_int_handler)
+    for number in (SIGCHLD, *GROUP_SIGNALS):
+        set_handler(number, SIG_DFL)
+    set_handler(SIGINT, default_int_handler)
     for number in KEPT_IGNORED:
-        set_handler(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        set_handler(number, SIG_IGN)
+    pthread_sigmask(SIG_SETMASK, GROUP_SIGNALS)

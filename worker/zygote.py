@@ -48,11 +48,11 @@ from worker.descriptors import close_other_descriptors
 from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
 from worker.kernel import adopt_orphans, set_process_name
-from worker.loader import STAND_IN, provide_sdk, sdk_version
+from worker.loader import SDK, STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
-from worker.logs import prepare_output, write_error
+from worker.logs import prepare_output
 from worker.rehearsal import STAGE, rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
@@ -201,10 +201,8 @@ class Zygote(ControlLoop):
         provide_sdk()
         for name in command.preload:
             importlib.import_module(name)
-        try:
+        if SDK in sys.modules:
             rehearse()
-        except Exception as error:  # noqa: BLE001 - it only saves time; a real worker reports what is wrong
-            write_error(f"zygote {command.name}: the rehearsal failed: {describe_error(error)}\n")
         _end_event_loop()
         facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
         heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())

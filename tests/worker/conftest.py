@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,17 +23,17 @@ def base_zygote() -> Iterator[BaseZygote]:
 
 
 @pytest.fixture(scope="session")
-def plugins_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for plugins that workers of every identity can read."""
-    folder = tmp_path_factory.mktemp("plugins")
+def plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a plugin that workers of every identity can read."""
+    folder = tmp_path_factory.mktemp("plugin")
     folder.chmod(0o755)
     return folder
 
 
 @pytest.fixture(scope="session")
-def zygote(base_zygote: BaseZygote, plugins_folder: Path) -> Iterator[ZygoteDriver]:
-    """A plugin's zygote; what it takes for the plugin's folder holds those of many tests."""
-    zygote = base_zygote.fork_zygote(plugin_root=plugins_folder)
+def zygote(base_zygote: BaseZygote, plugin_folder: Path) -> Iterator[ZygoteDriver]:
+    """The zygote of the plugin that every test writes anew."""
+    zygote = base_zygote.fork_zygote(plugin_root=plugin_folder)
     zygote.wait_ready()
     yield zygote
     zygote.close()
@@ -57,11 +58,12 @@ def count_descriptors(zygote: ZygoteDriver) -> int:
 
 
 @pytest.fixture
-def plugin(zygote: ZygoteDriver, plugins_folder: Path, request: pytest.FixtureRequest) -> Iterator[Plugin]:
+def plugin(zygote: ZygoteDriver, plugin_folder: Path) -> Iterator[Plugin]:
     """An empty plugin."""
     before = count_descriptors(zygote)
-    number = len(list(plugins_folder.iterdir()))
-    plugin = Plugin(zygote, plugins_folder / f"plugin-{number}")
+    plugin = Plugin(zygote, plugin_folder)
     yield plugin
     plugin.close()
+    for path in plugin_folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert count_descriptors(zygote) == before, "the test has left descriptors open"

@@ -41,7 +41,6 @@ from protocol import (
     Kill,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
     Role,
@@ -59,7 +58,6 @@ __all__ = [
     "FIRST_ID",
     "IDS",
     "LIMITS",
-    "SCRATCH",
     "TIMEOUT_S",
     "Answer",
     "BaseZygote",
@@ -83,8 +81,9 @@ LIMITS: Final[Mapping[str, int]] = {
     "cpu_time": 60,
     "open_files": 256,
     "file_size": 64 << 20,
+    "scratch_size": 128 << 20,
+    "scratch_files": 8192,
 }
-SCRATCH: Final = {"scratch_size": 128 << 20, "scratch_files": 8192}
 CREDENTIALS: Final = struct.Struct("iII")
 """`struct ucred` of unix(7)."""
 
@@ -304,9 +303,23 @@ class Answer:
 
 
 class WorkerDriver:
-    """Our ends of a worker's pipes."""
+    """Our ends of a worker's pipes.
 
-    def __init__(self, slot: SlotDriver) -> None:
+    Args:
+        slot: Where it is forked.
+        sources: To be imported before it is ready.
+        limits: What it may use.
+        debug: Whether log records below INFO are wanted.
+    """
+
+    def __init__(
+        self,
+        slot: SlotDriver,
+        sources: Sequence[str] = (),
+        *,
+        limits: Mapping[str, int] = LIMITS,
+        debug: bool = False,
+    ) -> None:
         self.slot = slot
         self.connection = Connection(Role.SUPERVISOR)
         self.logs: list[Log] = []
@@ -323,7 +336,8 @@ class WorkerDriver:
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = slot.next_id()
-        slot.command(ForkWorker(worker_id=self.id, **SCRATCH), theirs)
+        command = ForkWorker(worker_id=self.id, sources=tuple(sources), limits=dict(limits), debug=debug)
+        slot.command(command, theirs)
         for descriptor in theirs:
             os.close(descriptor)
         _, self.pid = slot.report_with_pid(Forked, self.id)
@@ -352,24 +366,8 @@ class WorkerDriver:
             elif not isinstance(message, Credit):
                 return message
 
-    def prepare(
-        self,
-        root: Path,
-        sources: Sequence[str] = (),
-        *,
-        limits: Mapping[str, int] = LIMITS,
-        **options: Any,
-    ) -> Ready | Error:
-        """Send PREPARE and return what comes of it."""
-        self.send(
-            Prepare(
-                plugin_root=str(root),
-                sources=tuple(sources),
-                environ=dict(ENVIRONMENT),
-                limits=dict(limits),
-                options=options,
-            )
-        )
+    def wait_ready(self) -> Ready | Error:
+        """Wait until it has imported its sources, or has failed to."""
         message = self.receive()
         assert isinstance(message, Ready | Error), message
         return message
@@ -477,11 +475,11 @@ from dify_plugin import Endpoint
 
 
 class Plugin:
-    """A plugin in a folder of its own, and its workers.
+    """A plugin, and its workers.
 
     Args:
-        zygote: Sees the folder.
-        root: The folder.
+        zygote: That of the plugin.
+        root: Its folder.
     """
 
     def __init__(self, zygote: ZygoteDriver, root: Path) -> None:
@@ -504,9 +502,9 @@ class Plugin:
         self.write(source, f"{HEADER}{textwrap.dedent(top)}\n{method}")
         return source
 
-    def fork(self) -> WorkerDriver:
+    def fork(self, sources: Sequence[str] = (), **task: Any) -> WorkerDriver:
         """Fork a worker, which is closed with the plugin."""
-        worker = WorkerDriver(self.zygote.take_slot())
+        worker = WorkerDriver(self.zygote.take_slot(), sources, **task)
         self.workers.append(worker)
         return worker
 
@@ -519,8 +517,8 @@ class Plugin:
         **given: Any,
     ) -> WorkerDriver:
         """Start a worker up to the point where it has got INVOKE."""
-        worker = self.fork()
-        ready = worker.prepare(self.root, limits=limits)
+        worker = self.fork(limits=limits)
+        ready = worker.wait_ready()
         assert isinstance(ready, Ready), ready
         worker.send(make_invoke(source, has_body=body, **given))
         return worker

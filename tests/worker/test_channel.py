@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import repeat
-from typing import Final
 
 import pytest
 
@@ -21,18 +20,14 @@ from protocol import (
     Credit,
     End,
     LocalProtocolError,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
     Role,
 )
 from tests.worker.driver import make_invoke
 from worker.channel import Cancelled, Channel, NotTheWorkerError
-
-PREPARE: Final = Prepare(plugin_root="/", sources=(), environ={}, limits={}, required=(), off=(), options={})
 
 
 class Peer:
@@ -42,7 +37,8 @@ class Peer:
         requests_r, self.write_fd = os.pipe()
         self.read_fd, responses_w = os.pipe()
         self.theirs = [requests_r, responses_w]
-        self.channel = Channel(requests_r, responses_w)
+        self.channel = Channel()
+        self.channel.open(requests_r, responses_w)
         self.connection = Connection(Role.SUPERVISOR)
         self.messages: list[Message] = []
 
@@ -55,13 +51,14 @@ class Peer:
         self.connection.receive_data(os.read(self.read_fd, 1 << 20))
         return list(iter(self.connection.next_message, None))
 
+    def ready(self) -> None:
+        """Go through READY."""
+        self.channel.send(Ready())
+        assert self.read() == [Ready()]
+
     def invoke(self, *, body: bool = False) -> None:
-        """Go through PREPARE, LOCKED, READY and INVOKE."""
-        self.send(PREPARE)
-        assert isinstance(self.channel.receive(), Prepare)
-        self.channel.send(Locked(report={}))
-        self.channel.send(Ready(report={}))
-        self.read()
+        """Go through READY and INVOKE."""
+        self.ready()
         self.send(make_invoke(has_body=body))
         assert self.channel.receive() == make_invoke(has_body=body)
 
@@ -102,11 +99,12 @@ def in_thread(function: Callable[[], object]) -> Callable[[], object]:
 
 def test_messages_byte_by_byte(peer: Peer) -> None:
     """Messages that come in single bytes are put together."""
+    peer.ready()
     result = in_thread(peer.channel.receive)
-    for byte in peer.connection.send(PREPARE):
+    for byte in peer.connection.send(make_invoke()):
         os.write(peer.write_fd, bytes([byte]))
 
-    assert result() == PREPARE
+    assert result() == make_invoke()
 
 
 def test_body(peer: Peer) -> None:
@@ -199,8 +197,11 @@ def test_many_readers(peer: Peer) -> None:
 @pytest.mark.parametrize("how", ["cancel", "eof", "garbage"])
 def test_cancel_ends_every_wait(peer: Peer, waiting: str, how: str) -> None:
     """CANCEL, the end of the pipe and garbage are noticed wherever a thread waits."""
-    peer.invoke(body=True)
-    peer.channel.send(Response(status=200, headers=()))
+    if waiting == "head":
+        peer.ready()
+    else:
+        peer.invoke(body=True)
+        peer.channel.send(Response(status=200, headers=()))
 
     waits: dict[str, Callable[[], object]] = {
         "body": lambda: peer.channel.read_body(1),

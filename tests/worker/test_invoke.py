@@ -32,23 +32,17 @@ def test_hello(plugin: Plugin) -> None:
     assert answer.exited.killed_descendants == 0
 
 
-def test_ready_reports(plugin: Plugin) -> None:
-    """READY names versions, the process and what was imported already."""
-    source = plugin.endpoint("return Response('x')", top="print('imported')")
-    worker = plugin.fork()
+def test_sources_are_imported_before_ready(plugin: Plugin) -> None:
+    """READY comes when the sources have been imported; the request then finds them imported."""
+    source = plugin.endpoint("return Response('x')", top="print('imported', flush=True)")
+    worker = plugin.fork([source])
 
-    ready = worker.prepare(plugin.root, [source])
-
-    assert isinstance(ready, Ready)
-    assert ready.report["pid"] == 2
-    assert worker.pid > 2, "the number that the process has here, as the kernel says it"
-    assert [source] == ready.report["sources"]
-    assert ready.report["sdk"] == "stand-in"
-    assert {"python", "werkzeug", "msgpack"} <= set(ready.report)
+    assert worker.wait_ready() == Ready()
+    assert os.read(worker.stdout_fd, 100) == b"imported\n"
     worker.send(make_invoke(source))
     answer = worker.collect()
     assert answer.body == b"x"
-    assert worker.output()[0] == b"imported\n", "the source was imported twice"
+    assert worker.output()[0] == b"", "the source was imported twice"
 
 
 def test_request_reaches_endpoint(plugin: Plugin) -> None:
@@ -168,7 +162,7 @@ def test_large_multipart_spools(plugin: Plugin) -> None:
 
     digest, text, name = answer.body.decode().split(" ", 2)
     assert (hashlib.sha256(block * 1600).hexdigest(), "text") == (digest, text)
-    assert name.startswith("/tmp/")
+    assert name.startswith("/private/tmp/")
     assert answer.exited is not None
     assert answer.exited.max_rss_bytes < 60 << 20
 
@@ -403,7 +397,7 @@ def test_cancelled_before_invoke(plugin: Plugin) -> None:
     """A worker that was never used ends when it is told to, or when nobody is there any more."""
     first, second = plugin.fork(), plugin.fork()
     for worker in (first, second):
-        assert isinstance(worker.prepare(plugin.root), Ready)
+        assert isinstance(worker.wait_ready(), Ready)
 
     first.cancel()
     second.close_requests()
@@ -480,18 +474,20 @@ def test_process_is_new_for_every_request(plugin: Plugin) -> None:
 
 
 def test_debug_option_raises_log_level(plugin: Plugin) -> None:
-    """With `debug` in PREPARE debug records are sent as well."""
+    """With `debug` in FORK_WORKER debug records are sent as well, by this worker and not by the next one."""
     plugin.endpoint("logging.getLogger('x').debug('details'); return Response('')")
-    worker = plugin.fork()
-    worker.prepare(plugin.root, debug=True)
+    worker = plugin.fork(debug=True)
+    assert isinstance(worker.wait_ready(), Ready)
     worker.send(make_invoke())
 
     assert [(log.level, log.logger, log.message) for log in worker.collect().logs] == [("debug", "x", "details")]
+    plugin.finish(worker)
+    assert plugin.call().logs == []
 
 
 def test_load_error_before_ready(plugin: Plugin) -> None:
-    """A source named in PREPARE that cannot be loaded is reported instead of READY."""
-    error = plugin.fork().prepare(plugin.root, ["endpoints/none.py"])
+    """A source named in FORK_WORKER that cannot be loaded is reported instead of READY."""
+    error = plugin.fork(["endpoints/none.py"]).wait_ready()
 
     assert isinstance(error, Error)
     assert (error.code, error.message) == ("load", "endpoints/none.py: there is no such file in the plugin")

@@ -39,7 +39,7 @@ def test_descriptors(plugin: Plugin) -> None:
 
 
 def test_environment(plugin: Plugin) -> None:
-    """The environment is that of PREPARE and the scratch folder, for the process and for programs that it starts."""
+    """The environment is that of zygotes and the scratch folder, for the process and for programs that it starts."""
     expected = ENVIRONMENT | {"HOME": "/tmp", "TMPDIR": "/tmp"}
 
     mine, program = seen(plugin, "[dict(os.environ), subprocess.check_output(['/usr/bin/env'], text=True)]")
@@ -50,16 +50,16 @@ def test_environment(plugin: Plugin) -> None:
 
 def test_surroundings(plugin: Plugin) -> None:
     """Folder, umask, import path, arguments, session, temporary folder and signals are as documented."""
-    expression = """[
-        os.getcwd(), oct(os.umask(0)), sys.path[0], sys.argv, os.getsid(0) == os.getpid() == os.getpgrp(),
+    root = str(plugin.root)
+    expression = f"""[
+        os.path.samefile(os.getcwd(), {root!r}), oct(os.umask(0)), sys.path[0], sys.argv, os.getsid(0) == os.getpid() == os.getpgrp(),
         __import__('tempfile').gettempdir(), os.read(0, 1).decode(), sys.stdin.read(),
         [n for n in range(1, 32) if __import__('signal').getsignal(n) == __import__('signal').SIG_IGN],
         __import__('signal').pthread_sigmask(0, ()) == set(),
     ]"""
-    root = str(plugin.root)
 
     assert [
-        root,
+        True,
         "0o77",
         root,
         [f"{root}/main.py"],

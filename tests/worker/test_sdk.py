@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.loader import STAND_IN
-from worker.session import REVERSE_CALLS_REFUSED, make_session
+from worker.session import REVERSE_CALLS_REFUSED, _find_session_class, make_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,14 @@ from dify_plugin.invocations.model.llm import LLMInvocation
 from dify_plugin.invocations.storage import StorageInvocation, StorageInvocationError
 from dify_plugin.invocations.tool import ToolInvocation
 """
+
+
+@pytest.fixture(autouse=True)
+def forget_session_class() -> Iterator[None]:
+    """Have every test find the class of its own SDK."""
+    _find_session_class.cache_clear()
+    yield
+    _find_session_class.cache_clear()
 
 
 @pytest.fixture

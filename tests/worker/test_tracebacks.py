@@ -62,7 +62,7 @@ def test_describe_group() -> None:
 def test_frames_of_ours_are_left_out() -> None:
     """The endpoint's frames are shown, with causes, and ours are not."""
     with pytest.raises(OSError, match="Bad file") as caught:
-        Channel(-1, -1)
+        Channel().open(-1, -1)
     text = format_error(catch(caught.value, RuntimeError("outer")))
 
     assert "channel.py" not in text

@@ -1,16 +1,17 @@
-"""The private files of workers: a file system in memory that no two of them share.
+"""The private files of workers: a file system in memory, a new one for each.
 
 Theory of operation
 -------------------
-The slot mounts it; the worker, which may not mount anything, finds it. When a worker has gone, the next one gets the
-same one only if nothing was ever made or changed in it: the numbers of its inodes go up with every file, so a file of
-the slot's own tells by its number whether there was any other; and what happens to the root folder itself shows in
-the time of its last change, which nobody can set. Otherwise it is replaced by an empty one.
+The slot mounts it; the worker, which may not mount anything, finds it. When a worker has ended, and all that it has
+started, the file system is replaced by an empty one, before the end is reported: its memory counts for no other worker.
+To use one again that looks empty is no gain worth having. What was ever done in it shows: in the numbers of its inodes,
+which go up with every file, also one without a name; in the times of the folder, of which some are set by reading.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 from worker.birth import WORKER_ID
@@ -19,7 +20,8 @@ from worker.view import SCRATCH
 
 __all__ = ["Scratch"]
 
-_Marks = tuple[int, int]
+_SIZE: Final = "scratch_size"
+_FILES: Final = "scratch_files"
 
 
 class Scratch:
@@ -34,47 +36,44 @@ class Scratch:
     def __init__(self) -> None:
         self._covered: Final = os.open(SCRATCH, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._shown: Final = os.listdir(SCRATCH)
-        self._sizes: tuple[int, int] | None = None
-        self._marks: _Marks = (0, 0)
+        self._options: str | None = None
 
-    @property
-    def descriptor(self) -> int:
-        """What must not be closed."""
-        return self._covered
+    def provide(self, limits: Mapping[str, int]) -> None:
+        """Have an empty one there for the next worker.
 
-    def provide(self, size: int, files: int) -> None:
-        """Have an empty one there, of a size in bytes, for so many files.
+        Args:
+            limits: `scratch_size` in bytes, and `scratch_files`; what is not named is not limited.
 
         Raises:
             OSError: The kernel refused.
         """
-        if self._sizes is not None:
-            if self._sizes == (size, files) and self._is_untouched():
-                return
-            self._sizes = None
+        options = self._make_options(limits)
+        if options != self._options:
+            self._replace(options)
+
+    def renew(self) -> None:
+        """Replace the one that a worker has had by an empty one, with the same limits.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        if self._options is not None:
+            self._replace(self._options)
+
+    def _replace(self, options: str) -> None:
+        if self._options is not None:
+            self._options = None
             umount(SCRATCH)
-        inodes = files + 1 + len(self._shown) + 1  # its root, and our own file
-        options = f"mode=1777,uid={WORKER_ID},gid={WORKER_ID},size={max(size, 1)},nr_inodes={inodes}"
         mount("scratch", SCRATCH, "tmpfs", flags=MS_NOSUID | MS_NODEV, options=options)
         for name in self._shown:
             os.mkdir(f"{SCRATCH}/{name}")
             mount(f"/proc/self/fd/{self._covered}/{name}", f"{SCRATCH}/{name}", None, flags=MS_BIND | MS_REC)
-        self._marks = _read_marks()
-        self._sizes = (size, files)
+        self._options = options
 
-    def _is_untouched(self) -> bool:
-        number, changed = self._marks
-        try:
-            self._marks = _read_marks()
-        except OSError:
-            return False  # no room for one more file
-        return self._marks == (number + 1, changed)
-
-
-def _read_marks() -> _Marks:
-    """The number of a file made now, which is gone at once, and when the root folder was changed, in nanoseconds."""
-    descriptor = os.open(SCRATCH, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0)
-    try:
-        return os.fstat(descriptor).st_ino, os.stat(SCRATCH).st_ctime_ns
-    finally:
-        os.close(descriptor)
+    def _make_options(self, limits: Mapping[str, int]) -> str:
+        options = f"mode=1777,uid={WORKER_ID},gid={WORKER_ID}"
+        if _SIZE in limits:
+            options += f",size={max(limits[_SIZE], 1)}"  # tmpfs(5): 0 is no limit, 1 is a page
+        if _FILES in limits:
+            options += f",nr_inodes={limits[_FILES] + 1 + len(self._shown)}"  # its root is one, too
+        return options
