@@ -164,8 +164,10 @@ class ControlGroup(ABC):
         Raises:
             OSError: The group is gone, or no descriptors are left.
         """
-        self._stop_watching()
-        self._watch = self._watch_memory(loop, callback)
+        if self._watch is None:
+            self._watch = self._watch_memory(loop, callback)
+        else:
+            self._watch.callback = callback
 
     @abstractmethod
     def unthrottle(self) -> None:
