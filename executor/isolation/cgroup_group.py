@@ -87,6 +87,11 @@ class ControlGroup(ABC):
         self._before = Counters()
         self._watch: OomWatch | None = None
 
+    @property
+    def counts_cpu(self) -> bool:
+        """Whether `usage` tells CPU time, since `reset`."""
+        return self._before.cpu_s is not None
+
     def open_procs(self) -> list[int]:
         """Open the files, one in each hierarchy, by which a process joins: it writes `0` into each.
 

@@ -280,8 +280,12 @@ class Invocation:
         if handle.violation is not None:
             return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
         report = await handle.wait_exit(0)
-        usage = self._worker.usage() if self._worker is not None else None
-        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits)
+        usage, peak_bytes = None, 0
+        if self._worker is not None:
+            usage = self._worker.usage()
+            if report is not None and self._worker.slot.group is None:
+                peak_bytes = report.max_rss_bytes
+        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits, peak_bytes=peak_bytes)
 
     def _on_expired(self, outcome: Outcome, seconds: float) -> None:
         self.interrupt(outcome, f"limit {seconds:g} s")

@@ -17,6 +17,7 @@ from executor.config.limits import Limits
 from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child
+from executor.supervisor.process_tree import waited_cpu_s
 from executor.supervisor.zygote import SlotClient, Zygote
 
 __all__ = ["IDLE_TIME_S", "Slot", "SlotPool"]
@@ -46,6 +47,10 @@ class Slot:
         client: Its control socket.
         number: Picks its host ids.
         group: Its control group, where there are any.
+
+    Attributes:
+        spoilt: Whether it must not get another worker.
+        cpu_before_s: CPU seconds that its earlier workers have used, where no control group counts.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Slot:
         self.number = number
         self.group = group
         self.spoilt = False
+        self.cpu_before_s = 0.0
         self._zygote = zygote
         self._child = child
 
@@ -72,6 +78,8 @@ class Slot:
         if self.group is not None:
             self.group.apply(memory_bytes=limits.memory, processes=limits.processes, cpu_share=limits.cpu_share)
             self.group.reset()
+        if self.client.pid is not None and (self.group is None or not self.group.counts_cpu):
+            self.cpu_before_s = waited_cpu_s(self.client.pid)
 
     def kill_worker(self, child: Child) -> None:
         """Have the worker and everything in the slot killed; without its share of the processor that would last."""
@@ -179,7 +187,8 @@ class SlotPool:
             descriptors = group.open_procs() if group is not None else []
             child, client = zygote.fork_slot(self._name, number, groups=descriptors, off=self._host.off)
             slot = Slot(zygote, child, client, number=number, group=group)
-            await client.wait_ready(READY_TIME_S)
+            report = await client.wait_ready(READY_TIME_S)
+            slot.spoilt = report.get("reusable") is not True  # it ends by itself after one worker
         except BaseException:
             if slot is not None:
                 self._discard(slot)
