@@ -148,9 +148,9 @@ def in_the_kernel(target):
 
 
 @deed("Uses more of the processors at a time than its share", proof=limits(cpu_share=2), by_groups=True)
-def share(_):
+def share(target):
     """Four processes at once: the most that they get of one processor, in any of some short times."""
-    return any(_used_by_four() > 0.2 for _ in range(4)) and "more than a fifth of a processor"
+    return any(_used_by_four() > 0.2 for _ in range(target["tries"])) and "more than a fifth of a processor"
 
 
 def _used_by_four() -> float:
@@ -158,7 +158,8 @@ def _used_by_four() -> float:
     for _ in range(4):
         child = os.fork()
         if child == 0:
-            while time.monotonic() - begun < 1:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
                 sum(range(1000))
             os._exit(0)
         children.append(child)
