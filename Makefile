@@ -33,7 +33,7 @@ test-e2e: setup ## Run only the tests with a real service and real workers
 	$(BIN)/pytest -m "e2e and not stress" $(ARGS)
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
-	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack tests/sandbox $(ARGS)
+	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack --dist loadgroup tests/sandbox $(ARGS)
 
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)
