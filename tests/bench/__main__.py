@@ -69,7 +69,7 @@ def create_parser() -> argparse.ArgumentParser:
     add("--requests", metavar="N", type=_at_least(int, 3), help=f"requests of the long run ({defaults.requests})")
     add("--burst", metavar="N", type=_at_least(int, 1), help=f"requests at once in the burst ({defaults.burst})")
     add("--hooks", metavar="N", type=_at_least(int, 2), help=f"hooks where there are many ({defaults.hooks})")
-    add("--sdk-python", metavar="PATH", help="Python for Dify's SDK; newer ones get a newer SDK (our own)")
+    add("--sdk-python", metavar="PATH", help="Python for Dify's SDK; a newer one gets a newer SDK (our own)")
     add("--quick", action="store_true", help="one round of everything with tiny numbers, which mean nothing")
     add("--write", action="store_true", help="put the tables into docs/performance.md, and draw docs/performance.svg")
     add("--from", dest="file", metavar="FILE", type=Path, help="measure nothing; take the results of an earlier run")

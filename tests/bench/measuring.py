@@ -38,7 +38,7 @@ class Options:
         requests: How many make up the long run.
         burst: How many come at once.
         hooks: How many there are where there are many.
-        sdk_python: Interpreter for Dify's SDK; None for our own.
+        sdk_python: Interpreter for Dify's SDK; None for any.
     """
 
     rounds: int = 5

@@ -19,19 +19,20 @@ class SdkError(Exception):
     """The SDK could not be installed; the text says why."""
 
 
-def provide_sdk_venv(python: str) -> Path:
+def provide_sdk_venv(python: str | None) -> Path:
     """Install the SDK, unless it is there already; the interpreter that has it.
 
     Args:
-        python: What to make the environment with.
+        python: What the environment is to be made with; None: whatever it is made with, or else our own.
 
     Raises:
         SdkError: Without a way to the package, for example.
     """
     found = SDK_VENV / "bin" / "python"
-    if sdk_version() is None or _python_version(str(found)) != _python_version(python):
+    wrong = python is not None and sdk_version() is not None and _python_version(str(found)) != _python_version(python)
+    if wrong or sdk_version() is None:
         print(f"installing {PACKAGE} into {SDK_VENV.relative_to(ROOT)}", file=sys.stderr)
-        _run([python, "-m", "venv", "--clear", str(SDK_VENV)])
+        _run([python or sys.executable, "-m", "venv", "--clear", str(SDK_VENV)])
         _run([str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", PACKAGE])
     return found
 

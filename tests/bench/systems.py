@@ -265,7 +265,7 @@ def create_system(name: str, sdk_python: str | None) -> HttpSystem | DirectSyste
 
     Args:
         name: As in `SYSTEMS`.
-        sdk_python: The interpreter for the SDK; None for the one that we run with.
+        sdk_python: The interpreter for the SDK; None for any.
 
     Raises:
         Unavailable: It cannot be had here.
@@ -276,7 +276,7 @@ def create_system(name: str, sdk_python: str | None) -> HttpSystem | DirectSyste
         return InProcess()
     if name == "sdk":
         try:
-            return Sdk(provide_sdk_venv(sdk_python or sys.executable))
+            return Sdk(provide_sdk_venv(sdk_python))
         except SdkError as error:
             raise Unavailable(str(error)) from error
     if name == "bwrap":
