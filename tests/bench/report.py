@@ -20,6 +20,12 @@ CHART: Final = ROOT / "docs" / "performance.svg"
 BLOCK: Final = re.compile(r"(<!-- table: performance -->\n).*?(<!-- end -->)", re.DOTALL)
 NONE: Final = "-"
 
+ROUNDS_LEAST: Final = 3
+SECONDS_LEAST: Final = 2.0
+TOO_SHORT: Final = (
+    "\n**This was a short run, to see that everything works: nothing can be concluded from its figures.**\n"
+)
+
 Key = tuple[str, str, str]
 """Names of a case, a system and a figure."""
 
@@ -106,8 +112,14 @@ def _chart_text() -> str:
 def _draw_machine(results: Results) -> str:
     facts = [f"{name}: {value}" for name, value in results.machine.items()]
     options = results.options
-    facts.append(f"{options.get('rounds')} rounds of {options.get('seconds')} s")
-    return "; ".join(facts).join(("Measured on this machine: ", ".\n"))
+    facts.append(f"rounds: {options.get('rounds')} of {options.get('seconds')} s")
+    line = f"Measured on this machine: {'; '.join(facts)}.\n"
+    return line + TOO_SHORT if _is_short(results) else line
+
+
+def _is_short(results: Results) -> bool:
+    rounds = {one.round for one in results.measurements}
+    return len(rounds) < ROUNDS_LEAST or float(str(results.options.get("seconds", 0))) < SECONDS_LEAST
 
 
 def _draw_ratios(results: Results) -> str:

@@ -52,7 +52,17 @@ def test_the_report_has_figures_ratios_and_what_is_missing() -> None:
     )
     assert "- `bwrap`: not installed" in report
     assert "- hello on sdk, round 1: it broke" in report
-    assert "cores: 2; 2 rounds of 5.0 s." in report
+    assert "cores: 2; rounds: 2 of 5.0 s." in report
+
+
+def test_a_short_run_says_so() -> None:
+    """Few rounds or short ones; a third round makes it a run that counts."""
+    results = some_results()
+    assert "short run" in draw_report(results)
+    results.measurements.append(Measurement("hello", "executor", 3, {}))
+    assert "short run" not in draw_report(results)
+    results.options["seconds"] = 0.5
+    assert "short run" in draw_report(results)
 
 
 def test_ratios_are_of_figures_that_there_are() -> None:
