@@ -143,7 +143,7 @@ class ControlDriver:
         """Take the next report, which is kept, too."""
         data, ancillary, _, _ = self.control.recvmsg(MAX_CONTROL, socket.CMSG_SPACE(CREDENTIALS.size))
         if not data:
-            raise EOFError("the other side has closed its control socket")
+            raise EOFError(f"the other side has closed its control socket; before that: {self.pending}")
         message, (_, _, credentials) = decode_control(data), ancillary[0]
         self.pending.append((message, CREDENTIALS.unpack(credentials)[0]))
         return message

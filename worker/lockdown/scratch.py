@@ -38,6 +38,11 @@ class Scratch:
         self._shown: Final = os.listdir(SCRATCH)
         self._options: str | None = None
 
+    @property
+    def descriptor(self) -> int:
+        """What must not be closed."""
+        return self._covered
+
     def provide(self, limits: Mapping[str, int]) -> None:
         """Have an empty one there for the next worker.
 
