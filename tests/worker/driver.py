@@ -66,6 +66,7 @@ __all__ = [
     "SlotDriver",
     "WorkerDriver",
     "ZygoteDriver",
+    "make_fork_worker",
     "make_fork_zygote",
     "make_invoke",
     "wait_readable",
@@ -336,8 +337,7 @@ class WorkerDriver:
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = slot.next_id()
-        command = ForkWorker(worker_id=self.id, sources=tuple(sources), limits=dict(limits), debug=debug)
-        slot.command(command, theirs)
+        slot.command(make_fork_worker(self.id, sources, limits=limits, debug=debug), theirs)
         for descriptor in theirs:
             os.close(descriptor)
         _, self.pid = slot.report_with_pid(Forked, self.id)
@@ -546,6 +546,17 @@ class Plugin:
         for worker in list(self.workers):
             worker.kill()
             self.finish(worker)
+
+
+def make_fork_worker(
+    worker_id: int,
+    sources: Sequence[str] = (),
+    *,
+    limits: Mapping[str, int] = LIMITS,
+    debug: bool = False,
+) -> ForkWorker:
+    """A FORK_WORKER with plausible limits."""
+    return ForkWorker(worker_id=worker_id, sources=tuple(sources), limits=dict(limits), debug=debug)
 
 
 def make_fork_zygote(

@@ -29,6 +29,7 @@ from protocol import (
 from tests.worker.driver import make_invoke
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 
+
 class Peer:
     """A supervisor in the same process."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -125,7 +126,6 @@ def fingerprint() -> list[object]:
         number,
         sorted(os.listdir("/tmp")),  # noqa: PTH208
         [oct(status.st_mode), status.st_uid, status.st_gid, status.st_nlink, status.st_size, status.st_ino],
-        status.st_atime_ns == status.st_mtime_ns == status.st_ctime_ns,
         [space.f_blocks, space.f_bfree, space.f_files, space.f_ffree],
         os.listxattr("/tmp"),
     ]
@@ -143,13 +143,12 @@ ACTS: Final = {
     "socket": "import socket; socket.socket(socket.AF_UNIX).bind('/tmp/x')",
     "permissions": "os.chmod('/tmp', 0)",
     "permissions set back": "os.chmod('/tmp', 0o700); os.chmod('/tmp', 0o1777)",
-    "times": "os.utime('/tmp', (1, 2))",
     "everything": "[os.symlink('/', f'/tmp/{number}') for number in range(10_000)]",
 }
 """What a worker may do with its private files."""
 
 UNSEEN: Final = {"nothing", "look", "permissions set back"}
-"""What does not always show, as clocks are coarse."""
+"""What shows in times only."""
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -158,20 +157,42 @@ def test_the_next_worker_sees_nothing_of_it(zygote: ZygoteDriver, plugin: Plugin
     look = "return Response(json.dumps(fingerprint()))"
     plugin.endpoint(f"import contextlib\nwith contextlib.suppress(OSError): {ACTS[act]}\n{look}", top=FINGERPRINT)
     plugin.endpoint(look, top=FINGERPRINT, source="endpoints/look.py")
+    answers = serve_in_one_slot(zygote, "endpoints/look.py", "endpoints/main.py", "endpoints/look.py")
+
+    assert answers[0] == answers[2]
+    assert json.loads(answers[0])
+    if act not in UNSEEN:
+        assert answers[0] != answers[1], "what was done can be seen"
+
+
+def serve_in_one_slot(zygote: ZygoteDriver, *sources: str) -> list[bytes]:
+    """Have a new slot serve requests, one after the other; their bodies."""
     slot = zygote.fork_slot()
-    answers = []
-    for source in ("endpoints/look.py", "endpoints/main.py", "endpoints/look.py"):
+    bodies = []
+    for source in sources:
         worker = WorkerDriver(slot)
         worker.wait_ready()
         worker.send(make_invoke(source))
-        answers.append(worker.collect().body)
+        answer = worker.collect()
+        bodies.append(answer.body if answer.error is None else answer.error.message.encode())
         worker.exited()
         worker.close()
     slot.close()
+    return bodies
 
-    assert answers[0] == answers[2] != b""
-    if act not in UNSEEN:
-        assert answers[0] != answers[1], "what was done can be seen"
+
+def test_times_are_of_this_worker(zygote: ZygoteDriver, plugin: Plugin) -> None:
+    """The times of the folder do not tell when others were there: all of them are later than the one before."""
+    plugin.endpoint(
+        """
+        os.utime("/tmp", (1, 2)), os.listdir("/tmp")
+        return Response(json.dumps([early, time.clock_gettime_ns(5)]))  # CLOCK_REALTIME_COARSE
+        """,
+        top="status = os.stat('/tmp'); early = min(status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)",
+    )
+    spans = [json.loads(body) for body in serve_in_one_slot(zygote, *["endpoints/main.py"] * 3)]
+
+    assert all(end <= early for (_, end), (early, _) in itertools.pairwise(spans))
 
 
 FINGERPRINT: Final = inspect.getsource(fingerprint).replace(" -> list[object]", "")
