@@ -25,6 +25,7 @@ from worker.lockdown.calls import (
     mount,
     unshare,
 )
+from worker.view import build_view, interpreter_trees
 
 __all__ = [
     "BLOCK",
@@ -32,6 +33,7 @@ __all__ = [
     "SlotOf",
     "answer_from",
     "in_child",
+    "in_plugin_zygote",
     "in_slot",
     "in_user_namespace",
     "in_zygote",
@@ -109,6 +111,22 @@ class SlotOf:
         close_other_descriptors({0, 1, 2, link.fileno()})
         link.recv(1)
         return 0
+
+
+def in_plugin_zygote(function: Callable[[], T], *trees: Path) -> T:
+    """Run a function in a child that was born as zygotes are, and sees a view, with these trees besides."""
+
+    def fork(be: Callable[[], int]) -> None:
+        def be_zygote(mapper: Mapper | None) -> int:
+            unshare(CLONE_NEWNS)
+            build_view([*interpreter_trees(), *map(str, trees)], "", copy_private=False)
+            if mapper is not None:
+                mapper.enter(as_root=True)
+            return be()
+
+        fork_zygote(be_zygote, BLOCK)
+
+    return in_child(lambda: answer_from(fork, function))
 
 
 def in_slot(function: Callable[[], T], number: int = 0) -> T:

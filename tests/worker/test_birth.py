@@ -138,7 +138,7 @@ def test_slot_and_template_are_connected() -> None:
                 return 0
 
         fork_slot(Pair(int), BLOCK, 0)
-        return read_all(down, up)
+        return [*read_all(down, up)]
 
     assert in_zygote(give_birth) == ["slot:hello"]
 

@@ -15,11 +15,11 @@ import pytest
 
 from protocol import Chunk, Response
 from tests.worker.driver import LIMITS, Plugin, WorkerDriver, ZygoteDriver, make_invoke
-from tests.worker.forked import BLOCK, SlotOf, answer_from, in_child
-from worker.birth import Mapper, fork_slot, fork_zygote
+from tests.worker.forked import BLOCK, SlotOf, answer_from, in_plugin_zygote
+from worker.birth import fork_slot
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.scratch import Scratch
-from worker.view import SCRATCH, build_view, interpreter_trees
+from worker.view import SCRATCH
 
 T = TypeVar("T")
 
@@ -205,19 +205,7 @@ def in_new_slot(function: Callable[[Scratch], T], *trees: Path) -> T:
         unshare(CLONE_NEWNS)
         return function(Scratch())
 
-    def fork(be: Callable[[], int]) -> None:
-        def be_zygote(mapper: Mapper | None) -> int:
-            unshare(CLONE_NEWNS)
-            build_view([*interpreter_trees(), *map(str, trees)], "", copy_private=False)
-            if mapper is not None:
-                mapper.enter(as_root=True)
-            return be()
-
-        fork_zygote(be_zygote, BLOCK)
-
-    return in_child(
-        lambda: answer_from(fork, lambda: answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, 0), look)),
-    )
+    return in_plugin_zygote(lambda: answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, 0), look), *trees)
 
 
 def device() -> int:
