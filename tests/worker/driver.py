@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import select
 import socket
 import struct
@@ -167,6 +168,12 @@ class ControlDriver:
 
 class SlotDriver(ControlDriver):
     """A slot."""
+
+    @property
+    def template_pid(self) -> int:
+        """Process id of its template, as long as there is one."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"^PPid:\t(\d+)$", status, re.MULTILINE)[0])
 
     def wait_ready(self) -> dict[str, Any]:
         """Wait until it takes commands; its report."""

@@ -91,12 +91,6 @@ def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def template_of(slot: SlotDriver) -> int:
-    """The process id of a slot's template."""
-    status = Path(f"/proc/{slot.pid}/status").read_text()
-    return int(re.findall(r"^PPid:\t(\d+)$", status, re.MULTILINE)[0])
-
-
 def serve(slot: SlotDriver, plugin: Plugin) -> bytes:
     """Have a slot serve one invocation; the body."""
     worker = WorkerDriver(slot)
@@ -140,7 +134,7 @@ def test_pid_is_that_of_our_table(slot: SlotDriver, workers: list[WorkerDriver])
     """With FORKED comes the process id that the worker has here, though the slot knows another one."""
     workers.append(worker := WorkerDriver(slot))
 
-    assert children(template_of(slot)) == [str(slot.pid), str(worker.pid)]
+    assert children(slot.template_pid) == [str(slot.pid), str(worker.pid)]
     assert worker.pid > 2
     worker.kill()
     worker.exited()
@@ -390,7 +384,7 @@ def test_slot_that_cannot_set_numbering_back() -> None:
 def test_fork_failure_is_reported(slot: SlotDriver, plugin: Plugin) -> None:
     """Where the system allows no more processes, FORK_FAILED carries the errno, and the slot goes on."""
     plugin.endpoint("return Response('x')")
-    template = template_of(slot)
+    template = slot.template_pid
     _, hard = resource.prlimit(template, resource.RLIMIT_NPROC)
     resource.prlimit(template, resource.RLIMIT_NPROC, (0, hard))
     for worker_id in (7, 8):
@@ -466,7 +460,7 @@ def test_joins_control_groups(zygote: ZygoteDriver, tmp_path: Path) -> None:
 
     assert procs.read_text() == "00"
     assert slot.ready["layers"]["control_groups"] == {"holds": True, "text": "2 hierarchies joined"}
-    for pid in (slot.pid, template_of(slot)):
+    for pid in (slot.pid, slot.template_pid):
         assert str(procs) not in [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
     slot.close()
     zygote.report(Exited, slot.id)
