@@ -1,6 +1,6 @@
 """Resource limits of a worker (setrlimit(2)); control groups, where there are any, bound the whole tree besides.
 
-What PREPARE names is set, and what no endpoint needs is set to nothing: core dumps, locked memory, POSIX queues.
+What FORK_WORKER names is set, and what no endpoint needs is set to nothing: core dumps, locked memory, POSIX queues.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMED: Final = {
     "data_size": resource.RLIMIT_DATA,
     "address_space": resource.RLIMIT_AS,
 }
-"""Names in PREPARE. `data_size` and `address_space` are given only where no control group bounds memory."""
+"""Names in FORK_WORKER. `data_size` and `address_space` are given only where no control group bounds memory."""
 
 _FIXED: Final = {
     resource.RLIMIT_CORE: 0,
@@ -36,7 +36,7 @@ _DEFAULT_STACK: Final = 8 * 1024**2
 
 
 def wanted_limits(limits: Mapping[str, int]) -> dict[int, int]:
-    """Tell which resource limits stand for the limits of PREPARE.
+    """Tell which resource limits stand for the limits of FORK_WORKER.
 
     Returns:
         Value by number of the resource, as in the module `resource`. Soft and hard limit are the same, but for the
@@ -59,5 +59,5 @@ def limit_resources(limits: Mapping[str, int]) -> None:
         if number == resource.RLIMIT_STACK:
             soft = min(_DEFAULT_STACK, hard)
         elif number == resource.RLIMIT_CPU:
-            hard = soft + 1  # SIGXCPU at the soft limit, SIGKILL a second later
+            hard = soft + 1 if most == resource.RLIM_INFINITY else min(soft + 1, most)  # SIGXCPU, SIGKILL a second later
         resource.setrlimit(number, (soft, hard))
