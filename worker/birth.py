@@ -252,7 +252,9 @@ def fork_slot(birth: SlotBirth, ids: IdBlock, number: int) -> int:
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         pid = fork()
         if pid == 0:
+            theirs.close()
             end_as(lambda: birth.be_slot(ours))
+        ours.close()
         write(report, b"%d" % pid)
         return birth.be_template(theirs)
 

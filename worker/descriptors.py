@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from os import closerange
 from typing import Final
+
+from worker.lockdown.calls import close_range
 
 __all__ = ["close_other_descriptors"]
 
@@ -12,10 +13,13 @@ _LAST: Final = 2**31 - 1
 
 
 def close_other_descriptors(kept: Iterable[int]) -> None:
-    """Close every descriptor of this process but these."""
+    """Close every descriptor of this process but these.
+
+    Not with `os.closerange`: a Python that was built for older C libraries makes a call for each number.
+    """
     first = 0
     for descriptor in sorted(kept):
-        if first < descriptor:  # an empty range with nothing below it closes everything
-            closerange(first, descriptor)
+        if first < descriptor:
+            close_range(first, descriptor - 1)
         first = descriptor + 1
-    closerange(first, _LAST)
+    close_range(first, _LAST)

@@ -60,7 +60,7 @@ def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> N
     """Import the sources, say READY, and answer one invocation, if there is one.
 
     Args:
-        channel: Where PREPARE came from.
+        channel: Open.
         loader: Finds endpoint classes.
         sources: To be imported before READY.
     """

@@ -29,14 +29,13 @@ from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-foun
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import chdir, dup2, setsid
+from os import chdir, closerange, dup2, setsid
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
-from worker.descriptors import close_other_descriptors
 from worker.forking import register_at_fork, start_alone
 from worker.imports import find_folders, find_plugin_modules
 from worker.invoke import serve
@@ -47,6 +46,7 @@ from worker.tracebacks import describe_error, format_error
 from worker.view import TEMPORARY
 
 __all__ = [
+    "FIRST_OTHER",
     "STEPS",
     "Birth",
     "SetUpError",
@@ -57,6 +57,9 @@ __all__ = [
     "prepare_birth",
     "start_session",
 ]
+
+FIRST_OTHER: Final = 3
+"""The descriptor after those for input and output."""
 
 HIGHEST_DESCRIPTOR: Final = 1023
 """Largest number for the protocol's descriptors: select(2) handles none above, and closing loops stop below."""
@@ -97,15 +100,19 @@ def start_session(_birth: Birth) -> None:
 
 
 def place_descriptors(birth: Birth) -> None:
-    """Put output on 1 and 2, and the protocol on high numbers; 0 is /dev/null already."""
+    """Put output on 1 and 2, the protocol on high numbers, and /dev/null on 0.
+
+    That is on 0 already, but open for all workers in common, and with it its flags, which one sets and the next sees.
+    """
     requests, responses, stdout, stderr = birth.pipes
     highest = min(getrlimit(RLIMIT_NOFILE)[0], HIGHEST_DESCRIPTOR + 1)
     read_fd = fcntl(requests, F_DUPFD_CLOEXEC, highest - 2)
     write_fd = fcntl(responses, F_DUPFD_CLOEXEC, highest - 2)
+    dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), 0)
     dup2(stdout, 1)
     dup2(stderr, 2)
     birth.channel.open(read_fd, write_fd)
-    close_other_descriptors((0, 1, 2, read_fd, write_fd))
+    closerange(FIRST_OTHER, read_fd)  # the template has none but with low numbers
 
 
 def limit(birth: Birth) -> None:

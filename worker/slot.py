@@ -12,7 +12,7 @@ anything of the one before.
 A worker is always process 2. When it has ended, or is to be killed, the slot kills everything in its table (`kill -1`
 spares only process 1), waits until all of it is gone, and sets the numbering back; only then it reports EXITED. Should
 the kernel not let it set the numbering back, or should workers run without the filter that keeps them from leaving
-something in the namespaces, the slot serves one worker only.
+something in the namespaces, the slot serves one worker only. Private files are new for each.
 
 The worker cannot signal process 1, and the slot is not dumpable: there is nothing of it in /proc for a worker.
 """
@@ -70,6 +70,7 @@ HOST_NAME: Final = "worker"
 MAX_ANSWER: Final = 65_536
 """Bytes of what the template says at once; what a scout has seen takes two thousand."""
 
+_FILTER: Final = "seccomp"
 _LAST_PID: Final = "/proc/sys/kernel/ns_last_pid"
 _MAX_USER_NAMESPACES: Final = "/proc/sys/user/max_user_namespaces"
 
@@ -83,7 +84,6 @@ class Slot(ControlLoop):
         link: Our end of the socket of the template. Owned.
         scratch: The private files.
         last_pid_fd: The file that sets the numbering of processes, or None.
-        reusable: Whether it may serve more than one worker, if the numbering can be set back.
     """
 
     def __init__(
@@ -94,14 +94,13 @@ class Slot(ControlLoop):
         scratch: Scratch,
         *,
         last_pid_fd: int | None,
-        reusable: bool,
     ) -> None:
         super().__init__(control, f"slot {name}")
         self._link = link
         self._scratch = scratch
         self._last_pid_fd = last_pid_fd
         self._worker_pid = WORKER_PID
-        self._reusable = reusable
+        self._reusable = True
         self._task: tuple[object, ...] | None = None
         self._worker_id: int | None = None
         self._doomed = False
@@ -117,20 +116,20 @@ class Slot(ControlLoop):
         """Have a scout look at every layer; what it has seen. Once, before `run`.
 
         Raises:
-            OSError: Workers could not have private files.
             EOFError: There is no template; the text says why.
         """
-        self._scratch.provide({})
         with suppress(BrokenPipeError):
             self._link.send(LOOK)
         answer = self._hear()
         if not answer.startswith(LOOK):
             raise EOFError(answer.removeprefix(FAILED).decode() or "the template has ended")
         self._clear()
+        layers: dict[str, Any] = unpackb(answer.removeprefix(LOOK)) if answer != LOOK else {}
+        self._reusable = _FILTER in layers and layers[_FILTER]["holds"]
         if not self._reset_numbering():
             self._reusable = False
             self._worker_pid += 1  # the scout had the number
-        return dict(unpackb(answer[len(LOOK) :])) if len(answer) > len(LOOK) else {}
+        return layers
 
     def handle(self, command: ControlMessage, descriptors: Sequence[int]) -> None:
         """Have a worker forked, or end it, or stop."""
@@ -282,6 +281,8 @@ class NewSlot:
                     self._place.failed[name] = str(error.strerror or error)
         with blame("mount_namespace"):
             unshare(CLONE_NEWNS)
+            self._scratch = Scratch()
+            self._scratch.provide({})  # the template looks for the plugin, which may be shown in there
         with blame("user_namespace"), open(_MAX_USER_NAMESPACES, "w", encoding="utf-8") as file:
             file.write("0")
         for descriptor in self._groups:
@@ -290,12 +291,10 @@ class NewSlot:
     def be_slot(self, link: socket.socket) -> int:
         """Become process 1, and serve until the supervisor is gone or says so."""
         set_process_name(f"ee-slot {self._command.name}")
-        close_other_descriptors({0, 1, 2, self._control_fd, link.fileno()})
+        close_other_descriptors({0, 1, 2, self._control_fd, link.fileno(), self._scratch.descriptor})
         set_dumpable(False)
         control = socket.socket(fileno=self._control_fd)
-        last_pid_fd = _open_numbering()
-        reusable = "seccomp" not in self._command.off
-        slot = Slot(control, self._command.name, link, Scratch(), last_pid_fd=last_pid_fd, reusable=reusable)
+        slot = Slot(control, self._command.name, link, self._scratch, last_pid_fd=_open_numbering())
         try:
             _show_own_processes()
             layers = slot.look()

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from os import close, wait4
+from os import close, dup2, wait4
 from resource import struct_rusage
 from signal import (
     SIG_DFL,
@@ -64,7 +64,7 @@ from worker.lockdown.evidence import Place, look_at_layers
 from worker.lockdown.landlock import restrict_files
 from worker.lockdown.limits import limit_resources, plan_limits
 from worker.lockdown.seccomp import Program
-from worker.process import Birth, become_worker, prepare_birth
+from worker.process import FIRST_OTHER, Birth, become_worker, prepare_birth
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
 
 __all__ = [
@@ -158,7 +158,7 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     os.setsid()
     _reset_signals()
     os.umask(PRIVATE_UMASK)
-    close_other_descriptors({0, 1, 2, link.fileno()})
+    link = _move_down(link)
     set_dumpable(False)
     slot_user = os.getuid()
     if _LIMITS not in place.off:
@@ -188,6 +188,16 @@ def decode_end(data: bytes) -> tuple[int, struct_rusage]:
     """Read what END says: the wait status, and what was used."""
     status, *usage = _END.unpack_from(data, len(END))
     return status, struct_rusage(usage)
+
+
+def _move_down(link: socket) -> socket:
+    """Give the link the lowest number that there is, and close every other descriptor but 0, 1 and 2.
+
+    So whatever comes with a command has a low number, too, and workers close few numbers.
+    """
+    dup2(link.detach(), FIRST_OTHER, inheritable=False)
+    close_other_descriptors({0, 1, 2, FIRST_OTHER})
+    return socket(fileno=FIRST_OTHER)
 
 
 def _lock_down(seal: _Seal) -> None:

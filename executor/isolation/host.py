@@ -86,10 +86,10 @@ class HostIsolation:
         return groups.create_group(name) if groups is not None else None
 
     def missing(self, report: dict[str, object]) -> Sequence[str]:
-        """Name the required layers that a worker does not report to hold.
+        """Name the required layers that a slot does not report to hold.
 
         Args:
-            report: Of LOCKED: what was seen by layer, `{"holds": bool, "text": str}` each. Not trusted.
+            report: Of SLOT_READY: what was seen by layer, `{"holds": bool, "text": str}` each. Not trusted.
         """
         seen = {layer: entry for layer, entry in report.items() if isinstance(entry, dict)}
         return [layer for layer in self.required if seen.get(layer, {}).get("holds") is not True]

@@ -45,7 +45,7 @@ def summarise(host: HostIsolation, report: Mapping[str, object], failure: str = 
 
     Args:
         host: What was demanded, and the control groups.
-        report: What a worker said in LOCKED; empty when there was none.
+        report: What a slot said of its layers; empty when there was none.
         failure: Why there was none.
     """
     broken = failed_layer(failure)

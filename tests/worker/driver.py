@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import select
 import socket
 import struct
@@ -66,6 +67,7 @@ __all__ = [
     "SlotDriver",
     "WorkerDriver",
     "ZygoteDriver",
+    "make_fork_worker",
     "make_fork_zygote",
     "make_invoke",
     "wait_readable",
@@ -143,7 +145,7 @@ class ControlDriver:
         """Take the next report, which is kept, too."""
         data, ancillary, _, _ = self.control.recvmsg(MAX_CONTROL, socket.CMSG_SPACE(CREDENTIALS.size))
         if not data:
-            raise EOFError("the other side has closed its control socket")
+            raise EOFError(f"the other side has closed its control socket; before that: {self.pending}")
         message, (_, _, credentials) = decode_control(data), ancillary[0]
         self.pending.append((message, CREDENTIALS.unpack(credentials)[0]))
         return message
@@ -166,6 +168,12 @@ class ControlDriver:
 
 class SlotDriver(ControlDriver):
     """A slot."""
+
+    @property
+    def template_pid(self) -> int:
+        """Process id of its template, as long as there is one."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"^PPid:\t(\d+)$", status, re.MULTILINE)[0])
 
     def wait_ready(self) -> dict[str, Any]:
         """Wait until it takes commands; its report."""
@@ -336,8 +344,7 @@ class WorkerDriver:
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = slot.next_id()
-        command = ForkWorker(worker_id=self.id, sources=tuple(sources), limits=dict(limits), debug=debug)
-        slot.command(command, theirs)
+        slot.command(make_fork_worker(self.id, sources, limits=limits, debug=debug), theirs)
         for descriptor in theirs:
             os.close(descriptor)
         _, self.pid = slot.report_with_pid(Forked, self.id)
@@ -546,6 +553,17 @@ class Plugin:
         for worker in list(self.workers):
             worker.kill()
             self.finish(worker)
+
+
+def make_fork_worker(
+    worker_id: int,
+    sources: Sequence[str] = (),
+    *,
+    limits: Mapping[str, int] = LIMITS,
+    debug: bool = False,
+) -> ForkWorker:
+    """A FORK_WORKER with plausible limits."""
+    return ForkWorker(worker_id=worker_id, sources=tuple(sources), limits=dict(limits), debug=debug)
 
 
 def make_fork_zygote(

@@ -6,11 +6,14 @@ import json
 import os
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from typing import Final, NoReturn, TypeVar
 
 from tests.worker.driver import AS_ROOT, FIRST_ID, IDS
 from worker.birth import IdBlock, Mapper, fork_slot, fork_zygote
+from worker.descriptors import close_other_descriptors
 from worker.lockdown.calls import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
@@ -22,12 +25,15 @@ from worker.lockdown.calls import (
     mount,
     unshare,
 )
+from worker.view import build_view, interpreter_trees
 
 __all__ = [
     "BLOCK",
     "NO_IDS",
+    "SlotOf",
     "answer_from",
     "in_child",
+    "in_plugin_zygote",
     "in_slot",
     "in_user_namespace",
     "in_zygote",
@@ -83,9 +89,49 @@ def in_zygote(function: Callable[[], T], ids: IdBlock = BLOCK) -> T:
     return in_child(lambda: answer_from(fork, function))
 
 
+@dataclass
+class SlotOf:
+    """A slot that runs a function, and a template that only waits for its end.
+
+    Attributes:
+        be: What the slot does; its result is the exit status.
+    """
+
+    be: Callable[[], int]
+
+    def settle(self) -> None:
+        """Share nothing."""
+
+    def be_slot(self, _link: socket) -> int:
+        """Run the function."""
+        return self.be()
+
+    def be_template(self, link: socket) -> int:
+        """Wait for the end of the slot, and keep nothing open meanwhile."""
+        close_other_descriptors({0, 1, 2, link.fileno()})
+        link.recv(1)
+        return 0
+
+
+def in_plugin_zygote(function: Callable[[], T], *trees: Path) -> T:
+    """Run a function in a child that was born as zygotes are, and sees a view, with these trees besides."""
+
+    def fork(be: Callable[[], int]) -> None:
+        def be_zygote(mapper: Mapper | None) -> int:
+            unshare(CLONE_NEWNS)
+            build_view([*interpreter_trees(), *map(str, trees)], "", copy_private=False)
+            if mapper is not None:
+                mapper.enter(as_root=True)
+            return be()
+
+        fork_zygote(be_zygote, BLOCK)
+
+    return in_child(lambda: answer_from(fork, function))
+
+
 def in_slot(function: Callable[[], T], number: int = 0) -> T:
     """Run a function in a child that was born as slots are, with those of their ids that have this number."""
-    return in_zygote(lambda: answer_from(lambda be: fork_slot(be, BLOCK, number), function))
+    return in_zygote(lambda: answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, number), function))
 
 
 def show_processes() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.worker.driver import AS_ROOT, FIRST_ID, wait_readable
 from tests.worker.forked import (
     BLOCK,
     NO_IDS,
+    SlotOf,
     answer_from,
     in_child,
     in_slot,
@@ -90,6 +92,75 @@ def test_slot_is_process_1() -> None:
     assert outside == (["0", "11", "1", "1000", "12", "1"] if AS_ROOT else ["1000", "0", "1"])
 
 
+def test_template_is_outside_of_the_table() -> None:
+    """What a template forks is process 2 of the slot's table, and has no parent in it; the template is not in it."""
+
+    def give_birth() -> list[object]:
+        down, up = os.pipe()
+
+        class Pair(SlotOf):
+            def be_slot(self, _link: socket) -> int:
+                os.close(up)
+                signal.pause()
+                return 0
+
+            def be_template(self, _link: socket) -> int:
+                if os.fork() == 0:
+                    os.write(up, b"%d %d " % (os.getpid(), os.getppid()))
+                    os._exit(0)
+                os.wait()
+                os.write(up, b"%d" % os.getpid())
+                return 0
+
+        slot = fork_slot(Pair(int), BLOCK, 0)
+        found = [int(text) for text in read_all(down, up)]
+        template, _ = os.wait()
+        os.kill(slot, signal.SIGKILL)
+        adopted, _ = os.wait()
+        return [found[:2], found[2] == template, template > 2, adopted == slot]
+
+    assert in_zygote(give_birth) == [[2, 0], True, True, True]
+
+
+def test_slot_and_template_are_connected() -> None:
+    """The end of either of the two is the end of the other's socket."""
+
+    def give_birth() -> list[object]:
+        down, up = os.pipe()
+
+        class Pair(SlotOf):
+            def be_slot(self, link: socket) -> int:
+                os.write(up, b"slot:" + link.recv(100) + link.recv(100) + b" ")
+                return 0
+
+            def be_template(self, link: socket) -> int:
+                link.send(b"hello")
+                return 0
+
+        fork_slot(Pair(int), BLOCK, 0)
+        return [*read_all(down, up)]
+
+    assert in_zygote(give_birth) == ["slot:hello"]
+
+
+def read_all(down: int, up: int) -> list[str]:
+    """Read a pipe, whose other end we let go of, to its end; the words."""
+    os.close(up)
+    with os.fdopen(down) as file:
+        return file.read().split()
+
+
+def test_slot_that_cannot_settle() -> None:
+    """What a slot and its template share and cannot have is an error of the birth; nothing of them is left."""
+
+    class Unsettled(SlotOf):
+        def settle(self) -> None:
+            with blame("layer"):
+                raise OSError(errno.EBUSY, "busy")
+
+    assert in_zygote(lambda: refusal(lambda: fork_slot(Unsettled(int), BLOCK, 0))) == ["layer: busy", errno.EBUSY]
+
+
 def test_everything_below_ends_with_process_1() -> None:
     """When process 1 of a table ends, processes below it are gone, those in tables within and in own sessions too."""
     down, up = os.pipe()
@@ -104,7 +175,7 @@ def test_everything_below_ends_with_process_1() -> None:
             signal.pause()
             return 0
 
-        fork_slot(be_slot, BLOCK, 0)
+        fork_slot(SlotOf(be_slot), BLOCK, 0)
         if os.fork() == 0:
             signal.pause()
         assert os.read(down, 4) == b"slot"
@@ -149,7 +220,7 @@ def test_slot_is_refused(kind: str) -> None:
 
     def provoke() -> list[object]:
         forbid(kind)
-        return refusal(lambda: fork_slot(lambda: 0, BLOCK, 0))
+        return refusal(lambda: fork_slot(SlotOf(lambda: 0), BLOCK, 0))
 
     layer, number = in_zygote(provoke)
     assert str(layer).startswith(f"{kind}_namespace: ")
@@ -160,7 +231,7 @@ def test_ids_that_cannot_be_mapped() -> None:
     """Ids that this user may not map are an error of the user namespace."""
 
     def provoke() -> list[object]:
-        return refusal(lambda: fork_slot(lambda: 0, IdBlock(7, 8), 0))
+        return refusal(lambda: fork_slot(SlotOf(lambda: 0), IdBlock(7, 8), 0))
 
     text, number = in_user_namespace(0, provoke)
     assert str(text).startswith("user_namespace: ")
@@ -210,7 +281,7 @@ def test_namespaces_are_new() -> None:
         return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("user", "pid")]
 
     def be_zygote() -> list[str]:
-        return spaces() + answer_from(lambda be: fork_slot(be, BLOCK, 0), spaces)
+        return spaces() + answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, 0), spaces)
 
     found = spaces() + in_zygote(be_zygote)
     assert len(set(found)) == 6

@@ -52,7 +52,8 @@ def test_surroundings(plugin: Plugin) -> None:
     """Folder, umask, import path, arguments, session, temporary folder and signals are as documented."""
     root = str(plugin.root)
     expression = f"""[
-        os.path.samefile(os.getcwd(), {root!r}), oct(os.umask(0)), sys.path[0], sys.argv, os.getsid(0) == os.getpid() == os.getpgrp(),
+        os.path.samefile(os.getcwd(), {root!r}), oct(os.umask(0)), sys.path[0], sys.argv,
+        os.getsid(0) == os.getpid() == os.getpgrp(),
         __import__('tempfile').gettempdir(), os.read(0, 1).decode(), sys.stdin.read(),
         [n for n in range(1, 32) if __import__('signal').getsignal(n) == __import__('signal').SIG_IGN],
         __import__('signal').pthread_sigmask(0, ()) == set(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import select
 import signal
@@ -16,12 +17,10 @@ import pytest
 
 from protocol import (
     Chunk,
-    Error,
     Exited,
     Forked,
     ForkFailed,
     ForkSlot,
-    ForkWorker,
     Kill,
     Ready,
     Response,
@@ -32,19 +31,22 @@ from protocol import (
 from tests.worker.driver import (
     AS_ROOT,
     FIRST_ID,
-    REQUIRED,
+    LIMITS,
     BaseZygote,
-    ControlDriver,
     Plugin,
     SlotDriver,
     WorkerDriver,
     ZygoteDriver,
+    make_fork_worker,
     make_invoke,
     wait_readable,
 )
-from tests.worker.forked import BLOCK, in_child, in_zygote
+from tests.worker.forked import BLOCK, in_plugin_zygote
+from worker import slot as slot_module
 from worker.birth import fork_slot
-from worker.slot import Slot
+from worker.lockdown.evidence import LAYERS, Origin
+from worker.lockdown.seccomp import load_program
+from worker.slot import NewSlot
 
 DAEMON: Final = """
 def daemonize():
@@ -92,7 +94,7 @@ def children(pid: int) -> list[str]:
 def serve(slot: SlotDriver, plugin: Plugin) -> bytes:
     """Have a slot serve one invocation; the body."""
     worker = WorkerDriver(slot)
-    ready = worker.prepare(plugin.root)
+    ready = worker.wait_ready()
     assert isinstance(ready, Ready), ready
     worker.send(make_invoke())
     body = worker.collect().body
@@ -112,19 +114,19 @@ def start_with_daemon(plugin: Plugin) -> tuple[WorkerDriver, bytes]:
 
 
 def test_ready(slot: SlotDriver, zygote: ZygoteDriver) -> None:
-    """A slot says what it could not have and whether it can be used again; the kernel says which process it is."""
-    assert set(slot.ready) == {"failed", "reusable"}
-    assert list(slot.ready["failed"]) == ["control_groups"]
+    """A slot says what its layers are and whether it can be used again; the kernel says which process it is."""
+    assert set(slot.ready) == {"layers", "reusable"}
+    assert list(slot.ready["layers"]) == list(LAYERS)
     assert slot.ready["reusable"] is True
     assert f"NSpid:\t{slot.pid}\t" in Path(f"/proc/{slot.pid}/status").read_text()
     assert slot.pid != zygote.pid
 
 
 def test_one_worker_after_another(slot: SlotDriver, plugin: Plugin) -> None:
-    """Every worker is process 2 of the same table, its first child is process 3, and its parent is process 1."""
+    """Every worker is process 2 of the same table, and its first child is process 3; it has no parent in there."""
     plugin.endpoint("return Response(str([os.getpid(), os.getppid(), os.fork() or os._exit(0)]))")
 
-    assert [serve(slot, plugin) for _ in range(4)] == [b"[2, 1, 3]"] * 4
+    assert [serve(slot, plugin) for _ in range(4)] == [b"[2, 0, 3]"] * 4
     assert children(slot.pid) == []
 
 
@@ -132,7 +134,7 @@ def test_pid_is_that_of_our_table(slot: SlotDriver, workers: list[WorkerDriver])
     """With FORKED comes the process id that the worker has here, though the slot knows another one."""
     workers.append(worker := WorkerDriver(slot))
 
-    assert children(slot.pid) == [str(worker.pid)]
+    assert children(slot.template_pid) == [str(slot.pid), str(worker.pid)]
     assert worker.pid > 2
     worker.kill()
     worker.exited()
@@ -142,7 +144,7 @@ def test_busy(slot: SlotDriver, workers: list[WorkerDriver]) -> None:
     """A second worker is refused while there is one, whose identifier may be the same; the first goes on."""
     workers.append(worker := WorkerDriver(slot))
     for worker_id in (worker.id, 77):
-        slot.command(ForkWorker(worker_id=worker_id), [0, 1, 2, 0])
+        slot.command(make_fork_worker(worker_id), [0, 1, 2, 0])
         assert slot.report(ForkFailed, worker_id) == ForkFailed(worker_id, errno.EINVAL, "the slot has a worker")
 
     worker.close_requests()
@@ -152,7 +154,7 @@ def test_busy(slot: SlotDriver, workers: list[WorkerDriver]) -> None:
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_wrong_number_of_descriptors(slot: SlotDriver, count: int) -> None:
     """A command without the four pipes of a worker is answered with FORK_FAILED."""
-    slot.command(ForkWorker(worker_id=7), [0] * count)
+    slot.command(make_fork_worker(7), [0] * count)
 
     assert slot.report(ForkFailed, 7).message == f"{count} descriptors came with the command, 4 needed"
 
@@ -186,7 +188,7 @@ def test_daemon_ends_with_its_worker(plugin: Plugin) -> None:
     """A daemon that has left session and parent is gone when the end of its worker, by itself, is told."""
     worker, daemon = start_with_daemon(plugin)
     assert daemon == b"4"
-    assert len(children(worker.slot.pid)) == 2, "process 1 has adopted it"
+    assert len(children(worker.slot.pid)) == 1, "process 1 has adopted it"
 
     worker.body(b"go on")
     assert worker.collect().body == b"go on"
@@ -336,9 +338,10 @@ def test_slots_share_no_host_ids(zygote: ZygoteDriver, plugin: Plugin) -> None:
         assert owners == {str(os.getuid()), str(os.getgid())}
 
 
-def test_slot_that_must_not_be_used_again_ends(zygote: ZygoteDriver, workers: list[WorkerDriver]) -> None:
+@pytest.mark.parametrize("off", ["seccomp", "no_new_privileges"])
+def test_slot_that_must_not_be_used_again_ends(zygote: ZygoteDriver, workers: list[WorkerDriver], off: str) -> None:
     """Without the filter of system calls a worker could have changed what the slot shares, so it serves one only."""
-    slot = zygote.fork_slot(off=["seccomp"])
+    slot = zygote.fork_slot(off=[off])
     assert slot.ready["reusable"] is False
     workers.append(worker := WorkerDriver(slot))
     worker.close_requests()
@@ -349,56 +352,59 @@ def test_slot_that_must_not_be_used_again_ends(zygote: ZygoteDriver, workers: li
     slot.close()
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_slot_that_cannot_set_numbering_back_ends(writable: bool) -> None:  # noqa: FBT001
-    """When the kernel refuses to set the numbering of processes back, the slot ends after it has told the exit."""
+def test_slot_that_cannot_set_numbering_back() -> None:
+    """Where the kernel does not set the numbering of processes back, the slot serves one worker, whose number is 3."""
+    program, origin = load_program(), Origin.look()
+
+    def open_for_reading() -> int:
+        return os.open("/proc/sys/kernel/ns_last_pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def run() -> list[object]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        driver = ControlDriver(ours)
-
-        def be_slot() -> int:
-            ours.close()
-            last_pid_fd = os.open("/proc/sys/kernel/ns_last_pid", os.O_WRONLY if writable else os.O_RDONLY)
-            Slot(theirs, "test", lambda _: 5, last_pid_fd=last_pid_fd).run(SlotReady(report={}))
-            return 0
-
-        fork_slot(be_slot, BLOCK, 0)
+        driver = SlotDriver(ours)
+        command = ForkSlot(slot_id=1, name="test", number=0, off=())
+        new = NewSlot(command, [theirs.fileno()], root="", origin=origin, program=program, forget=lambda: None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(slot_module, "_open_numbering", open_for_reading)
+            slot = fork_slot(new, BLOCK, 0)
         theirs.close()
-        driver.report(SlotReady)
-        codes: list[object] = []
-        for worker_id in (1, 2) if writable else (1,):
-            driver.command(ForkWorker(worker_id=worker_id), [0, 0, 0, 0])
-            driver.report(Forked, worker_id)
-            codes.append(os.waitstatus_to_exitcode(driver.report(Exited, worker_id).status))
-        if writable:
-            driver.command(Shutdown())
+        driver.wait_ready()
+        worker = WorkerDriver(driver)
+        inside = re.findall(r"^NSpid:.*\t(\d+)$", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE)
+        worker.close_requests()
+        code = os.waitstatus_to_exitcode(worker.exited().status)
         driver.wait_end()
-        return codes
+        while os.wait()[0] != slot:
+            pass
+        return [driver.ready["reusable"], driver.ready["layers"]["pid_namespace"]["holds"], inside, code]
 
-    assert in_zygote(run) == ([5, 5] if writable else [5])
+    assert in_plugin_zygote(run) == [False, True, ["3"], 0]
 
 
-def test_fork_failure_is_reported() -> None:
+def test_fork_failure_is_reported(slot: SlotDriver, plugin: Plugin) -> None:
     """Where the system allows no more processes, FORK_FAILED carries the errno, and the slot goes on."""
+    plugin.endpoint("return Response('x')")
+    template = slot.template_pid
+    _, hard = resource.prlimit(template, resource.RLIMIT_NPROC)
+    resource.prlimit(template, resource.RLIMIT_NPROC, (0, hard))
+    for worker_id in (7, 8):
+        slot.command(make_fork_worker(worker_id), [0, 0, 0, 0])
+        failed = slot.report(ForkFailed, worker_id)
+        assert (failed.errno, failed.message) == (errno.EAGAIN, f"fork: {os.strerror(errno.EAGAIN)}")
 
-    def run() -> list[object]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        driver = ControlDriver(ours)
+    resource.prlimit(template, resource.RLIMIT_NPROC, (hard, hard))
+    assert serve(slot, plugin) == b"x"
 
-        driver.command(ForkWorker(worker_id=7), [0, 0, 0, 0])
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-        Slot(theirs, "test", lambda _: 0, last_pid_fd=None).turn()
-        failed = driver.report(ForkFailed, 7)
-        return [failed.errno, failed.message]
 
-    def as_nobody_special() -> list[object]:
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        return run()
+def test_private_files_that_cannot_be_had(slot: SlotDriver, plugin: Plugin) -> None:
+    """Limits that the kernel cannot keep are answered with FORK_FAILED, and the slot goes on."""
+    plugin.endpoint("return Response('x')")
+    slot.command(make_fork_worker(7, limits={**LIMITS, "scratch_files": 1 << 62}), [0, 0, 0, 0])
 
-    text = f"[Errno {errno.EAGAIN}] {os.strerror(errno.EAGAIN)}"
-    assert in_child(as_nobody_special if AS_ROOT else run) == [errno.EAGAIN, text]
+    failed = slot.report(ForkFailed, 7)
+    assert failed.errno == errno.EINVAL
+    assert "mount /private/tmp" in failed.message
+    assert serve(slot, plugin) == b"x"
 
 
 @pytest.mark.parametrize("how", ["told", "closed"])
@@ -407,7 +413,7 @@ def test_end(zygote: ZygoteDriver, plugin: Plugin, how: str) -> None:
     slot = zygote.fork_slot()
     plugin.endpoint("daemonize(); print('ready', flush=True); threading.Event().wait()", top=DAEMON)
     worker = WorkerDriver(slot)
-    assert isinstance(worker.prepare(plugin.root), Ready)
+    assert isinstance(worker.wait_ready(), Ready)
     worker.send(make_invoke())
     assert os.read(worker.stdout_fd, 100) == b"ready\n"
 
@@ -423,6 +429,7 @@ def test_zygote_kills_a_slot(zygote: ZygoteDriver, workers: list[WorkerDriver]) 
     """KILL of a slot ends the worker in it, too."""
     slot = zygote.fork_slot()
     workers.append(worker := WorkerDriver(slot))
+    assert worker.wait_ready() == Ready()
 
     zygote.command(Kill(worker_id=slot.id))
 
@@ -432,35 +439,28 @@ def test_zygote_kills_a_slot(zygote: ZygoteDriver, workers: list[WorkerDriver]) 
 
 
 @pytest.mark.parametrize("layer", ["network_namespace", "uts_namespace", "control_groups", "cgroup_namespace"])
-def test_layers_of_the_slot(zygote: ZygoteDriver, plugin: Plugin, layer: str) -> None:
-    """A worker refuses to work in a slot that lacks what is required: switched off, or not to be had."""
+def test_layers_of_the_slot(zygote: ZygoteDriver, layer: str) -> None:
+    """A slot tells what it lacks: switched off, or not to be had."""
     slot = zygote.fork_slot(off=[layer] if layer != "control_groups" else [])
-    worker = WorkerDriver(slot)
+    seen = slot.ready["layers"][layer]
 
-    error = worker.prepare(plugin.root, required=[*REQUIRED, layer])
-
-    assert isinstance(error, Error)
-    assert error.code == "internal"
-    assert error.message.startswith(f"worker: step report_layers: {layer}: ")
-    assert worker.locked == {}
-    worker.exited()
-    worker.close()
+    reason = "no control groups can be used on this host" if layer == "control_groups" else "switched off ("
+    assert seen["holds"] is False
+    assert seen["text"].startswith(reason)
     slot.close()
+    zygote.report(Exited, slot.id)
 
 
-def test_joins_control_groups(zygote: ZygoteDriver, plugin: Plugin, tmp_path: Path) -> None:
-    """What a slot gets as control groups is joined before there is a worker, and not kept open."""
+def test_joins_control_groups(zygote: ZygoteDriver, tmp_path: Path) -> None:
+    """What a slot gets as control groups is joined once for slot and template, and not kept open."""
     procs = tmp_path / "cgroup.procs"
     descriptor = os.open(procs, os.O_WRONLY | os.O_CREAT)
     slot = zygote.fork_slot(groups=[descriptor, descriptor])
     os.close(descriptor)
-    worker = WorkerDriver(slot)
-    assert isinstance(worker.prepare(plugin.root, required=[*REQUIRED, "control_groups"]), Ready)
 
     assert procs.read_text() == "00"
-    assert slot.ready["failed"] == {}
-    assert worker.locked["control_groups"] == {"holds": True, "text": "2 hierarchies joined"}
-    worker.kill()
-    worker.exited()
-    worker.close()
+    assert slot.ready["layers"]["control_groups"] == {"holds": True, "text": "2 hierarchies joined"}
+    for pid in (slot.pid, slot.template_pid):
+        assert str(procs) not in [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
     slot.close()
+    zygote.report(Exited, slot.id)

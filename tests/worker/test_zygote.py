@@ -15,13 +15,12 @@ from typing import Final
 import pytest
 
 from protocol import (
-    Error,
     Exited,
     Forked,
     ForkFailed,
     ForkSlot,
-    ForkWorker,
     Kill,
+    Ready,
     Shutdown,
     ZygoteReady,
 )
@@ -32,8 +31,10 @@ from tests.worker.driver import (
     BaseZygote,
     ControlDriver,
     Plugin,
+    SlotDriver,
     WorkerDriver,
     ZygoteDriver,
+    make_fork_worker,
     make_fork_zygote,
     make_invoke,
     wait_readable,
@@ -90,8 +91,8 @@ def list_children(zygote: ZygoteDriver) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()]
 
 
-def wait_midwives(zygote: ZygoteDriver) -> None:
-    """Wait until those who help at births have ended, and the zygote has had the time to wait for them."""
+def wait_children(zygote: ZygoteDriver) -> None:
+    """Wait until templates and midwives have ended, and the zygote has had the time to wait for them."""
     for pid in list_children(zygote):
         with contextlib.suppress(ProcessLookupError):
             wait_end(os.pidfd_open(pid))
@@ -201,7 +202,7 @@ def test_malformed_commands(own_base: BaseZygote) -> None:
     for zygote, name in ((own_base, b"base"), (child, b"plugin")):
         zygote.control.send(b"\xc1")
         assert complaint(own_base).startswith(b"zygote " + name + b": malformed command")
-        for message in (ForkWorker(worker_id=1), ZygoteReady(report={}), Forked(id=1)):
+        for message in (make_fork_worker(1), ZygoteReady(report={}), Forked(id=1)):
             zygote.command(message, [0])
             expected = f"zygote {name.decode()}: {type(message).__name__} is not for a zygote\n"
             assert complaint(own_base).decode() == expected
@@ -282,7 +283,7 @@ def test_zygote_keeps_no_descriptors(own_base: BaseZygote) -> None:
         own_base.report(ForkFailed)
 
     assert before == held(own_base)
-    wait_midwives(child)
+    wait_children(child)
     assert list_children(child) == []
     child.close()
 
@@ -357,12 +358,12 @@ def test_leaves_control_groups_to_the_supervisor(tmp_path: Path) -> None:
 
 
 def test_zygote_ignores_signals_to_its_group(own_base: BaseZygote, tmp_path: Path) -> None:
-    """Signals that service managers send to everybody do not end zygotes and slots; workers take them as usual."""
+    """Signals that service managers send to everybody do not end zygotes, slots and templates; workers take them."""
     plugin = start_plugin(own_base, tmp_path)
     slot = plugin.zygote.take_slot()
     plugin.zygote.give_slot(slot)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        for pid in (own_base.pid, plugin.zygote.pid, slot.pid) if AS_ROOT else (own_base.pid,):
+        for pid in (own_base.pid, plugin.zygote.pid, slot.pid, slot.template_pid):
             os.kill(pid, number)
     plugin.endpoint("os.kill(os.getpid(), 15)")
 
@@ -406,23 +407,18 @@ def test_namespaces_are_refused(kind: str, block: bool) -> None:  # noqa: FBT001
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("net", "network"), ("uts", "uts"), ("ipc", "ipc"), ("cgroup", "cgroup")])
-def test_worker_without_namespace_refuses(kind: str, layer: str) -> None:
-    """A namespace that a slot or worker cannot have is named by the worker, and it does nothing more."""
+def test_slot_without_namespace_tells(kind: str, layer: str) -> None:
+    """A namespace that slot or template cannot have is told as missing, with the kernel's reason; the others hold."""
     base = BaseZygote(wrapper=[sys.executable, "-I", "-c", FORBID, kind])
     base.wait_ready()
     zygote = base.fork_zygote(block=False)
     zygote.wait_ready()
     slot = zygote.fork_slot()
-    worker = WorkerDriver(slot)
+    layers = slot.ready["layers"]
 
-    error = worker.prepare(Path("/"), required=[f"{layer}_namespace"])
-
-    assert isinstance(error, Error)
-    assert error.code == "internal"
-    assert f"{layer}_namespace: unshare: No space left on device" in error.message.replace("[Errno 28] ", "")
-    assert (f"{layer}_namespace" in slot.ready["failed"]) == (layer != "ipc")
-    assert os.waitstatus_to_exitcode(worker.exited().status) == 70
-    worker.close()
+    missing = [name for name, seen in layers.items() if not seen["holds"]]
+    assert set(missing) == {f"{layer}_namespace", "control_groups"}
+    assert "unshare: No space left on device" in layers[f"{layer}_namespace"]["text"]
     slot.close()
     zygote.close()
     base.close()
@@ -445,19 +441,28 @@ def test_plugin_folder_that_cannot_be_shown(own_base: BaseZygote, tmp_path: Path
     zygote.close()
 
 
-def test_prepare_is_refused(plugin: Plugin, tmp_path: Path) -> None:
-    """Without the plugin's folder the worker reports the step that failed, and its status says that we failed."""
-    worker = plugin.fork()
-    error = worker.prepare(tmp_path / "none")
+def test_plugin_folder_that_is_missing(own_base: BaseZygote, tmp_path: Path) -> None:
+    """Without the plugin's folder a slot says so on its own socket, with its own identifier, and ends."""
+    zygote = own_base.fork_zygote(plugin_root=tmp_path / "none", block=False)
+    zygote.wait_ready()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        zygote.command(ForkSlot(slot_id=5, name="plugin", number=0, off=()), [theirs.fileno()])
 
-    assert getattr(error, "code", None) == "internal"
-    assert "step enter_plugin" in getattr(error, "message", "")
-    assert os.waitstatus_to_exitcode(worker.exited().status) == 70
+    slot = SlotDriver(ours)
+    failed = slot.report(ForkFailed, 5)
+
+    assert failed.message == f"[Errno 2] No such file or directory: '{tmp_path}/none'"
+    slot.wait_end()
+    assert os.waitstatus_to_exitcode(zygote.report(Exited, 5).status) == 70
+    slot.close()
+    zygote.close()
 
 
 def test_supervisor_breaks_protocol(plugin: Plugin) -> None:
     """A worker that cannot understand its supervisor ends."""
     worker = plugin.fork()
+    assert worker.wait_ready() == Ready()
     os.write(worker.write_fd, b"HTTP/1.1 200 OK\r\n")
 
     assert os.waitstatus_to_exitcode(worker.exited().status) == 70
@@ -465,8 +470,8 @@ def test_supervisor_breaks_protocol(plugin: Plugin) -> None:
     assert b"preface" in worker.output()[1]
 
 
-def test_worker_waits_for_prepare(plugin: Plugin) -> None:
-    """A worker whose supervisor goes away before PREPARE ends quietly."""
+def test_worker_that_nobody_asks(plugin: Plugin) -> None:
+    """A worker whose supervisor goes away before INVOKE ends quietly."""
     worker = plugin.fork()
     worker.close_requests()
 

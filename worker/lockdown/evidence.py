@@ -1,7 +1,8 @@
-"""What a worker sees of its own isolation, from inside, before it runs any code of a plugin.
+"""What a worker sees of its own isolation, from inside.
 
-Every layer is looked at, not remembered: a step that ran and had no effect is found here. The supervisor gets what was
-seen (LOCKED) and refuses a worker that lacks what is required, as the worker itself does.
+Every layer is looked at, not remembered: a step that ran and had no effect is found here. A scout looks once for all
+workers of a slot, before there is any; the supervisor gets what was seen (SLOT_READY), and refuses a slot that lacks
+what is required.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Place:
     Attributes:
         origin: What the host looked like.
         groups: How many hierarchies of control groups the slot was to join.
-        failed: Layers that could not be had, and why; the worker adds its own.
+        failed: Layers that could not be had, and why; the template adds its own.
         off: Layers that were switched off.
     """
 
@@ -81,7 +82,7 @@ def look_at_layers(place: Place, limits: Mapping[str, int]) -> dict[str, Evidenc
 
     Args:
         place: The slot.
-        limits: What PREPARE asked for.
+        limits: What the process has been limited to.
 
     Returns:
         By layer, in the order of LAYERS.

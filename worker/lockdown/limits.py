@@ -63,7 +63,7 @@ def plan_limits(limits: Mapping[str, int]) -> ResourceLimits:
         if number == resource.RLIMIT_STACK:
             soft = min(_DEFAULT_STACK, hard)
         elif number == resource.RLIMIT_CPU:
-            hard = soft + 1  # SIGXCPU at the soft limit, SIGKILL a second later
+            hard = soft + 1 if now[1] == resource.RLIM_INFINITY else min(soft + 1, now[1])  # SIGXCPU, then SIGKILL
         if now != (soft, hard):
             plan.append((number, (soft, hard)))
     return tuple(plan)

@@ -38,6 +38,11 @@ class Scratch:
         self._shown: Final = os.listdir(SCRATCH)
         self._options: str | None = None
 
+    @property
+    def descriptor(self) -> int:
+        """What must not be closed."""
+        return self._covered
+
     def provide(self, limits: Mapping[str, int]) -> None:
         """Have an empty one there for the next worker.
 
@@ -65,9 +70,12 @@ class Scratch:
             self._options = None
             umount(SCRATCH)
         mount("scratch", SCRATCH, "tmpfs", flags=MS_NOSUID | MS_NODEV, options=options)
-        for name in self._shown:
-            os.mkdir(f"{SCRATCH}/{name}")
-            mount(f"/proc/self/fd/{self._covered}/{name}", f"{SCRATCH}/{name}", None, flags=MS_BIND | MS_REC)
+        if self._shown:
+            os.fchdir(self._covered)  # not by way of /proc: process 1 would be found there from then on
+            for name in self._shown:
+                os.mkdir(f"{SCRATCH}/{name}")
+                mount(name, f"{SCRATCH}/{name}", None, flags=MS_BIND | MS_REC)
+            os.chdir("/")
         self._options = options
 
     def _make_options(self, limits: Mapping[str, int]) -> str:

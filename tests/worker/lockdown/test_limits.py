@@ -1,4 +1,4 @@
-"""Resource limits: what PREPARE names, what always holds, and that nobody can raise them."""
+"""Resource limits: what FORK_WORKER names, what always holds, and that nobody can raise them."""
 
 from __future__ import annotations
 
@@ -69,10 +69,13 @@ def test_lower_limits_stay() -> None:
 
     def limit() -> list[list[int]]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (50, 100))
-        limit_resources({"open_files": 256})
-        return get(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        if AS_ROOT:
+            os.setresuid(FREE_ID, FREE_ID, FREE_ID)
+        limit_resources({"open_files": 256, "cpu_time": 60})
+        return get(resource.RLIMIT_NOFILE, resource.RLIMIT_CPU)
 
-    assert in_child(limit) == [[100, 100]]
+    assert in_child(limit) == [[100, 100], [60, 60]]
 
 
 def test_cannot_be_raised() -> None:

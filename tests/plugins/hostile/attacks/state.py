@@ -390,6 +390,17 @@ class descriptors:
         return found if len(found) > 5 else None
 
 
+@trace("Flags of an open file that all have in common")
+class descriptor_flags:
+    def leave():
+        for number in range(3):
+            fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_NONBLOCK | os.O_APPEND)
+
+    def look():
+        flags = [fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_NONBLOCK | os.O_APPEND) for number in range(3)]
+        return flags if any(flags) else None
+
+
 @trace("What its children have used")
 class usage:
     def leave():
