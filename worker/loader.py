@@ -79,6 +79,8 @@ class Loader:
         return self._classes[source]
 
     def _execute(self, source: str) -> ModuleType:
+        if not source.endswith(".py"):
+            raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
         path = f"{self._root}/{source}"
         if not os.path.isfile(path):
             raise LoadError(f"{source}: there is no such file in the plugin")

@@ -59,9 +59,7 @@ def test_workers_import_it(tmp_path: Path) -> None:
     with Executor(tmp_path, config=None) as executor:
         with executor.client() as client:
             client.base_url = f"{executor.url}/e/coded"
-            for _ in range(200):
-                files, compiled, refused, answer = client.get("/").json()
-                if files:
-                    break
+            answers = (client.get("/").json() for _ in range(200))
+            files, compiled, refused, answer = next(answer for answer in answers if answer[0])
             assert (files, compiled, refused, answer) == (2, [], 3, 42)
         assert executor.own_failures() == []
