@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +18,11 @@ from executor.isolation.host import HostIsolation
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.process_tree import waited_cpu_s
-from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError, ZygoteTree
+from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.zygote import Zygote
-from protocol.messages import Log, Prepare
+from executor.supervisor.zygote_tree import ZygoteTree
+from protocol.messages import Log
 
 LAB = Path(__file__).parents[2] / "plugins" / "lab"
 SOURCES = ("endpoints/status.py",)
@@ -170,22 +171,20 @@ def test_a_slot_that_was_killed_is_replaced() -> None:
     with_runtime(test)
 
 
-def test_a_worker_without_a_required_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself, if it knows that the layer is required; by the supervisor, if it does not."""
+def test_a_slot_without_a_required_layer_is_refused() -> None:
+    """Whether the layer is off or was not seen: no worker is forked there, and nothing of the slot is left."""
 
     async def test(runtime: PluginRuntime) -> None:
         host = runtime._tree.host
         host.off, host.required = ("landlock",), ("landlock",)
         with pytest.raises(StartError, match="landlock: switched off"):
             await start(runtime)
-        prepare = runtime._prepare
-
-        def forget(sources: tuple[str, ...], limits: Limits, *, debug: bool) -> Prepare:
-            return replace(prepare(sources, limits, debug=debug), required=())
-
-        monkeypatch.setattr(runtime, "_prepare", forget)
-        with pytest.raises(StartError, match="does not report these layers of isolation: landlock"):
+        host.off, host.required = (), ("no_such_layer",)
+        with pytest.raises(StartError, match="no_such_layer: not reported"):
             await start(runtime)
+        assert (runtime.slots.idle, runtime.slots.busy) == (0, 0)
+        host.required = ()
+        await serve_one(runtime)
 
     with_runtime(test)
 
