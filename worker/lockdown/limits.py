@@ -59,5 +59,7 @@ def limit_resources(limits: Mapping[str, int]) -> None:
         if number == resource.RLIMIT_STACK:
             soft = min(_DEFAULT_STACK, hard)
         elif number == resource.RLIMIT_CPU:
-            hard = soft + 1 if most == resource.RLIM_INFINITY else min(soft + 1, most)  # SIGXCPU, SIGKILL a second later
+            hard = soft + 1  # SIGXCPU at the soft limit, SIGKILL a second later
+            if most != resource.RLIM_INFINITY:
+                hard = min(hard, most)
         resource.setrlimit(number, (soft, hard))
