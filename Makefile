@@ -11,7 +11,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e test-sandbox soak fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox soak bench fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
@@ -33,10 +33,13 @@ test-e2e: setup ## Run only the tests with a real service and real workers
 	$(BIN)/pytest -m "e2e and not stress" $(ARGS)
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
-	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack tests/sandbox $(ARGS)
+	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack --dist loadgroup tests/sandbox $(ARGS)
 
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)
+
+bench: setup ## Measure against the alternatives (ARGS=--help tells how); takes a quarter of an hour
+	$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: ## Fuzz the protocol for SECONDS=60
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh fuzz

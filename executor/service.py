@@ -105,7 +105,9 @@ class Service:
             admin = stack.enter_context(open_listener(config.admin.host, config.admin_port, option="--admin-port"))
             self._make_state_dir(config.state_dir)
             self._host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
-            self._supervisor = Supervisor(host=self._host, admission=config.admission, record=self._registry.record)
+            self._supervisor = Supervisor(
+                host=self._host, admission=config.admission, spares=config.spares, record=self._registry.record
+            )
             stack.push_async_callback(self._supervisor.close)
             if not await self._unless_stopped(self._load_first()):
                 log.info("service.stopped", ended_invocations=0)
@@ -280,6 +282,7 @@ class Service:
         )
         self._registry.expect_hooks(bound.hooks)
         self._supervisor.limit_admission(config.admission)
+        self._supervisor.limit_spares(config.spares)
         self._supervisor.keep_only(bound.plugins.values())
         self._config = config
         self._bound = bound

@@ -14,6 +14,7 @@ from __future__ import annotations
 from protocol.checks import clip
 from protocol.connection import Connection
 from protocol.control import (
+    COMPILE_SOURCE,
     ControlMessage,
     Exited,
     Forked,
@@ -24,6 +25,7 @@ from protocol.control import (
     Kill,
     Shutdown,
     SlotReady,
+    StoreBytecode,
     ZygoteReady,
     decode_control,
     encode_control,
@@ -64,6 +66,7 @@ from protocol.messages import (
 from protocol.states import Role, SupervisorState, WorkerState
 
 __all__ = [
+    "COMPILE_SOURCE",
     "INITIAL_CREDIT",
     "MAX_CONTROL",
     "MAX_CREDIT",
@@ -107,6 +110,7 @@ __all__ = [
     "Scalar",
     "Shutdown",
     "SlotReady",
+    "StoreBytecode",
     "SupervisorState",
     "WorkerState",
     "ZygoteReady",

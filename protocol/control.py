@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "COMPILE_SOURCE",
     "CONTROL_TYPES",
     "ControlMessage",
     "Exited",
@@ -38,10 +39,14 @@ __all__ = [
     "Kill",
     "Shutdown",
     "SlotReady",
+    "StoreBytecode",
     "ZygoteReady",
     "decode_control",
     "encode_control",
 ]
+
+COMPILE_SOURCE: Final = ":bytecode"
+"""A source that no plugin has. A worker that is asked for it answers with the byte code of its plugin."""
 
 _MAX_HOST_ID: Final = 2**32 - 2
 """Largest user or group id: the one above, (uid_t) -1, stands for none (setresuid(2))."""
@@ -163,6 +168,12 @@ class Shutdown:
 
 @final
 @dataclass(frozen=True, slots=True)
+class StoreBytecode:
+    """Command to a zygote of a plugin: let workers have byte code. Descriptor: a file, the answer to COMPILE_SOURCE."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ZygoteReady:
     """Report: the zygote takes commands. The report is plain data by name. Credentials: those of the zygote."""
 
@@ -246,7 +257,17 @@ class Exited:
 
 
 ControlMessage: TypeAlias = (
-    ForkWorker | ForkZygote | Kill | Shutdown | ForkSlot | ZygoteReady | Forked | ForkFailed | Exited | SlotReady
+    ForkWorker
+    | ForkZygote
+    | Kill
+    | Shutdown
+    | ForkSlot
+    | StoreBytecode
+    | ZygoteReady
+    | Forked
+    | ForkFailed
+    | Exited
+    | SlotReady
 )
 
 CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
@@ -256,6 +277,7 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
         0x03: Kill,
         0x04: Shutdown,
         0x05: ForkSlot,
+        0x06: StoreBytecode,
         0x41: ZygoteReady,
         0x42: Forked,
         0x43: ForkFailed,

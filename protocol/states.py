@@ -62,6 +62,8 @@ class Role(Enum):
     SUPERVISOR = "supervisor"
     WORKER = "worker"
 
+    __hash__ = object.__hash__  # that of Enum is a function in Python, and members are keys of every table
+
 
 class SupervisorState(Enum):
     """How far the supervisor has got with what it sends."""
@@ -70,6 +72,8 @@ class SupervisorState(Enum):
     SENDING = "sending"
     SENT = "sent"
     CANCELLED = "cancelled"
+
+    __hash__ = object.__hash__
 
 
 class WorkerState(Enum):
@@ -81,6 +85,8 @@ class WorkerState(Enum):
     RESPONDING = "responding"
     ENDED = "ended"
     FAILED = "failed"
+
+    __hash__ = object.__hash__
 
 
 State: TypeAlias = SupervisorState | WorkerState

@@ -19,11 +19,14 @@ from typing import Any, Final
 from worker.logs import write_error
 from worker.tracebacks import format_error
 
-__all__ = ["fork_alone", "remember_fork_hooks", "start_alone"]
+__all__ = ["fork_alone", "register_at_fork", "remember_fork_hooks", "start_alone"]
 
 _SEED_BYTES: Final = 32
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock; forks with the C library's own hooks
+register_at_fork: Final = os.register_at_fork
+"""The one whose hooks are run by `os.fork` alone."""
+
 _seed: Final = Random.seed
 _generator: Final[Any] = random._inst  # noqa: SLF001 - behind the module's functions
 _main_thread: Final[Any] = threading.main_thread()
@@ -37,10 +40,9 @@ _remembered: Final = {"before": _before, "after_in_parent": _in_parent, "after_i
 
 def remember_fork_hooks() -> None:
     """Have the hooks that are registered from now on run here, too. Call it before foreign modules are there."""
-    register = os.register_at_fork
 
     def remember(**hooks: _Hook) -> None:
-        register(**hooks)
+        register_at_fork(**hooks)
         for when, hook in hooks.items():
             _remembered[when].append(hook)
 

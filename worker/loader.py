@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from protocol import COMPILE_SOURCE
+from worker.bytecode import BytecodeLoader, CompilePlugin
 from worker.channel import Cancelled, NotTheWorkerError
 from worker.tracebacks import describe_error
 from worker.versions import installed_version
@@ -57,7 +59,7 @@ class Loader:
         root: The plugin's folder, which must be on `sys.path` already.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
         self._classes: dict[str, EndpointClass] = {}
 
@@ -70,16 +72,20 @@ class Loader:
         Raises:
             LoadError: There is no such file, it raised, or it does not define exactly one endpoint.
         """
+        if source == COMPILE_SOURCE:
+            return type("CompilePlugin", (CompilePlugin,), {"root": self._root})
         if source not in self._classes:
             self._classes[source] = _only_endpoint(source, self._execute(source))
         return self._classes[source]
 
     def _execute(self, source: str) -> ModuleType:
-        path = self._root / source
-        if not path.is_file():
+        if not source.endswith(".py"):
+            raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
+        path = f"{self._root}/{source}"
+        if not os.path.isfile(path):
             raise LoadError(f"{source}: there is no such file in the plugin")
         name = source.removesuffix(".py").replace("/", ".")
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, path, loader=BytecodeLoader(name, path))
         if spec is None or spec.loader is None:
             raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
         try:

@@ -23,25 +23,24 @@ from __future__ import annotations
 
 import logging
 import os
-import pkgutil
 import sys
 import tempfile
 from _signal import SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]  # not wrapped as in `signal`
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import closerange, dup2, setsid
-from pathlib import Path
+from os import chdir, closerange, dup2, setsid
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
-from worker.forking import start_alone
+from worker.forking import register_at_fork, start_alone
+from worker.imports import find_folders, find_plugin_modules
 from worker.invoke import serve
 from worker.loader import Loader, provide_sdk
-from worker.lockdown.limits import limit_resources
+from worker.lockdown.limits import ResourceLimits, set_limits
 from worker.logs import flush_output, start_logging, write_error
 from worker.tracebacks import describe_error, format_error
 from worker.view import TEMPORARY
@@ -79,7 +78,7 @@ class Birth:
         loader: Finds the plugin's endpoint classes.
         channel: Not open yet.
         sources: To be imported before READY.
-        limits: What the worker may use, by name; None where the layer is switched off.
+        limits: What the worker may use.
         debug: Whether log records below INFO are wanted.
         pipes: Its input, output, stdout and stderr, as the supervisor sent them; none of them is 0, 1 or 2.
     """
@@ -88,7 +87,7 @@ class Birth:
     loader: Loader
     channel: Channel
     sources: tuple[str, ...] = ()
-    limits: Mapping[str, int] | None = None
+    limits: ResourceLimits = ()
     debug: bool = False
     pipes: Sequence[int] = ()
 
@@ -118,8 +117,7 @@ def place_descriptors(birth: Birth) -> None:
 
 def limit(birth: Birth) -> None:
     """Set the limits of resources; they can be lowered afterwards, never raised."""
-    if birth.limits is not None:
-        limit_resources(birth.limits)
+    set_limits(birth.limits)
 
 
 def enter_plugin(birth: Birth) -> None:
@@ -128,7 +126,7 @@ def enter_plugin(birth: Birth) -> None:
     The template must not: it runs nothing of a plugin, and the folder may be shown in private files that are replaced.
     """
     if birth.root:
-        os.chdir(birth.root)
+        chdir(birth.root)
         sys.path.insert(0, birth.root)
     if birth.debug:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -160,18 +158,12 @@ def prepare_birth(root: str) -> Birth:
     provide_sdk()
     if root:
         os.stat(root)
-        _find_files(root)
+        find_plugin_modules(root)
+        find_folders(root)
     channel = Channel()
-    os.register_at_fork(after_in_child=channel.abandon)
+    register_at_fork(after_in_child=channel.abandon)
     start_logging(channel, logging.INFO)
-    return Birth(root=root, loader=Loader(Path(root)), channel=channel)
-
-
-def _find_files(root: str) -> None:
-    """Have the import system know the folder and what is in it, without importing anything."""
-    finder = pkgutil.get_importer(root)
-    if finder is not None:
-        finder.find_spec("")
+    return Birth(root=root, loader=Loader(root), channel=channel)
 
 
 def become_worker(birth: Birth) -> int:

@@ -59,7 +59,7 @@ def _perform(method: str) -> None:
     known = set(sys.modules)
     sys.path.insert(0, STAGE)
     try:
-        _play(Loader(Path(STAGE)), method)
+        _play(Loader(STAGE), method)
     finally:
         sys.path.remove(STAGE)
         for name in set(sys.modules) - known:

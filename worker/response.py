@@ -1,7 +1,7 @@
 """What an endpoint returned, as a head and pieces of a body.
 
 The rules: a text or bytes, a list or a tuple is one body of known length; anything else that can be iterated is sent
-item by item as it is produced. HEAD, 204 and 304 have no body. The length in the head is the real one where it is
+item by item as it is produced. HEAD, 204, 205 and 304 have no body. The length in the head is the real one where it is
 known and absent where it is not; only the answer to a HEAD may announce a length that is not checked.
 """
 
@@ -20,8 +20,8 @@ from protocol import Response as Head
 
 __all__ = ["Answer", "ResponseError", "read_response"]
 
-BODILESS: Final = frozenset({204, 304})
-WITHOUT_LENGTH: Final = 204
+BODILESS: Final = frozenset({204, 205, 304})
+WITHOUT_LENGTH: Final = frozenset({204, 205})
 CONTENT_LENGTH: Final = "Content-Length"
 
 
@@ -99,7 +99,7 @@ def _encode_item(item: object) -> bytes:
 def _set_length(headers: Headers, response: Response, content: bytes | None, method: str) -> None:
     """State the real length; a length that the endpoint only claims is kept for HEAD alone."""
     if response.status_code in BODILESS:
-        if response.status_code == WITHOUT_LENGTH:
+        if response.status_code in WITHOUT_LENGTH:
             headers.remove(CONTENT_LENGTH)
         return
     length = len(content) if content is not None else _file_length(response.response)

@@ -159,10 +159,10 @@ class Slot(ControlLoop):
             return
         task = (command.sources, command.limits, command.debug)
         try:
+            self._scratch.provide(command.limits)
             if task != self._task:
                 self._link.send(PREPARE + encode_control(command))
                 self._task = task
-            self._scratch.provide(command.limits)
             socket.send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)

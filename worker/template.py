@@ -10,7 +10,7 @@ The template is outside of the table of processes that its children are born int
 it, and when the slot kills everything in that table the template is not among it. There is one worker at a time, so
 the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
 
-    slot to template    LOOK    fork a scout, which looks at every layer as a worker would, and ends
+    slot to template    LOOK    first of all: fork a scout, which looks at every layer as a worker would, and ends
                         PREPARE and FORK_WORKER as it came: what the next workers are for
                         FORK    fork a worker; descriptors: its input, output, stdout, stderr
     template to slot    LOOK and what the scout has seen, as msgpack
@@ -56,12 +56,13 @@ from worker.birth import EXIT_INTERNAL, end_as
 from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
 from worker.forking import fork_alone, start_alone
+from worker.imports import import_namespaces
 from worker.kernel import set_process_name
 from worker.lockdown.calls import CLONE_NEWIPC, set_dumpable, unshare
 from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
 from worker.lockdown.evidence import Place, look_at_layers
 from worker.lockdown.landlock import restrict_files
-from worker.lockdown.limits import limit_resources
+from worker.lockdown.limits import limit_resources, plan_limits
 from worker.lockdown.seccomp import Program
 from worker.process import FIRST_OTHER, Birth, become_worker, prepare_birth
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES
@@ -160,12 +161,16 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     link = _move_down(link)
     set_dumpable(False)
     slot_user = os.getuid()
+    if _LIMITS not in place.off:
+        limit_resources({})  # what holds for every worker
+    _lock_down(_Seal(place, program))
+    if link.recv(MAX_COMMAND) != LOOK:
+        return 0
     try:
-        birth = prepare_birth(root)
+        birth = prepare_birth(root)  # not earlier: the slot has just mounted what is seen of it
     except OSError as error:
         link.send(FAILED + str(error).encode())
         return EXIT_INTERNAL
-    _lock_down(_Seal(place, program))
     gc.collect()
     gc.freeze()
     residents = 2 if os.getuid() == slot_user else 1
@@ -223,7 +228,8 @@ class _Template:
         self._residents = residents
 
     def serve(self) -> None:
-        """Do what the slot says until it is gone."""
+        """Look, as the slot has said, and do what it says from then on until it is gone."""
+        self._tell(LOOK + self._look())
         while True:
             try:
                 command, descriptors, _, _ = recv_fds(self._link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
@@ -233,8 +239,6 @@ class _Template:
                 return
             if command == FORK:
                 self._fork(descriptors)
-            elif command == LOOK:
-                self._tell(LOOK + self._look())
             else:
                 self._prepare(command[len(PREPARE) :])
 
@@ -247,11 +251,13 @@ class _Template:
         message = decode_control(data)
         if not isinstance(message, ForkWorker):
             return
+        if self._birth.root:
+            import_namespaces(self._birth.root, message.sources)
         self._birth.sources, self._birth.debug = message.sources, message.debug
         limits = message.limits
         if _PROCESSES in limits:
             limits[_PROCESSES] += self._residents  # the kernel counts those of a user
-        self._birth.limits = None if _LIMITS in self._place.off else limits
+        self._birth.limits = () if _LIMITS in self._place.off else plan_limits(limits)
 
     def _fork(self, descriptors: list[int]) -> None:
         """Fork a worker, and wait for its end."""

@@ -43,6 +43,7 @@ from worker.lockdown.calls import (
 )
 
 __all__ = [
+    "BYTECODE",
     "MAX_COPY",
     "SCRATCH",
     "SCRATCH_PARENT",
@@ -59,6 +60,9 @@ SCRATCH: Final = f"{SCRATCH_PARENT}/tmp"  # noqa: S108 - of the view
 
 It is below a folder of its own so that Landlock can let it be written, whatever is mounted there by then.
 """
+
+BYTECODE: Final = "/bytecode"
+"""Where the byte code of the plugin is (`worker.bytecode`)."""
 
 TEMPORARY: Final = "/tmp"  # noqa: S108 - a link to SCRATCH
 """The same folder by its usual name, which is what workers are told."""
@@ -134,13 +138,16 @@ def interpreter_trees() -> tuple[str, ...]:
     return tuple(tree for tree in dict.fromkeys(trees) if os.path.isabs(tree) and tree not in {"/usr", "/"})
 
 
-def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) -> None:
+def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) -> int:
     """Replace everything that this process sees of the host's files by the view. It is its own mount namespace.
 
     Args:
         trees: Folders and files to be seen besides the system's, by absolute paths; missing ones are left out.
         plugin_root: The plugin's folder; empty for none.
         copy_private: Whether workers have fewer rights to files than this process.
+
+    Returns:
+        The folder BYTECODE of the view, to be written; in the view it can only be read.
 
     Raises:
         OSError: The kernel refused; the text names the call.
@@ -160,6 +167,7 @@ def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) ->
         _copy(plugin_root)
     elif plugin_root and not _is_below(plugin_root, shown):
         _show(plugin_root)
+    bytecode_fd = _make_bytecode()
     _make_small_things()
     mount("proc", f"{_NEW}/proc", "proc", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
     os.chdir(_NEW)
@@ -167,6 +175,21 @@ def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) ->
     umount(".")
     os.chdir("/")
     restrict_mount("/", _LOCKED | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, recursive=False)
+    return bytecode_fd
+
+
+def _make_bytecode() -> int:
+    """Mount a file system in memory twice: once to be written, which nobody finds, and over it once to be read.
+
+    Whoever has the descriptor may write: the zygote that we become has other ids than the one who mounts.
+    """
+    target = _NEW + BYTECODE
+    os.mkdir(target)
+    mount("bytecode", target, "tmpfs", flags=MS_NOSUID | MS_NODEV, options=f"mode=777,size={MAX_COPY}")
+    descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount(target, target, None, flags=MS_BIND)
+    restrict_mount(target, _LOCKED | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, recursive=False)
+    return descriptor
 
 
 def _start_from_nothing() -> None:

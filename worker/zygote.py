@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgpack
 import werkzeug
+from msgpack import UnpackException
 
 from protocol import (
     ControlMessage,
@@ -37,9 +38,11 @@ from protocol import (
     ForkZygote,
     Kill,
     Shutdown,
+    StoreBytecode,
     ZygoteReady,
 )
 from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote
+from worker.bytecode import store_bytecode
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
 from worker.forking import remember_fork_hooks
@@ -52,6 +55,7 @@ from worker.lockdown.seccomp import Program, load_program
 from worker.logs import prepare_output
 from worker.rehearsal import STAGE, rehearse
 from worker.slot import NewSlot
+from worker.tracebacks import describe_error
 from worker.versions import installed_version
 from worker.view import ViewError, build_view, interpreter_trees
 
@@ -92,12 +96,16 @@ class Zygote(ControlLoop):
         name: For people.
         heritage: What its children are born with.
         ids: Host ids for slots; that of the base zygote come with each command.
+
+    Attributes:
         root: The plugin's folder; empty where there is none.
+        bytecode_fd: The folder that its byte code is written to; -1 where there is none.
     """
 
-    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock, root: str = "") -> None:
+    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock) -> None:
         super().__init__(control, f"zygote {name}")
-        self._root = root
+        self.root = ""
+        self.bytecode_fd = -1
         self._heritage = heritage
         self._ids = ids
         self._pids: dict[int, int] = {}
@@ -117,6 +125,8 @@ class Zygote(ControlLoop):
                 self._fork(command, command.zygote_id, descriptors)
             case ForkSlot():
                 self._fork(command, command.slot_id, descriptors)
+            case StoreBytecode():
+                self._store_bytecode(descriptors)
             case Kill():
                 if command.worker_id in self._pids:
                     kill(self._pids[command.worker_id], SIGKILL)
@@ -146,7 +156,7 @@ class Zygote(ControlLoop):
                 slot = NewSlot(
                     command,
                     descriptors,
-                    root=self._root,
+                    root=self.root,
                     origin=heritage.origin,
                     program=heritage.program,
                     forget=self._forget,
@@ -163,6 +173,15 @@ class Zygote(ControlLoop):
             self._pids[child_id] = pid
             self.send(Forked(id=child_id))
 
+    def _store_bytecode(self, descriptors: Sequence[int]) -> None:
+        if len(descriptors) != 1 or self.bytecode_fd < 0:
+            self.complain(f"byte code cannot be stored: {len(descriptors)} descriptors, folder {self.bytecode_fd}")
+            return
+        try:
+            store_bytecode(descriptors[0], self.bytecode_fd, self.root)
+        except (OSError, ValueError, UnpackException) as error:
+            self.complain(f"byte code was not stored: {describe_error(error)}")
+
     def _be_zygote(self, command: ForkZygote, ids: IdBlock, control_fd: int, mapper: Mapper | None) -> int:
         self._forget()
         os.setsid()
@@ -170,14 +189,14 @@ class Zygote(ControlLoop):
         set_process_name(f"ee-zygote {command.name}")
         control = socket(fileno=control_fd)
         try:
-            self._enter_view(command, copy_private=mapper is not None)
+            bytecode_fd = self._enter_view(command, copy_private=mapper is not None)
             if mapper is not None:
                 mapper.enter(as_root=True)
         except (BirthError, ViewError) as error:
             failed = Zygote(control, command.name, self._heritage, NO_IDS)
             failed.fail(command.zygote_id, str(error), getattr(error, "errno", 0))
             return 0
-        close_other_descriptors({0, 1, 2, control_fd})
+        close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
         sys.path[:0] = command.sys_path
         provide_sdk()
         for name in command.preload:
@@ -187,14 +206,16 @@ class Zygote(ControlLoop):
         _end_event_loop()
         facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
         heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
-        Zygote(control, command.name, heritage, ids, command.plugin_root).serve()
+        zygote = Zygote(control, command.name, heritage, ids)
+        zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
+        zygote.serve()
         return 0
 
-    def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> None:
+    def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> int:
         trees = (*self._heritage.trees, *command.sys_path, STAND_IN, STAGE)
         with blame("mount_namespace"):
             unshare(CLONE_NEWNS)
-            build_view(trees, command.plugin_root, copy_private=copy_private)
+            return build_view(trees, command.plugin_root, copy_private=copy_private)
 
     def _forget(self) -> None:
         """Let go of what belongs to the parent, in a child."""

@@ -36,6 +36,7 @@ __all__ = [
     "Listen",
     "LogOutput",
     "PluginSource",
+    "SpareSettings",
     "default_state_dir",
 ]
 
@@ -132,6 +133,26 @@ class AdmissionLimits(Section):
     queue_time: Annotated[float, Duration("0s", "10m", "10s")] = Field(
         default=10.0,
         description="Longest wait of one request. Over it: 503 `queue.full` or 429 `queue.hook`.",
+    )
+
+
+class SpareSettings(Section):
+    """Workers that are made before a request needs them, and have imported its source already.
+
+    There are as many as the rate of requests asks for, and none for hooks that nobody calls.
+    """
+
+    total: Annotated[int, Count(0, 10_000)] = Field(
+        default=32, description="Spare workers of all hooks together; 0: none."
+    )
+    per_task: Annotated[int, Count(0, 1_000)] = Field(
+        default=8, description="Spare workers for one endpoint, of hooks that have the same plugin and limits."
+    )
+    idle_time: Annotated[float, Duration("1s", "24h", "30s")] = Field(
+        default=30.0, description="How long after the last request for an endpoint its spare workers are kept."
+    )
+    free_memory: Annotated[int, Size("0 B", "16 TiB", "256 MiB")] = Field(
+        default=256 * 1024**2, description="No spare worker is made while the host has less memory available."
     )
 
 
@@ -234,6 +255,7 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")
     isolation: Isolation = Field(default_factory=Isolation, description=Isolation.__doc__)
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
+    spares: SpareSettings = Field(default_factory=SpareSettings, description=SpareSettings.__doc__)
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
     hooks: dict[HookId, Hook] = Field(

@@ -88,7 +88,9 @@ class Instruments:
 
     def _make_service_metrics(self) -> None:
         self._workers = self._gauge("executor_workers_live", "Worker processes.")
-        about = "Slots, places for one worker at a time, by what they do: idle or busy."
+        about = (
+            "Slots, places for one worker at a time, by what they do: idle, spare (with a worker that waits) or busy."
+        )
         self._slots = Gauge("executor_slots", about, ("state",), registry=self.registry)
         self._queued = self._gauge("executor_queue_length", "Requests that wait for admission.")
         self._ready = self._gauge("executor_ready", "1 when new requests can be served.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from executor.gateway.origin import Origin
@@ -105,7 +106,7 @@ def response_head(status: int, headers: HeaderPairs) -> PreparedHead:
     """Check and filter the headers of a plugin's response.
 
     `Content-Length` is kept when it is one plain number and the status allows a body; otherwise the body's end is
-    told by chunks.
+    told by chunks. With 205 it is 0: some clients expect nothing behind the head, others go by how it is framed.
 
     Raises:
         InvalidHeaderError: A name is not a token, or a value has control characters.
@@ -122,13 +123,15 @@ def response_head(status: int, headers: HeaderPairs) -> PreparedHead:
             lengths.append(value.strip())
         elif lowered not in HOP_BY_HOP and lowered not in OURS_TO_SAY:
             kept.append((name, value))
-    length = _one_length(lengths) if status not in NO_BODY_STATUSES else None
+    length = _length(status, lengths)
     if length is not None:
         kept.append((b"content-length", b"%d" % length))
     return PreparedHead(kept, length)
 
 
-def _one_length(lengths: list[bytes]) -> int | None:
+def _length(status: int, lengths: list[bytes]) -> int | None:
+    if status in NO_BODY_STATUSES:
+        return 0 if status == HTTPStatus.RESET_CONTENT else None
     if len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= 15:  # noqa: PLR2004 - below 1 PB
         return int(lengths[0])
     return None

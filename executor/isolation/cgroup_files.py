@@ -32,6 +32,9 @@ __all__ = [
     "write_text",
 ]
 
+_READ_SIZE: Final = 65_536
+"""More than any file that is read here has."""
+
 _KILL_ROUNDS: Final = 16
 """How often a group is searched for processes that were not killed yet. With forks refused, two rounds suffice."""
 _HELD_AT_ONCE: Final = 64
@@ -61,7 +64,7 @@ def read_number(path: str) -> int:
     Raises:
         OSError: The file cannot be read.
     """
-    return int(Path(path).read_bytes())
+    return int(_read(path))
 
 
 def read_keys(path: str) -> dict[str, int]:
@@ -70,7 +73,16 @@ def read_keys(path: str) -> dict[str, int]:
     Raises:
         OSError: The file cannot be read.
     """
-    return parse_keys(Path(path).read_bytes())
+    return parse_keys(_read(path))
+
+
+def _read(path: str) -> bytes:
+    """Read a small file. Several are read for every invocation; pathlib would take most of the time."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_SIZE)
+    finally:
+        os.close(descriptor)
 
 
 def parse_keys(content: bytes) -> dict[str, int]:

@@ -87,6 +87,11 @@ class ControlGroup(ABC):
         self._before = Counters()
         self._watch: OomWatch | None = None
 
+    @property
+    def counts_cpu(self) -> bool:
+        """Whether `usage` tells CPU time, since `reset`."""
+        return self._before.cpu_s is not None
+
     def open_procs(self) -> list[int]:
         """Open the files, one in each hierarchy, by which a process joins: it writes `0` into each.
 
@@ -159,8 +164,10 @@ class ControlGroup(ABC):
         Raises:
             OSError: The group is gone, or no descriptors are left.
         """
-        self._stop_watching()
-        self._watch = self._watch_memory(loop, callback)
+        if self._watch is None:
+            self._watch = self._watch_memory(loop, callback)
+        else:
+            self._watch.callback = callback
 
     @abstractmethod
     def unthrottle(self) -> None:

@@ -27,6 +27,7 @@ class OomWatch:
         pauses_s: After a wake-up, the seconds before each further look.
 
     Attributes:
+        callback: May be replaced.
         resources: Closed with the watch; the place for the descriptors.
     """
 
@@ -41,7 +42,7 @@ class OomWatch:
         self.resources = contextlib.ExitStack()
         self._loop = loop
         self._count = count
-        self._callback = callback
+        self.callback = callback
         self._pauses_s = pauses_s
         self._seen = count()
         self._descriptor: int | None = None
@@ -76,6 +77,6 @@ class OomWatch:
             return
         if count > self._seen:
             self._seen = count
-            self._callback()
+            self.callback()
         elif look < len(self._pauses_s):
             self._timer = self._loop.call_later(self._pauses_s[look], self._look, look + 1)

@@ -12,8 +12,8 @@ from executor.supervisor.verdict import Verdict
 
 __all__ = ["NO_BODY_STATUSES", "Client", "ClientGoneError", "InvalidResponseError"]
 
-NO_BODY_STATUSES: Final = frozenset({204, 304})
-"""Final statuses of responses without a body, besides those to HEAD (RFC 9110 section 6.4.1)."""
+NO_BODY_STATUSES: Final = frozenset({204, 205, 304})
+"""Final statuses of responses without a body, besides those to HEAD (RFC 9110 sections 6.4.1 and 15.3.6)."""
 
 
 class ClientGoneError(Exception):

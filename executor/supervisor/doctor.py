@@ -12,7 +12,9 @@ from executor.isolation.control_groups import ControlGroups, Unavailable
 from executor.isolation.host import HostIsolation
 from executor.isolation.layers import STRUCTURAL
 from executor.isolation.state import LayerState, summarise
-from executor.supervisor.runtime import PluginRuntime, StartError, ZygoteTree, discard_output
+from executor.supervisor.ready_worker import StartError
+from executor.supervisor.runtime import PluginRuntime, discard_output
+from executor.supervisor.zygote_tree import ZygoteTree
 
 __all__ = ["Examination", "examine"]
 

@@ -31,7 +31,8 @@ from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
-from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError
+from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.usage_watch import UsageWatch
 from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, crash_verdict, error_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
@@ -176,15 +177,15 @@ class Invocation:
         self.state = "starting"
         self._expect_first_byte()
         try:
-            self._worker = await self.runtime.start_worker(
+            self._worker = await self.runtime.obtain_worker(
                 (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug
             )
         except StartError as error:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
         self.state = "running"
-        self._usage_watch = UsageWatch(self._worker.slot, self.limits, self.interrupt)
         handle = self._worker.handle
+        self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
         handle.send(self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())
@@ -280,8 +281,12 @@ class Invocation:
         if handle.violation is not None:
             return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
         report = await handle.wait_exit(0)
-        usage = self._worker.usage() if self._worker is not None else None
-        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits)
+        usage, peak_bytes = None, 0
+        if self._worker is not None:
+            usage = self._worker.usage()
+            if report is not None and self._worker.slot.group is None:
+                peak_bytes = report.max_rss_bytes
+        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits, peak_bytes=peak_bytes)
 
     def _on_expired(self, outcome: Outcome, seconds: float) -> None:
         self.interrupt(outcome, f"limit {seconds:g} s")

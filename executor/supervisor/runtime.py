@@ -1,14 +1,14 @@
 """The warm side of one plugin: its zygote, its slots, and the workers forked in them.
 
-`ZygoteTree` keeps the base zygote; `PluginRuntime` keeps the zygote of one plugin version and its slots, forks a fresh
-worker for every invocation, refuses one that is not locked down as required, and replaces a zygote that was lost.
+`PluginRuntime` keeps the zygote of one plugin version, its slots and its spare workers. It has a worker for every
+invocation, a spare or a fresh one, and replaces a zygote that was lost. A plugin that nobody calls has no processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,53 +16,36 @@ from typing import Final
 import structlog
 
 from executor.config.limits import Limits
-from executor.isolation.control_groups import GroupUsage
-from executor.isolation.host import HostIsolation, OutOfSlotsError
+from executor.isolation.host import OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
+from executor.supervisor.bytecode import BytecodeError, collect_bytecode
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
+from executor.supervisor.ready_worker import ReadyWorker, StartError, start_error
 from executor.supervisor.slots import LockdownError, Slot, SlotPool
-from executor.supervisor.worker import WorkerHandle, WorkerSink, describe_exit
-from executor.supervisor.zygote import WorkerTask, Zygote, start_base_zygote
-from protocol.control import Exited, ForkZygote
+from executor.supervisor.spares import SpareBudget, SpareLine
+from executor.supervisor.worker import WorkerHandle, WorkerSink
+from executor.supervisor.zygote import WorkerTask, Zygote
+from executor.supervisor.zygote_tree import ZygoteTree
+from protocol.control import COMPILE_SOURCE
 from protocol.limits import MAX_PATHS
-from protocol.messages import Error, Log, Ready
+from protocol.messages import Log, Ready
 
-__all__ = [
-    "PROBE_TIME_S",
-    "PluginRuntime",
-    "ProbeResult",
-    "ReadyWorker",
-    "StartError",
-    "ZygoteTree",
-    "discard_output",
-]
+__all__ = ["PROBE_TIME_S", "PluginRuntime", "ProbeResult", "discard_output"]
 
 log = structlog.get_logger("executor.runtime")
-
-ZYGOTE_READY_TIME_S: Final = 60.0
-"""Longest start of a zygote: importing a large SDK on a busy machine takes seconds."""
-
-ZYGOTE_EXIT_TIME_S: Final = 10.0
-"""Longest time for the base zygote to end all that is below it, before it is killed."""
 
 PROBE_TIME_S: Final = 60.0
 """Longest time that sources may take to be imported when a plugin is probed."""
 
-PRELOAD: Final = ("dify_plugin",)
-"""Trusted modules that plugin zygotes import: the SDK, real or bundled."""
+ZYGOTE_IDLE_S: Final = 120.0
+"""How long the zygote of a plugin is kept although nobody calls the plugin."""
 
+SOURCES_BYTES: Final = 16 * 1024
+"""Bytes of names of sources that one worker is asked to import: they go into one control datagram."""
 
-class StartError(Exception):
-    """A worker did not become ready.
-
-    Attributes:
-        error: The worker's `ERROR` message, when it sent one.
-    """
-
-    def __init__(self, detail: str, error: Error | None = None) -> None:
-        super().__init__(detail)
-        self.error = error
+LINES_MOST: Final = 256
+"""Lines of spares, above which those are looked for that nobody needs any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,115 +63,6 @@ class ProbeResult:
     layers: dict[str, object]
 
 
-class ZygoteTree:
-    """The base zygote, started on first use and again after a loss.
-
-    Args:
-        loop: The supervisor's event loop.
-        host: What workers are isolated with.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: HostIsolation) -> None:
-        self.loop = loop
-        self.host = host
-        self._base: Zygote | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = asyncio.Lock()
-
-    async def fork_plugin_zygote(self, name: str, root: str) -> Zygote:
-        """Fork a zygote for one plugin and wait until it has done its imports.
-
-        Raises:
-            ParentLostError: It, or the base zygote, did not become ready.
-            OSError: No descriptors, memory or processes left.
-        """
-        async with self._lock:
-            base = await self._wait_base()
-        command = ForkZygote(
-            zygote_id=0,
-            name=name,
-            preload=PRELOAD,
-            sys_path=(),
-            plugin_root=root,
-            first_id=self.host.first_id,
-            ids=self.host.ids,
-            off=self.host.off,
-        )
-        _, zygote = base.fork_zygote(command)
-        try:
-            await zygote.wait_ready(ZYGOTE_READY_TIME_S)
-        except BaseException:
-            zygote.close()
-            raise
-        log.info("zygote.ready", plugin=name, pid=zygote.pid)
-        return zygote
-
-    async def close(self) -> None:
-        """End the base zygote and wait for its process."""
-        if self._base is not None:
-            self._base.close()
-            self._base = None
-        await self._reap()
-
-    async def _wait_base(self) -> Zygote:
-        if self._base is not None and self._base.alive:
-            return self._base
-        if self._base is not None:
-            log.error("zygote.lost", zygote="base")
-        await self._reap()
-        self._base, self._process = start_base_zygote(self.loop, self.host.group_folders)
-        await self._base.wait_ready(ZYGOTE_READY_TIME_S)
-        log.info("zygote.ready", plugin=None, pid=self._base.pid)
-        return self._base
-
-    async def _reap(self) -> None:
-        if self._process is not None:
-            status = await asyncio.to_thread(_wait_process, self._process)
-            log.debug("zygote.exited", zygote="base", status=status)
-            self._process = None
-
-
-class ReadyWorker:
-    """A worker that has imported its source and waits for its one invocation.
-
-    Args:
-        handle: Its pipes.
-        slot: Where it is; given back by `finish`.
-        pool: Where the slot comes from.
-    """
-
-    __slots__ = ("_pool", "handle", "slot")
-
-    def __init__(
-        self,
-        handle: WorkerHandle,
-        slot: Slot,
-        pool: SlotPool,
-    ) -> None:
-        self.handle = handle
-        self.slot = slot
-        self._pool = pool
-
-    def usage(self) -> GroupUsage | None:
-        """What the worker and all its processes have used so far, where a control group counts it."""
-        group = self.slot.group
-        try:
-            return group.usage() if group is not None else None
-        except OSError:
-            return None
-
-    async def finish(self, grace_s: float) -> Exited | None:
-        """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.
-
-        Call it once, whatever happened to the worker; it must not be cancelled.
-        """
-        try:
-            return await self.handle.wait_exit(grace_s)
-        finally:
-            self.handle.close()
-            self._pool.release(self.slot)
-
-
 class PluginRuntime:
     """Forks workers for one plugin.
 
@@ -196,10 +70,13 @@ class PluginRuntime:
         name: Of the plugin.
         root: Its folder.
         tree: Where its zygote comes from.
+        budget: Bounds its spare workers; without, there are none.
         has_files: Whether workers are to see the folder.
     """
 
-    def __init__(self, name: str, root: str, tree: ZygoteTree, *, has_files: bool = True) -> None:
+    def __init__(
+        self, name: str, root: str, tree: ZygoteTree, *, budget: SpareBudget | None = None, has_files: bool = True
+    ) -> None:
         self.name = name
         self._root = root
         self._shown = root if has_files else ""
@@ -211,6 +88,11 @@ class PluginRuntime:
         self._idle = asyncio.Event()
         self._idle.set()
         self._slots = SlotPool(name, tree.host, self._wait_zygote)
+        self._budget = budget
+        self._lines: dict[tuple[tuple[str, ...], Limits, bool], SpareLine] = {}
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._bytecode: int | None = None
+        self._compiling: asyncio.Task[None] | None = None
 
     @property
     def slots(self) -> SlotPool:
@@ -222,12 +104,29 @@ class PluginRuntime:
         """Keep the runtime open, even when it is retired meanwhile."""
         self._users += 1
         self._idle.clear()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         try:
             yield
         finally:
             self._users -= 1
             if self._users == 0:
                 self._idle.set()
+                self._idle_timer = self._tree.loop.call_later(ZYGOTE_IDLE_S, self._rest)
+
+    async def obtain_worker(
+        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
+    ) -> ReadyWorker:
+        """Take a spare worker that has imported `sources`, or start one.
+
+        The caller must `finish` the worker.
+
+        Raises:
+            StartError: There was no spare, and none could be started.
+        """
+        spare = self._line(sources, limits, debug).take(sink) if self._budget is not None else None
+        return spare or await self.start_worker(sources, sink, limits, debug=debug)
 
     async def start_worker(
         self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
@@ -249,7 +148,7 @@ class PluginRuntime:
             message = await handle.receive()
             if isinstance(message, Ready):
                 return ReadyWorker(handle, slot, self._slots)
-            raise await _start_error(handle, message)
+            raise await start_error(handle, message)
         except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(self._discard(handle, slot)))
             if isinstance(error, OSError | ParentLostError | OutOfSlotsError | LockdownError):
@@ -260,11 +159,16 @@ class PluginRuntime:
         """Start workers that import these sources, and end them: do they load?"""
         result = ProbeResult({}, "", {})
         with self.in_use():
-            for start in range(0, len(sources), MAX_PATHS):
-                result = await self._probe(sources[start : start + MAX_PATHS], limits, timeout_s)
+            for batch in _split(sources):
+                result = await self._probe(batch, limits, timeout_s)
                 if result.problem:
                     break
         return result
+
+    def compile(self, limits: Limits) -> None:
+        """Begin to compile the plugin, unless that was done before; until it is done, every worker compiles it."""
+        if self._compiling is None and not self._closed:
+            self._compiling = self._tree.loop.create_task(self._compile(limits))
 
     async def retire(self) -> None:
         """Close once nobody uses it any more."""
@@ -274,7 +178,16 @@ class PluginRuntime:
     def close(self) -> None:
         """End the zygote, and with it every worker that still runs."""
         self._closed = True
+        for line in self._lines.values():
+            line.close()
         self._slots.close()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._compiling is not None:
+            self._compiling.cancel()
+        if self._bytecode is not None:
+            os.close(self._bytecode)
+            self._bytecode = None
         if self._starting is not None:
             self._starting.cancel()
         if self._zygote is not None:
@@ -283,7 +196,41 @@ class PluginRuntime:
 
     async def wait_closed(self) -> None:
         """Wait until everything of a closed runtime is gone."""
+        for line in self._lines.values():
+            await line.wait_closed()
         await self._slots.wait_ended()
+
+    def _line(self, sources: tuple[str, ...], limits: Limits, debug: bool) -> SpareLine:  # noqa: FBT001 - part of a key
+        """Find the spares for a task."""
+        key = (sources, limits, debug)
+        line = self._lines.get(key)
+        if line is None and self._budget is not None:
+            if len(self._lines) >= LINES_MOST:
+                self._drop_unused_lines()
+
+            async def make(sink: WorkerSink) -> ReadyWorker:
+                return await self.start_worker(sources, sink, limits, debug=debug)
+
+            line = self._lines[key] = SpareLine(self._budget, make, limits)
+        if line is None:
+            raise RuntimeError("there is no budget for spares")
+        return line
+
+    def _drop_unused_lines(self) -> None:
+        for key, line in list(self._lines.items()):
+            if line.unused:
+                line.close()
+                del self._lines[key]
+
+    def _rest(self) -> None:
+        """Let the zygote go when nobody has called the plugin for a while; the next call starts another one."""
+        self._idle_timer = None
+        if self._users == 0 and self._zygote is not None and not self._slots.idle and not self._slots.busy:
+            zygote, self._zygote = self._zygote, None
+            zygote.close()
+            log.info("zygote.rested", plugin=self.name)
+        elif self._users == 0 and not self._closed:
+            self._idle_timer = self._tree.loop.call_later(ZYGOTE_IDLE_S, self._rest)
 
     async def _probe(self, sources: tuple[str, ...], limits: Limits, timeout_s: float) -> ProbeResult:
         try:
@@ -296,6 +243,17 @@ class PluginRuntime:
         worker.handle.kill()
         await worker.finish(0)
         return ProbeResult(await self._describe(), "", worker.slot.layers)
+
+    async def _compile(self, limits: Limits) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIME_S):
+                worker = await self.start_worker((COMPILE_SOURCE,), discard_output(), limits)
+                self._bytecode = await collect_bytecode(worker)
+        except (StartError, BytecodeError, TimeoutError, OSError) as error:
+            log.warning("bytecode.none", plugin=self.name, reason=str(error) or "it took too long")
+            return
+        if self._zygote is not None:
+            self._zygote.store_bytecode(self._bytecode)
 
     async def _describe(self) -> dict[str, object]:
         zygote = await self._wait_zygote()
@@ -330,8 +288,25 @@ class PluginRuntime:
         self._starting = None
         if not starting.cancelled() and starting.exception() is None:
             self._zygote = starting.result()
+            if self._bytecode is not None:
+                self._zygote.store_bytecode(self._bytecode)
             if self._closed:
                 self.close()
+
+
+def _split(sources: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Split a list of sources into parts that one worker can be asked for."""
+    part: list[str] = []
+    size = 0
+    for source in sources:
+        length = len(source.encode()) + 5
+        if part and (size + length > SOURCES_BYTES or len(part) == MAX_PATHS):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(source)
+        size += length
+    if part or not sources:
+        yield tuple(part)
 
 
 def discard_output() -> WorkerSink:
@@ -347,20 +322,3 @@ class _Ignored:
 
     def feed(self, stream: Stream, data: bytes) -> None:
         pass
-
-
-async def _start_error(handle: WorkerHandle, message: object) -> StartError:
-    if isinstance(message, Error):
-        return StartError(message.message, message)
-    if handle.violation is not None:
-        return StartError(f"the worker broke the protocol: {handle.violation}")
-    report = await handle.wait_exit(0)
-    return StartError(f"the worker ended before it was ready ({describe_exit(report, handle.child.failure)})")
-
-
-def _wait_process(process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait(ZYGOTE_EXIT_TIME_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()

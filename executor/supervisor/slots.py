@@ -17,6 +17,7 @@ from executor.config.limits import Limits
 from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child
+from executor.supervisor.process_tree import waited_cpu_s
 from executor.supervisor.zygote import SlotClient, Zygote
 
 __all__ = ["IDLE_TIME_S", "LockdownError", "Slot", "SlotPool"]
@@ -53,8 +54,9 @@ class Slot:
         group: Its control group, where there are any.
 
     Attributes:
-        spoilt: Whether it must not be used again.
+        spoilt: Whether it must not get another worker.
         layers: What was seen of each layer of isolation, from inside.
+        cpu_before_s: CPU seconds that its earlier workers have used, where no control group counts.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Slot:
         self.group = group
         self.spoilt = False
         self.layers: dict[str, object] = {}
+        self.cpu_before_s = 0.0
         self._zygote = zygote
         self._child = child
 
@@ -82,6 +85,8 @@ class Slot:
         if self.group is not None:
             self.group.apply(memory_bytes=limits.memory, processes=limits.processes, cpu_share=limits.cpu_share)
             self.group.reset()
+        if self.client.pid is not None and (self.group is None or not self.group.counts_cpu):
+            self.cpu_before_s = waited_cpu_s(self.client.pid)
 
     def kill_worker(self, child: Child) -> None:
         """Have the worker and everything in the slot killed; without its share of the processor that would last."""
@@ -192,6 +197,7 @@ class SlotPool:
             slot = Slot(zygote, child, client, number=number, group=group)
             report = await client.wait_ready(READY_TIME_S)
             slot.layers = self._check(report.get("layers"))
+            slot.spoilt = report.get("reusable") is not True  # it ends by itself after one worker
         except BaseException:
             if slot is not None:
                 self._discard(slot)

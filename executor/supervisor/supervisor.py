@@ -12,7 +12,7 @@ import structlog
 
 from executor.catalog.plugin import Plugin
 from executor.config.limits import Limits
-from executor.config.model import AdmissionLimits
+from executor.config.model import AdmissionLimits, SpareSettings
 from executor.figures.figures import Figures
 from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
@@ -22,7 +22,9 @@ from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
 from executor.supervisor.invocation import Invocation
 from executor.supervisor.output import LogRecord
-from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult, ZygoteTree
+from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult
+from executor.supervisor.spares import SpareBudget
+from executor.supervisor.zygote_tree import ZygoteTree
 from protocol.messages import Invoke
 
 __all__ = ["Supervisor"]
@@ -42,15 +44,24 @@ class Supervisor:
     Args:
         host: What workers are isolated with.
         admission: Limits over all hooks.
+        spares: How many workers may be made in advance.
         record: Takes the figures of every finished invocation.
     """
 
-    def __init__(self, *, host: HostIsolation, admission: AdmissionLimits, record: Callable[[Figures], None]) -> None:
+    def __init__(
+        self,
+        *,
+        host: HostIsolation,
+        admission: AdmissionLimits,
+        spares: SpareSettings,
+        record: Callable[[Figures], None],
+    ) -> None:
         self.admission = Admission(
             concurrency=admission.concurrency,
             queue_length=admission.queue_length,
             queue_time_s=admission.queue_time,
         )
+        self._budget = SpareBudget(spares)
         self._tree = ZygoteTree(asyncio.get_running_loop(), host)
         self._record = record
         self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
@@ -92,13 +103,17 @@ class Supervisor:
 
         async def probe(plugin: Plugin) -> ProbeResult:
             key = _key(plugin)
-            runtime = self._runtimes.setdefault(key, PluginRuntime(plugin.name, str(plugin.root), self._tree))
+            runtime = self._runtimes.get(key)
+            if runtime is None:
+                runtime = PluginRuntime(plugin.name, str(plugin.root), self._tree, budget=self._budget)
+                self._runtimes[key] = runtime
             if key not in self._good:
                 async with places:
                     result = await runtime.probe(plugin.sources, limits[plugin.name], PROBE_TIME_S)
                 if result.problem:
                     return result
                 self._good[key] = result
+                runtime.compile(limits[plugin.name])
             return self._good[key]
 
         results = await asyncio.gather(*map(probe, plugins))
@@ -118,6 +133,10 @@ class Supervisor:
         self.admission.concurrency = limits.concurrency
         self.admission.queue_length = limits.queue_length
         self.admission.queue_time_s = limits.queue_time
+
+    def limit_spares(self, settings: SpareSettings) -> None:
+        """Put new settings of spare workers in force."""
+        self._budget.settings = settings
 
     def live_workers(self) -> tuple[LiveWorker, ...]:
         """Show every invocation that has a worker."""
@@ -141,7 +160,12 @@ class Supervisor:
     def count_slots(self) -> dict[str, int]:
         """Count the slots of all plugins that are served, by what they do."""
         pools = [runtime.slots for runtime in self._runtimes.values()]
-        return {"idle": sum(pool.idle for pool in pools), "busy": sum(pool.busy for pool in pools)}
+        spare = self._budget.ready
+        return {
+            "idle": sum(pool.idle for pool in pools),
+            "spare": spare,
+            "busy": sum(pool.busy for pool in pools) - spare,
+        }
 
     async def drain(self, grace_s: float) -> int:
         """Let running invocations finish for `grace_s` seconds, then end them; requests that wait are turned away.

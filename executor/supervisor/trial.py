@@ -9,7 +9,8 @@ from executor.catalog.plugin import Plugin
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.isolation.host import HostIsolation
-from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ZygoteTree
+from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime
+from executor.supervisor.zygote_tree import ZygoteTree
 
 __all__ = ["try_sources"]
 

@@ -1,20 +1,20 @@
 """Watches what a running worker, with all its processes, uses of the processor and, without control groups, of memory.
 
 A control group says what it has used; otherwise every process of the slot is looked at, in a thread, which costs more
-and sees less: what comes and goes between two looks is missed, and so is memory that no process has mapped.
+and sees less: memory that is taken and given back between two looks, or that no process has mapped, and the processor
+time of those who have ended and whom nobody had to wait for, because their parent ignores SIGCHLD.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
-import psutil
-
 from executor.config.limits import Limits
 from executor.outcome import Outcome
+from executor.supervisor.control import Child
+from executor.supervisor.process_tree import look_at_processes
 from executor.supervisor.slots import Slot
 
 __all__ = ["CPU_PAUSE_S", "TREE_PAUSE_S", "UsageWatch"]
@@ -31,12 +31,14 @@ class UsageWatch:
 
     Args:
         slot: Where the worker is.
+        child: The worker, whose process id may become known later.
         limits: `cpu_time`, and `memory` where no control group bounds it.
         exceeded: Told which limit, and its value for people.
     """
 
-    def __init__(self, slot: Slot, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
+    def __init__(self, slot: Slot, child: Child, limits: Limits, exceeded: Callable[[Outcome, str], object]) -> None:
         self._slot = slot
+        self._child = child
         self._limits = limits
         self._exceeded = exceeded
         self._loop = asyncio.get_running_loop()
@@ -65,8 +67,10 @@ class UsageWatch:
         cpu_s = self._counted_cpu_s()
         if cpu_s is not None:
             self._judge(cpu_s=cpu_s, memory_bytes=0)
-        elif self._slot.client.pid is not None:
-            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid))
+        elif self._slot.client.pid is not None and self._child.pid is not None:
+            self._look = self._loop.create_task(self._check_tree(self._slot.client.pid, self._child.pid))
+        else:
+            self._arm()
 
     def _counted_cpu_s(self) -> float | None:
         """What the control group has counted; None where there is none that counts."""
@@ -77,9 +81,10 @@ class UsageWatch:
         except OSError:
             return 0.0  # the slot has ended meanwhile
 
-    async def _check_tree(self, slot_pid: int) -> None:
-        cpu_s, memory_bytes = await asyncio.to_thread(_sum_up, slot_pid)
+    async def _check_tree(self, slot_pid: int, pid: int) -> None:
+        cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid, pid)
         if not self._stopped:
+            cpu_s -= self._slot.cpu_before_s
             self._judge(cpu_s=cpu_s, memory_bytes=memory_bytes if self._slot.group is None else 0)
 
     def _judge(self, *, cpu_s: float, memory_bytes: int) -> None:
@@ -97,25 +102,3 @@ class UsageWatch:
         if not self._stopped:
             self.stop()
             self._exceeded(outcome, detail)
-
-
-def _sum_up(slot_pid: int) -> tuple[float, int]:
-    """Add up what the processes below a slot have used; (CPU seconds, bytes of memory)."""
-    cpu_s, memory_bytes = 0.0, 0
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process(slot_pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                cpu_s += times.user + times.system + times.children_user + times.children_system
-                memory = process.memory_info()
-                memory_bytes += memory.rss - memory.shared + _shared_memory(process.pid)
-    return cpu_s, memory_bytes
-
-
-def _shared_memory(pid: int) -> int:
-    """Bytes of shared memory, private files that are mapped included, in a process (proc_pid_status(5), RssShmem)."""
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
-        for line in file:
-            if line.startswith(b"RssShmem:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -8,7 +8,7 @@ from typing import Final
 from executor.config.limits import Limits
 from executor.isolation.control_groups import GroupUsage
 from executor.outcome import Outcome
-from executor.supervisor.runtime import StartError
+from executor.supervisor.ready_worker import StartError
 from protocol.messages import Error
 
 __all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "error_verdict", "start_verdict"]
@@ -57,15 +57,17 @@ def start_verdict(error: StartError) -> Verdict:
     return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))
 
 
-def crash_verdict(exit_text: str, usage: GroupUsage | None, limits: Limits) -> Verdict:
+def crash_verdict(exit_text: str, usage: GroupUsage | None, limits: Limits, *, peak_bytes: int = 0) -> Verdict:
     """Say why a worker ended without a word.
 
     Args:
         exit_text: How its process ended, for people.
         usage: What it had used, where a control group counts that.
         limits: What it might use.
+        peak_bytes: The most that one of its processes had in memory, where a resource limit bounds that: whoever gets
+            no more seldom gets to say so.
     """
-    if usage is not None and usage.oom_kills:
+    if (usage is not None and usage.oom_kills) or peak_bytes > limits.memory:
         return Verdict(Outcome.LIMIT_MEMORY, f"limit {limits.memory} bytes", private_detail=exit_text)
     used_s = (usage.cpu_s if usage is not None else None) or 0.0
     if "SIGXCPU" in exit_text or used_s >= limits.cpu_time:

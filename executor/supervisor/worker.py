@@ -7,6 +7,7 @@ Rules of this file
    has passed the limits and the state table of `protocol`.
 3. One readiness event does a bounded amount of work, so that a chattering worker cannot hold the event loop.
 4. A worker's end is believed only after what it had sent was read: drain, then reap, then classify.
+5. A worker that breaks the protocol is killed when that is seen, also while the client is waited for.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ class WorkerHandle:
     def violation(self) -> ProtocolError | None:
         """How the worker broke the protocol, if it did."""
         return self._violation
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come of it that was not received, neither a message nor its end."""
+        return not self._inbox and not self._at_end and self._violation is None
 
     @property
     def send_window(self) -> int:
@@ -264,6 +270,8 @@ class WorkerHandle:
             message = self._take(self._connection.next_message) if self._violation is None else None
             if message is None:
                 if self._violation is not None or self._connection.at_eof:
+                    if self._violation is not None:
+                        self.kill()
                     self._pause_reading()
                     self._end()
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
-from protocol.control import ForkSlot, ForkWorker, ForkZygote
+from protocol.control import ForkSlot, ForkWorker, ForkZygote, StoreBytecode
 
 __all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "start_base_zygote"]
 
@@ -103,6 +104,15 @@ class Zygote(ControlClient):
         self.send(ForkSlot(slot_id=child.id, name=name, number=number, off=tuple(off)), [theirs, *groups])
         self._bind(child, slot)
         return child, slot
+
+    def store_bytecode(self, archive_fd: int) -> None:
+        """Have a plugin's zygote let its workers have the byte code in a file, of which the zygote gets a copy.
+
+        Raises:
+            OSError: No descriptors left.
+        """
+        if self.alive:
+            self.send(StoreBytecode(), [os.dup(archive_fd)])
 
     def _new_parent(self, ours: socket.socket, descriptors: Sequence[int]) -> Child:
         try:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,6 +40,7 @@ class Executor:
         environment: Additional environment variables.
         python: Interpreter to run it with.
         user: Id of the user and group to run it as; the tests' own unless given.
+        groups: Further groups; those of the tests unless these or a user are given.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Executor:
         environment: dict[str, str] | None = None,
         python: str = sys.executable,
         user: int | None = None,
+        groups: Sequence[int] | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="executor-test-")
         self.folder = Path(self._folder.name)
         self._user = user
+        self._groups = () if groups is None and user is not None else groups
         if user is not None:
             os.chown(self.folder, user, user)
         self.state_dir = self.folder / "state"
@@ -127,7 +130,7 @@ class Executor:
                 cwd=self.folder,
                 user=self._user,
                 group=self._user,
-                extra_groups=None if self._user is None else [],
+                extra_groups=self._groups,
             )
             ended = os.pidfd_open(self.process.pid)
             try:

@@ -69,12 +69,13 @@ def test_any_status(lab: Executor, code: int) -> None:
     assert (answer.status_code, answer.text) == (code, f"status {code}")
 
 
-@pytest.mark.parametrize("code", [204, 304])
-def test_statuses_without_a_body(lab: Executor, code: int) -> None:
-    """No body is sent, and the connection stays usable."""
+@pytest.mark.parametrize(("code", "length"), [(204, None), (205, "0"), (304, None)])
+def test_statuses_without_a_body(lab: Executor, code: int, length: str | None) -> None:
+    """No body is sent, and the connection stays usable; only 205 says that there are 0 bytes."""
     with lab.client() as client:
         answer = client.get(f"/status/{code}")
-        assert (answer.status_code, answer.content) == (code, b"")
+        assert (answer.status_code, answer.content, answer.headers.get("content-length")) == (code, b"", length)
+        assert "transfer-encoding" not in answer.headers
         assert client.get("/status/200").text == "status 200"
 
 

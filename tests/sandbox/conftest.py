@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -14,6 +14,11 @@ from tests.sandbox.lures import Lures
 from tests.sandbox.services import NOBODY, Service, open_plugins, start
 
 Weaken = Callable[[tuple[str, ...], Mapping[str, object]], Service]
+
+SHARED: Final = frozenset(
+    ("service", "own_service", "weaken", "arena", "weaker", "results", "as_root", "rootless", "patient")
+)
+"""Fixtures that start a service for all tests of a module."""
 
 
 def cannot_run(reason: str) -> None:
@@ -71,9 +76,24 @@ def weaken(plugins: Path, lures: Lures) -> Iterator[Weaken]:
         yield weaken
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder: it has a target of its own, `make test-sandbox`."""
+    """Mark everything in this folder: it has a target of its own, `make test-sandbox`.
+
+    Tests that have a service in common go to one process of pytest-xdist, so that it is started once.
+    """
     folder = Path(__file__).parent
     for item in items:
-        if folder in item.path.parents:
+        if folder in item.path.parents and isinstance(item, pytest.Function):
             item.add_marker(pytest.mark.attack)
+            if place := place_of(item):
+                item.add_marker(pytest.mark.xdist_group(place))
+
+
+def place_of(item: pytest.Function) -> str:
+    """Name the service that a test needs; nothing if it starts one by itself, or needs none."""
+    given: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    names = [f"{name} {given.get(name, '')}" for name in sorted(SHARED) if name in item.fixturenames]
+    if "weaken" in item.fixturenames and "attack" in given:
+        names.append(f"{given['attack'].layers} {given['attack'].limits}")
+    return " ".join((item.path.stem, *names)) if names else ""

@@ -21,6 +21,7 @@ class DeedRecord(NamedTuple):
     limits: Mapping[str, object]
     ends: tuple[str, ...]
     by_groups: bool
+    twin: str
 
     def __str__(self) -> str:
         """Name it as pytest's `-k` takes it."""
@@ -38,6 +39,7 @@ def _read() -> tuple[DeedRecord, ...]:
             limits=one.proof.limits,
             ends=one.ends,
             by_groups=one.by_groups,
+            twin=one.proof.twin,
         )
         for one in attacks._load().deeds.DEEDS.values()
     )

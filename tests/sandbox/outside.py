@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.sandbox.attacks import AttackRecord
-from tests.sandbox.services import Service, python_for
+from tests.sandbox.services import GROUP, Service, python_for
 
 __all__ = ["run_outside"]
 
@@ -62,7 +62,7 @@ def run_outside(attack: AttackRecord, service: Service, *, user: int | None = No
             start_new_session=True,
             user=user,
             group=user,
-            extra_groups=None if user is None else [],
+            extra_groups=[GROUP] if os.geteuid() == 0 else None,
         )
         theirs.close()
         try:

@@ -22,9 +22,12 @@ from tests.e2e.harness import LAB, Executor
 from tests.sandbox.attacks import HOSTILE, AttackRecord
 from tests.sandbox.lures import Lures
 
-__all__ = ["NOBODY", "Service", "open_plugins", "python_for", "start"]
+__all__ = ["GROUP", "NOBODY", "Service", "open_plugins", "python_for", "start"]
 
 NOBODY: Final = 65534
+GROUP: Final = 65533
+"""A group that whoever starts something as root is in as well, and that must not be handed down."""
+
 ENVIRONMENT: Final = "SANDBOX_CANARY"
 
 
@@ -176,7 +179,9 @@ def start(
         "isolation": {"off": list(off)},
     }
     python = sys.executable if user is None else python_for(plugins)
-    executor = Executor(config=config, environment={ENVIRONMENT: canary("environment")}, python=python, user=user)
+    groups = [GROUP] if user is None and os.geteuid() == 0 else None
+    environment = {ENVIRONMENT: canary("environment")}
+    executor = Executor(config=config, environment=environment, python=python, user=user, groups=groups)
     executor.resting_count = 4  # supervisor, base zygote, and those of two plugins
     (executor.folder / "secret").write_text(canary("file"))
     for path in (executor.folder / "secret", executor.config_file):

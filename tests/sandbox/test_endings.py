@@ -28,7 +28,7 @@ LIMITS: Final = {
     "first_byte_time": lasting(5),
     "idle_time": lasting(1),
     "cancel_grace_time": "100ms",
-    "memory": "64 MiB",
+    "memory": "256 MiB",  # without control groups, what ten daemons have in common counts for each
     "cpu_time": lasting(1),
     "log_output": "64 KiB",
     "response_body": "1 MiB",
@@ -47,7 +47,7 @@ STAGES: Final[dict[str, tuple[str, str]]] = {
 }
 """The deed and the outcome, for every way in which an invocation can end."""
 
-TARGET: Final = {"bytes": 96 << 20, "seconds": 3 * PATIENCE}
+TARGET: Final = {"bytes": 320 << 20, "seconds": 3 * PATIENCE}
 
 
 def group_folders(pid: int) -> list[Path]:

@@ -25,8 +25,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 MIB: Final = 1 << 20
 
-TARGET: Final = {"bytes": 64 * MIB, "most": 60, "seconds": 2 * PATIENCE}
-"""What the deeds take; twice what they may."""
+TARGET: Final = {"bytes": 64 * MIB, "most": 60, "seconds": 1.5 * PATIENCE, "tries": 4}
+"""What the deeds take: much more than they may."""
+
+PERSISTENT: Final = TARGET | {"tries": 60}
+"""The same, for those who may have it but share a busy machine with others; they stop when they have it."""
 
 SMALL: Final[Mapping[str, Mapping[str, object]]] = {
     "memory": {"memory": "32 MiB", "open_files": 1024, "scratch_files": 200_000},
@@ -65,7 +68,7 @@ class Results:
     def __init__(self, arena: Arena, small: list[DeedRecord], large: list[DeedRecord]) -> None:
         self.arena = arena
         self.small = Batch(lambda one: arena.do(small_hook(one), one, TARGET), small)
-        self.large = Batch(lambda one: arena.do(large_hook(one), one, TARGET), large)
+        self.large = Batch(lambda one: arena.do(large_hook(one), one, PERSISTENT), large)
 
     def close(self) -> None:
         """Wait for all."""
@@ -76,7 +79,9 @@ class Results:
 @contextlib.contextmanager
 def all_done(plugins: Path, user: int | None, small: list[DeedRecord], large: list[DeedRecord]) -> Iterator[Results]:
     """Do all deeds; afterwards nothing is left of them, and the service is as it was."""
-    with open_arena(plugins, HOOKS, user=user, limits={"first_byte_time": lasting(50)}) as arena:
+    with open_arena(
+        plugins, HOOKS, user=user, limits={"first_byte_time": lasting(280), "wall_time": lasting(290)}
+    ) as arena:
         arena.hello("quick")
         memory, descriptors = arena.memory(), arena.executor.descriptors()
         with contextlib.closing(Results(arena, small, large)) as results:

@@ -39,7 +39,7 @@ def test_succeeds_without_a_sandbox(own_service: Service, attack: AttackRecord) 
 
 def test_early_attacks_succeed_in_a_weaker_sandbox(weaken: Weaken) -> None:
     """Attacks while a source is imported, likewise."""
-    layers = ("capabilities", "landlock", "no_new_privileges", "seccomp", "unprivileged_user")
+    layers = ("capabilities", "landlock", "no_new_privileges", "resource_limits", "seccomp", "unprivileged_user")
     seen = weaken(layers, {}).post("/early").json()
     assert {name for name, result in seen.items() if not result["escaped"]} <= {
         "descriptors.sockets",

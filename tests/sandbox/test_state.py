@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import psutil
 import pytest
 
 from tests.sandbox import attacks
@@ -37,17 +36,17 @@ def ask(arena: Arena, step: str, name: str) -> dict[str, Any]:
 
 def slots(arena: Arena) -> list[int]:
     """List the slots of the service."""
-    below = psutil.Process(arena.pid).children(recursive=True)
-    return [process.pid for process in below if process.name().startswith("ee-slot")]
+    return [process.pid for process in arena.executor.named("ee-slot")]
 
 
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def arena(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
-    """Start a service whose requests come one after the other, so that it has one slot for all of them."""
+    """Start a service that begins with a request when the one before has ended, so that one slot serves them all."""
     root = os.geteuid() == 0
     if request.param == "root" and not root:
         cannot_run("the tests do not run as root")
-    with open_arena(plugins, {}, user=NOBODY if root and request.param == "rootless" else None) as arena:
+    user = NOBODY if root and request.param == "rootless" else None
+    with open_arena(plugins, {}, user=user, limits={"concurrency": 1}) as arena:
         arena.hello()
         (slot,) = slots(arena)
         yield arena

@@ -94,9 +94,9 @@ def test_send_file() -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-@pytest.mark.parametrize("status", [200, 204, 304])
+@pytest.mark.parametrize("status", [200, 204, 205, 304])
 def test_bodiless(method: str, status: int) -> None:
-    """HEAD, 204 and 304 have no body, and their iterators are not touched."""
+    """HEAD, 204, 205 and 304 have no body, and their iterators are not touched."""
     if method == "GET" and status == 200:
         return
     answer = read(Response(generate(1 / 1), status=status), method)
@@ -106,11 +106,12 @@ def test_bodiless(method: str, status: int) -> None:
 
 
 def test_lengths_without_body() -> None:
-    """The answer to HEAD states the length that GET would have; 204 states none."""
+    """The answer to HEAD states the length that GET would have; 204 and 205 state none."""
     assert headers(read(Response("hello"), "HEAD"), "Content-Length") == ["5"]
     assert headers(read(Response(generate(), headers={"Content-Length": "99"}), "HEAD"), "Content-Length") == ["99"]
     assert headers(read(Response("hello", headers={"Content-Length": "99"}), "HEAD"), "Content-Length") == ["5"]
-    assert headers(read(Response("hello", 204, headers={"Content-Length": "5"})), "Content-Length") == []
+    for status in (204, 205):
+        assert headers(read(Response("hello", status, headers={"Content-Length": "5"})), "Content-Length") == []
 
 
 def test_headers() -> None:

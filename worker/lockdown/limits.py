@@ -6,10 +6,14 @@ What FORK_WORKER names is set, and what no endpoint needs is set to nothing: cor
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from resource import setrlimit
 from typing import Final
 
-__all__ = ["limit_resources", "wanted_limits"]
+__all__ = ["ResourceLimits", "limit_resources", "plan_limits", "set_limits", "wanted_limits"]
+
+ResourceLimits = Sequence[tuple[int, tuple[int, int]]]
+"""Pairs of a resource's number and its limits, soft and hard."""
 
 _NAMED: Final = {
     "processes": resource.RLIMIT_NPROC,
@@ -46,20 +50,39 @@ def wanted_limits(limits: Mapping[str, int]) -> dict[int, int]:
     return named | _FIXED
 
 
-def limit_resources(limits: Mapping[str, int]) -> None:
-    """Set them for this process and all that it starts. They can be lowered afterwards, never raised.
+def plan_limits(limits: Mapping[str, int]) -> ResourceLimits:
+    """Tell how the resource limits have to be set for the limits of FORK_WORKER, from where they are now.
 
-    Raises:
-        OSError: The kernel refused.
+    They can be lowered, never raised.
     """
+    plan = []
     for number, value in wanted_limits(limits).items():
-        _, most = resource.getrlimit(number)
-        hard = value if most == resource.RLIM_INFINITY else min(value, most)
+        now = resource.getrlimit(number)
+        hard = value if now[1] == resource.RLIM_INFINITY else min(value, now[1])
         soft = hard
         if number == resource.RLIMIT_STACK:
             soft = min(_DEFAULT_STACK, hard)
         elif number == resource.RLIMIT_CPU:
-            hard = soft + 1  # SIGXCPU at the soft limit, SIGKILL a second later
-            if most != resource.RLIM_INFINITY:
-                hard = min(hard, most)
-        resource.setrlimit(number, (soft, hard))
+            hard = soft + 1 if now[1] == resource.RLIM_INFINITY else min(soft + 1, now[1])  # SIGXCPU, then SIGKILL
+        if now != (soft, hard):
+            plan.append((number, (soft, hard)))
+    return tuple(plan)
+
+
+def set_limits(plan: ResourceLimits) -> None:
+    """Set them for this process and all that it starts.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    for number, limits in plan:
+        setrlimit(number, limits)
+
+
+def limit_resources(limits: Mapping[str, int]) -> None:
+    """Plan them, and set them.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    set_limits(plan_limits(limits))

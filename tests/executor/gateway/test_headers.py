@@ -50,6 +50,8 @@ def test_requests_lose_what_is_hop_by_hop_or_hidden() -> None:
         (200, [b"\xb2"], None),
         (200, [b"9" * 16], None),
         (204, [b"5"], None),
+        (205, [b"5"], 0),
+        (205, [], 0),
         (304, [b"5"], None),
     ],
 )

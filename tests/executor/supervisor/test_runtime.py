@@ -18,6 +18,7 @@ from executor.config.limits import Limits
 from executor.isolation.host import HostIsolation
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
+from executor.supervisor.process_tree import waited_cpu_s
 from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError, ZygoteTree
 from executor.supervisor.zygote import Zygote
 from protocol.messages import Log, Prepare
@@ -41,13 +42,13 @@ def lab(tree: ZygoteTree) -> PluginRuntime:
     return PluginRuntime("lab", str(LAB), tree)
 
 
-def with_runtime(test: Callable[[PluginRuntime], Awaitable[None]]) -> None:
+def with_runtime(test: Callable[[PluginRuntime], Awaitable[None]], *off: str) -> None:
     """Run a test with real zygotes and slots, and look for what is left."""
 
     async def run() -> None:
         before = psutil.Process().num_fds()
         children = psutil.Process().children()
-        host = HostIsolation(Isolation())
+        host = HostIsolation(Isolation(off=off))
         tree = ZygoteTree(asyncio.get_running_loop(), host)
         runtime = lab(tree)
         try:
@@ -116,6 +117,41 @@ def test_a_slot_serves_one_worker_after_another() -> None:
         await third.finish(0)
 
     with_runtime(test)
+
+
+def test_a_slot_that_serves_once_is_not_kept() -> None:
+    """Without the filter of system calls a slot ends after one worker; the next one must not be sent to it."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        worker = await start(runtime)
+        assert not worker.slot.usable
+        worker.handle.kill()
+        await worker.finish(0)
+        assert runtime.slots.idle == 0
+        await serve_one(runtime)
+
+    with_runtime(test, "seccomp")
+
+
+def test_a_worker_is_not_charged_for_those_before_it() -> None:
+    """A slot without a control group remembers what it has waited for, and what of it was there before a worker."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        first = await start(runtime)
+        slot, pid = first.slot, first.slot.client.pid
+        assert pid is not None
+        assert (slot.group, slot.cpu_before_s) == (None, 0)
+        first.handle.kill()
+        await first.finish(0)
+        while waited_cpu_s(pid) == 0:  # the kernel tells hundredths of seconds
+            await serve_one(runtime)
+        again = await start(runtime)
+        assert again.slot is slot
+        assert slot.cpu_before_s == waited_cpu_s(pid) > 0
+        again.handle.kill()
+        await again.finish(0)
+
+    with_runtime(test, "control_groups")
 
 
 def test_a_slot_that_was_killed_is_replaced() -> None:

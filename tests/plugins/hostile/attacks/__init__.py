@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["TABLE", "Attack", "Proof", "any_of", "attack", "bare", "limits", "off", "run"]
+__all__ = ["TABLE", "Attack", "Proof", "any_of", "attack", "bare", "limits", "off", "run", "twin"]
 
 Target = Mapping[str, object]
 
@@ -21,16 +21,18 @@ class Proof:
     """How an attack has been seen to succeed, so that its test is known to be able to fail.
 
     Attributes:
-        kind: `off`, `limits` or `bare`.
+        kind: `off`, `limits`, `bare` or `twin`.
         layers: The layers that are switched off, in a service that is otherwise the same.
         limits: The limits that are raised, likewise.
         user: For `bare`: `root`, `nobody` or `any`, as whom it succeeds outside of a sandbox.
+        twin: For `twin`: the name of the deed of the same area.
     """
 
     kind: str
     layers: tuple[str, ...] = ()
     limits: Mapping[str, object] = field(default_factory=dict)
     user: str = "any"
+    twin: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def limits(**limits: object) -> Proof:
 def bare(user: str = "any") -> Proof:
     """It succeeds outside of any sandbox. Only for what changes nothing there."""
     return Proof("bare", user=user)
+
+
+def twin(name: str) -> Proof:
+    """Another deed uses the same means rightly, and ends otherwise for it."""
+    return Proof("twin", twin=name)
 
 
 def attack(

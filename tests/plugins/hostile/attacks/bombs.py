@@ -117,7 +117,9 @@ def threads_of_children(target):
 @deed("Starts programs, which is done without a copy: vfork", proof=MORE, ends=CROWD)
 def programs(target):
     """One shell, which needs little memory, starts them."""
-    script = f"i=0; while [ $i -lt {target['most']} ]; do sleep 20 & i=$((i+1)); done; echo started; sleep 20"
+    script = (
+        f"i=0; while [ $i -lt {target['most']} ]; do sleep 20 > /dev/null & i=$((i+1)); done; echo started; sleep 20"
+    )
     shell = subprocess.Popen(
         ["/bin/sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -13,7 +13,7 @@ from attacks import limits
 from attacks.deeds import deed
 
 MORE = limits(cpu_time="1m", cpu_share=2)
-MOST_S = 45
+MOST_S = 250
 """Longest run of a deed by the clock, on a busy machine."""
 
 ENDS = ("timeout.cpu",)
@@ -71,6 +71,20 @@ def nobodys_time(target):
         os.waitpid(middle, 0)
         os.read(reads, 1)
     return f"10 times {target['seconds'] / 10} s"
+
+
+@deed("Counts in children that nobody has to wait for", proof=MORE, ends=ENDS, by_groups=True)
+def unburied(target):
+    """Who ignores their end is not told what they have used, and nor is anybody else."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    reads, writes = os.pipe()
+    for _ in range(40):
+        if os.fork() == 0:
+            _spin(target["seconds"] / 40)
+            os.write(writes, b"x")
+            os._exit(0)
+        os.read(reads, 1)
+    return f"40 times {target['seconds'] / 40} s"
 
 
 @deed("Counts in threads", proof=MORE, ends=ENDS)
@@ -134,18 +148,22 @@ def in_the_kernel(target):
 
 
 @deed("Uses more of the processors at a time than its share", proof=limits(cpu_share=2), by_groups=True)
-def share(_):
-    """Four processes at once: what they get of one processor, measured over a second and a half."""
-    begun, children = time.monotonic(), []
+def share(target):
+    """Four processes at once: the most that they get of one processor, in any of some short times."""
+    return any(_used_by_four() > 0.2 for _ in range(target["tries"])) and "more than a fifth of a processor"
+
+
+def _used_by_four() -> float:
+    begun, before, children = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), []
     for _ in range(4):
         child = os.fork()
         if child == 0:
-            while time.monotonic() - begun < 1.5:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
                 sum(range(1000))
             os._exit(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    part = (used.ru_utime + used.ru_stime) / (time.monotonic() - begun)
-    return f"{part:.2f} processors" if part > 0.25 else None
+    return (used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime) / (time.monotonic() - begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import os
 import socket
@@ -118,8 +119,16 @@ def other_families(_):
 
 @attack("Makes a pair of sockets of another family", proof=off("seccomp"))
 def other_pairs(_):
+    """Few families have pairs. Of the others the kernel makes two sockets first, and says then that they do not."""
+
     def make(family: int) -> str:
-        for one in socket.socketpair(family, socket.SOCK_STREAM):
+        try:
+            pair = socket.socketpair(family, socket.SOCK_STREAM)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return "two sockets were made, but cannot be paired"
+            raise
+        for one in pair:
             one.close()
         return "made"
 
@@ -197,13 +206,13 @@ def _flags_of_loopback(asker: socket.socket) -> int:
     return struct.unpack_from("<H", request, 16)[0]
 
 
-@attack("Finds a loopback that is up", proof=off("network_namespace"))
+@attack("Finds a loopback that is up", proof=off("network_namespace", "seccomp"))
 def loopback_up(_):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
         return "lo is up" if _flags_of_loopback(asker) & 1 else None
 
 
-@attack("Brings the loopback up, for itself and for the next", proof=off("unprivileged_user", "capabilities"))
+@attack("Brings the loopback up, for itself and for the next", proof=off(*INSIDE_ROOT))
 def raise_loopback(_):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
         fcntl.ioctl(asker, 0x8914, struct.pack("16sH22x", b"lo", 0x49))  # SIOCSIFFLAGS

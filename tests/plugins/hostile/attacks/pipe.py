@@ -18,14 +18,13 @@ import time
 import msgpack
 from werkzeug import Response
 
-from attacks import Proof, attack, bare
+from attacks import attack, bare, twin
 from attacks.deeds import deed
 
 READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT, LOCKED = range(0x41, 0x4A)
 BROKEN = ("worker.protocol",)
+CRASHED = ("worker.crashed",)
 SILENT = ("timeout.first_byte",)
-TWIN = Proof("twin")
-"""The same means, used rightly, are an answer: `honest` and its like."""
 
 
 def _ends() -> tuple[int, int]:
@@ -38,8 +37,8 @@ def _ends() -> tuple[int, int]:
     return found[os.O_RDONLY], found[os.O_WRONLY]
 
 
-def _say(*pieces: bytes) -> None:
-    _, writes = _ends()
+def _say(*pieces: bytes, to: int | None = None) -> None:
+    writes = _ends()[1] if to is None else to
     data = memoryview(b"".join(pieces))
     os.set_blocking(writes, True)
     while data:
@@ -65,28 +64,51 @@ def _wait() -> None:
 
 FIRST = _frame(CHUNK, b"first")
 DONE = _frame(END)
+REST = FIRST + DONE
 
 
-def _def(name: str, tries: str, data: bytes, ends: tuple[str, ...], *, stays: bool = True) -> None:
-    """Make a deed that says something once, and waits or ends."""
+def _def(
+    name: str, tries: str, data: bytes, ends: tuple[str, ...], *, stays: bool = True, like: str = "honest"
+) -> None:
+    """Make a deed that says something once, and waits or ends; `like` is its twin."""
 
     def say(_):
         _say(data)
+        print("said", flush=True)
         if stays:
             _wait()
         os._exit(0)
 
     say.__name__ = name
     say.__module__ = __name__
-    deed(tries, proof=TWIN, ends=ends)(say)
+    deed(tries, proof=twin(like), ends=ends)(say)
 
 
-_def("honest", "Answers by itself, as it is due", _head() + FIRST + DONE, (), stays=False)
+_LIKE = {LOG: "honest_log", CALL: "honest_call", CREDIT: "honest_credit", ERROR: "forged_load_error"}
+"""Twins of what begins with such a frame. Others are like `honest`, or like `honest_head` where the head is at stake."""
+
+
+def _like(name: str, data: bytes) -> str:
+    if name.startswith(("header_", "name_", "short_", "long_")):
+        return "honest_head"
+    return _LIKE.get(data[4], "honest")
+
+
+for _name, _tries, _data in (
+    ("honest", "Answers by itself, as it is due", _head() + REST),
+    ("honest_head", "Likewise, with headers", _head((b"X", b"a"), (b"Content-Length", b"5")) + REST),
+    ("honest_log", "Logs, and answers", _frame(LOG, 1.0, "info", "l", "m") + _head() + REST),
+    ("honest_call", "Makes a call, and answers", _frame(CALL, 1, "app", {}) + _head() + REST),
+    ("honest_credit", "Gives credit, and answers", _frame(CREDIT, 1) + _head() + REST),
+    ("within_credit", "Sends all that it may", _head() + _frame(CHUNK, b"x" * 65536) * 4 + DONE),
+    ("without_body", "Answers without a body", _head(status=204) + DONE),
+):
+    _def(_name, _tries, _data, (), stays=False)
 
 for _name, _tries, _data in (
     ("garbage", "Says what is no message", b"\xff" * 4096),
     ("zeros", "Says nothing, at length", bytes(4096)),
-    ("preface_again", "Begins once more", b"EEP\x02"),
+    ("preface_again", "Begins once more", b"EEP\x02" + _head() + REST),
     ("locked_again", "Says once more that it is locked down", _frame(LOCKED, {})),
     ("locked_with_lies", "Says what holds of its isolation", _frame(LOCKED, {"seccomp": {"holds": True, "text": ""}})),
     ("ready_again", "Says once more that it is ready", _frame(READY, {})),
@@ -127,12 +149,11 @@ for _name, _tries, _data in (
     ("much_credit", "Gives credit in small coin, without end", _frame(CREDIT, 1 << 20) * 20),
     ("empty_chunk", "Sends a piece of nothing", _head() + _frame(CHUNK, b"")),
     ("text_chunk", "Sends a piece of text", _head() + _frame(CHUNK, "x")),
-    ("beyond_credit", "Sends more than it was allowed", _head() + _frame(CHUNK, b"x" * 65536) * 40),
     ("two_heads", "Answers twice", _head() + _head()),
     ("two_heads_late", "Answers twice, in the middle", _head() + FIRST + _head()),
     ("unknown_error", "Fails in a way that there is not", _frame(ERROR, "surprise", "m", "")),
-    ("short_length", "Sends more than it said", _head((b"Content-Length", b"3")) + FIRST + DONE),
-    ("long_length", "Sends less than it said", _head((b"Content-Length", b"9")) + FIRST + DONE),
+    ("short_length", "Sends more than it said", _head((b"Content-Length", b"3")) + REST),
+    ("long_length", "Sends less than it said", _head((b"Content-Length", b"9")) + REST),
     ("status_text", "Has a status that is no number", _head(status="200")),
     ("status_bool", "Has a status that is true", _head(status=True)),
     ("status_float", "Has a status with a fraction", _head(status=200.5)),
@@ -154,7 +175,7 @@ for _name, _tries, _data in (
     ("many_headers", "Has headers without end", _head(*((b"x%d" % number, b"") for number in range(5000)))),
     ("large_headers", "Has headers without measure", _head(*((b"x%d" % number, b"x" * 4000) for number in range(69)))),
 ):
-    _def(_name, _tries, _data, BROKEN)
+    _def(_name, _tries, _data, BROKEN, like=_like(_name, _data))
 
 for _name, _value in (
     ("plus", b"+5"),
@@ -167,23 +188,25 @@ for _name, _value in (
     ("huge", b"9" * 40),
     ("empty", b""),
 ):
-    _def(f"length_{_name}", f"Has the length {_value!r}", _head((b"Content-Length", _value)) + FIRST + DONE, BROKEN)
+    _data = _head((b"Content-Length", _value)) + REST
+    _def(f"length_{_name}", f"Has the length {_value!r}", _data, (), stays=False, like="honest_head")
 
-for _name, _tries, _data in (
-    ("half_a_frame", "Begins a message and is silent", _raw(RESPONSE, b"\x92", 100)),
-    ("half_a_length", "Begins a length and is silent", b"\0\0"),
-):
-    _def(_name, _tries, _data, SILENT)
-
-_def("half_and_end", "Begins a message and ends", _raw(RESPONSE, b"\x92", 100), BROKEN, stays=False)
+_half = _raw(RESPONSE, b"\x92", 100)
+_def("half_a_frame", "Begins a message and is silent", _half, SILENT, like="in_pieces")
+_def("half_a_length", "Begins a length and is silent", b"\0\0", SILENT, like="in_pieces")
+_def("half_and_end", "Begins a message and ends", _half, BROKEN, stays=False, like="in_pieces")
 _def("forged_load_error", "Says that it could not be loaded", _frame(ERROR, "load", "forged", ""), ("endpoint.load",))
-_def("forged_cancel", "Says that it was cancelled", _frame(ERROR, "cancelled", "x", ""), ("worker.crashed",))
+_def("forged_cancel", "Says that it was cancelled", _frame(ERROR, "cancelled", "x", ""), CRASHED)
 
 for _name, _tries, _data in (
-    ("after_end", "Goes on after the end", _head() + FIRST + DONE + FIRST + _head(status=500) + b"\xff" * 4096),
-    ("two_ends", "Ends twice", _head() + FIRST + DONE + DONE),
-    ("error_after_end", "Fails after the end", _head() + FIRST + DONE + _frame(ERROR, "raised", "x", "")),
-    ("answer_in_body", "Answers within its answer", _head((b"Content-Length", b"5")) + FIRST + DONE),
+    ("after_end", "Goes on after the end", _head() + REST + FIRST + _head(status=500) + b"\xff" * 4096),
+    ("two_ends", "Ends twice", _head() + REST + DONE),
+    ("error_after_end", "Fails after the end", _head() + REST + _frame(ERROR, "raised", "x", "")),
+):
+    _def(_name, _tries, _data, ())
+
+for _name, _tries, _data in (
+    ("answer_in_body", "Answers within its answer", _head((b"Content-Length", b"5")) + REST),
     (
         "chunked",
         "Says that it frames by itself",
@@ -192,153 +215,172 @@ for _name, _tries, _data in (
     (
         "chunked_and_length",
         "Likewise, and with a length",
-        _head((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")) + FIRST + DONE,
+        _head((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")) + REST,
     ),
     (
         "odd_chunked",
         "Likewise, in a way that few understand",
-        _head((b"Transfer-Encoding", b"x, chunked"), (b"transfer-encoding", b"identity")) + FIRST + DONE,
+        _head((b"Transfer-Encoding", b"x, chunked"), (b"transfer-encoding", b"identity")) + REST,
     ),
     (
         "upgrade",
         "Wants another protocol",
-        _head((b"Upgrade", b"h2c"), (b"Connection", b"upgrade, content-length")) + FIRST + DONE,
+        _head((b"Upgrade", b"h2c"), (b"Connection", b"upgrade, content-length")) + REST,
     ),
     (
         "keeps_open",
         "Decides over the connection",
-        _head((b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=9999"), (b"Proxy-Connection", b"close"))
-        + FIRST
-        + DONE,
+        _head((b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=9999"), (b"Proxy-Connection", b"close")) + REST,
     ),
-    ("trailer", "Announces headers at the end", _head((b"Trailer", b"X-Late")) + FIRST + DONE),
+    ("trailer", "Announces headers at the end", _head((b"Trailer", b"X-Late")) + REST),
     (
         "other_invocation",
         "Says that it is another invocation",
-        _head((b"X-Invocation-Id", b"0"), (b"x-invocation-id", b"1")) + FIRST + DONE,
+        _head((b"X-Invocation-Id", b"0"), (b"x-invocation-id", b"1")) + REST,
     ),
-    (
-        "same_lengths",
-        "Says its length twice",
-        _head((b"Content-Length", b"5"), (b"Content-Length", b"5")) + FIRST + DONE,
-    ),
-    ("spaces", "Has its length between spaces", _head((b"Content-Length", b" 5 ")) + FIRST + DONE),
+    ("same_lengths", "Says its length twice", _head((b"Content-Length", b"5"), (b"Content-Length", b"5")) + REST),
+    ("spaces", "Has its length between spaces", _head((b"Content-Length", b" 5 ")) + REST),
+    ("different_lengths", "Has two lengths", _head((b"Content-Length", b"3"), (b"Content-Length", b"5")) + REST),
+    ("list_of_same_lengths", "Has its length twice in one header", _head((b"Content-Length", b"5, 5")) + REST),
 ):
-    _def(_name, _tries, _data, ())
+    _def(_name, _tries, _data, (), stays=False, like="honest_head")
 
 for _status in (204, 205, 304):
-    _def(
-        f"body_of_{_status}",
-        f"Has a body with the status {_status}, where there is none",
-        _head((b"Content-Length", b"5"), status=_status) + FIRST + DONE,
-        (),
-    )
-
-_def(
-    "different_lengths",
-    "Has two lengths",
-    _head((b"Content-Length", b"3"), (b"Content-Length", b"5")) + FIRST + DONE,
-    BROKEN,
-)
-_def(
-    "list_of_same_lengths",
-    "Has its length twice in one header",
-    _head((b"Content-Length", b"5, 5")) + FIRST + DONE,
-    BROKEN,
-)
+    _data = _head((b"Content-Length", b"5"), status=_status) + REST
+    _def(f"body_of_{_status}", f"Has a body with the status {_status}", _data, BROKEN, like="without_body")
 
 
-@deed("Logs without end", proof=TWIN, ends=("limit.log_output",))
+@deed("Says its answer byte by byte", proof=twin("honest"))
+def in_pieces(_):
+    for byte in _head() + REST:
+        _say(bytes([byte]))
+    os._exit(0)
+
+
+@deed("Sends more than it was allowed, to a client that takes nothing", proof=twin("within_credit"), ends=BROKEN)
+def beyond_credit(_):
+    _say(_head())
+    while True:
+        _say(_frame(CHUNK, b"x" * 65536))
+
+
+@deed("Logs without end", proof=twin("honest_log"), ends=("limit.log_output",))
 def logs(_):
     while True:
         _say(_frame(LOG, 1.0, "info", "l", "x") * 1024)
 
 
-@deed("Gives credit without end", proof=TWIN, ends=("worker.protocol", "timeout.first_byte"))
+@deed("Gives credit without end", proof=twin("honest_credit"), ends=BROKEN)
 def credits(_):
     while True:
-        _say(_frame(CREDIT, 1) * 1024)
+        _say(_frame(CREDIT, 64) * 1024)
 
 
-@deed("Makes calls without end, and reads no answer", proof=TWIN, ends=BROKEN)
+@deed("Makes calls without end, and reads no answer", proof=twin("honest_call"), ends=BROKEN)
 def calls(_):
     while True:
         _say(_frame(CALL, 1, "app", {}) * 256)
 
 
-@deed("Sends single bytes without end", proof=TWIN, ends=("timeout.wall",))
+@deed("Sends single bytes without end", proof=twin("in_pieces"), ends=("timeout.wall",))
 def tiny_chunks(_):
     _say(_head())
     while True:
         _say(_frame(CHUNK, b"x") * 1000)
 
 
-@deed("Closes the pipe that it speaks by", proof=TWIN, ends=("worker.crashed",))
+@deed("Closes the pipe that it speaks by", proof=twin("moves_pipe"), ends=CRASHED)
 def closes_writing(_):
     os.close(_ends()[1])
     _wait()
 
 
-@deed("Closes the pipe that it hears by", proof=TWIN, ends=SILENT)
+@deed("Closes the pipe that it hears by", proof=twin("answers_deaf"), ends=SILENT)
 def closes_reading(_):
     os.close(_ends()[0])
+    print("said", flush=True)
     _wait()
 
 
-@deed("Puts the pipe to another number, and closes it under the worker", proof=TWIN)
+@deed("Closes the pipe that it hears by, and answers", proof=twin("honest"))
+def answers_deaf(_):
+    reads, writes = _ends()
+    os.close(reads)
+    _say(_head() + REST, to=writes)
+    os._exit(0)
+
+
+@deed("Puts the pipe to another number, and closes it under the worker", proof=twin("honest"))
 def moves_pipe(_):
     _, writes = _ends()
     other = os.dup(writes)
     os.close(writes)
-    os.write(other, _head() + FIRST + DONE)
+    os.write(other, _head() + REST)
     os._exit(0)
 
 
-@deed("Writes its output into the pipe", proof=TWIN, ends=BROKEN)
+@deed("Writes its output into the pipe", proof=twin("moves_pipe"), ends=BROKEN)
 def output_into_pipe(_):
     os.dup2(_ends()[1], 1)
     os.write(1, b"printed\n" * 1000)
     _wait()
 
 
-@deed("Has a child answer for it", proof=TWIN)
-def child_answers(_):
+@deed("Has a child answer for it, with the pipes of the worker", proof=twin("child_answers"), ends=CRASHED)
+def child_without_pipe(_):
+    _, writes = _ends()
     child = os.fork()
     if child == 0:
-        _say(_head(), FIRST, DONE)
+        with contextlib.suppress(OSError):
+            _say(_head(), REST, to=writes)
         os._exit(0)
     os.waitpid(child, 0)
     os._exit(0)
 
 
-@deed("Has a child answer before it does so itself", proof=TWIN, ends=BROKEN)
-def two_answer(_):
+@deed("Has a child answer for it, with a pipe that was put to another number", proof=twin("honest"))
+def child_answers(_):
+    writes = os.dup(_ends()[1])
     child = os.fork()
     if child == 0:
-        _say(_head())
+        _say(_head(), REST, to=writes)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os._exit(0)
+
+
+@deed("Has a child answer before it does so itself", proof=twin("child_answers"), ends=BROKEN)
+def two_answer(_):
+    writes = os.dup(_ends()[1])
+    child = os.fork()
+    if child == 0:
+        _say(_head(), to=writes)
         os._exit(0)
     os.waitpid(child, 0)
     return Response("second")
 
 
-@deed("Ends, and has a child speak on", proof=TWIN, ends=("worker.crashed", "worker.protocol"))
+@deed("Ends, and has a child speak on", proof=twin("child_answers"), ends=CRASHED)
 def child_speaks_on(_):
+    writes = os.dup(_ends()[1])
+    spoken, speaks = os.pipe()
     if os.fork() == 0:
         os.setsid()
-        with contextlib.suppress(OSError):
-            while True:
-                _say(_frame(LOG, 1.0, "info", "l", "x"))
-                time.sleep(0.01)
-    time.sleep(0.05)
+        while True:
+            _say(_frame(LOG, 1.0, "info", "l", "x"), to=writes)
+            os.write(speaks, b"x")
+            time.sleep(0.01)
+    os.read(spoken, 1)
     os._exit(0)
 
 
-@deed("Has two threads speak at once, in halves", proof=TWIN, ends=BROKEN)
+@deed("Has two threads speak at once, in halves", proof=twin("within_credit"), ends=BROKEN)
 def two_voices(_):
-    data = _head((b"X", b"x" * 100_000)) * 3
+    _say(_head())
+    data = _frame(CHUNK, b"x" * 65536)
 
     def speak() -> None:
-        with contextlib.suppress(OSError):
+        while True:
             _say(data)
 
     threads = [threading.Thread(target=speak) for _ in range(2)]

@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 
 from attacks import any_of, attack, bare, off
 from attacks.calls import CLONE_NEWUSER, DUMPABLE, call, control, in_child, parent, status
@@ -134,7 +135,11 @@ def set_user_id_programs(_):
             [program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
         ) as child:
             try:
-                real, effective, *_ = status("Uid", child.pid).split()
+                for _ in range(20):  # the kernel closes descriptors, which is waited for, before it changes the user
+                    real, effective, *_ = status("Uid", child.pid).split()
+                    if effective != real:
+                        break
+                    time.sleep(0.005)
             finally:
                 child.kill()
         return f"runs as {effective}, started by {real}" if effective != real else None

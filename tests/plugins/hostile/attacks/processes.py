@@ -15,7 +15,7 @@ import struct
 import time
 
 from attacks import any_of, attack, bare, off
-from attacks.calls import DUMPABLE, call, control, in_child, parent, read, writable
+from attacks.calls import call, in_child, parent, read, writable
 
 
 def _parent_file(name: str) -> str | None:
@@ -318,14 +318,18 @@ def better_priority(_):
     )
 
 
-@attack("Has others killed before itself when memory is short", proof=bare("root"))
+@attack("Has others killed before itself when memory is short", proof=bare())
 def survive_others(_):
-    def change() -> str:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("-1000")
-        return "oom_score_adj is -1000"
+    """Outside, the tests have raised the score, and have not taken the right to lower it again."""
 
-    return in_child(change)
+    def lower(by: int) -> str:
+        with open("/proc/self/oom_score_adj", "r+") as file:
+            score = max(-1000, int(file.read()) - by)
+            file.seek(0)
+            file.write(str(score))
+        return f"oom_score_adj is {score}"
+
+    return any_of(lambda by: in_child(lambda: lower(by)), (2000, 1))
 
 
 @attack("Gets away from its parent: a daemon, adopted by somebody else", proof=bare())
@@ -352,15 +356,16 @@ def get_away(_):
 
 @attack("Leaves a core dump", proof=off("resource_limits"))
 def dump_core(_):
-    os.chdir("/tmp")
+    """Who executes a program can be dumped again, whatever was forbidden before."""
     pid = os.fork()
     if pid == 0:
-        _, most = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-        control(DUMPABLE, 1)
-        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGSEGV)
-        os._exit(0)
+        try:
+            os.chdir("/tmp")
+            _, most = resource.getrlimit(resource.RLIMIT_CORE)
+            resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+            os.execv("/bin/sh", ["sh", "-c", "kill -SEGV $$"])
+        finally:
+            os._exit(0)
     _, status = os.waitpid(pid, 0)
     return f"{os.listdir('/tmp')}" if os.WCOREDUMP(status) else None
 

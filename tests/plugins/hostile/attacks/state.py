@@ -468,7 +468,7 @@ class queue:
         return f"queue {_sysv('msgget', 0)}"
 
 
-@trace("A queue of POSIX", off("seccomp"))
+@trace("A queue of POSIX", off("landlock", "resource_limits", "seccomp"))
 class posix_queue:
     def _open(flags):
         found = libc.mq_open(f"/{MARK}".encode(), flags, 0o666, None)

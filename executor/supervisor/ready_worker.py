@@ -1,0 +1,79 @@
+"""A worker that waits for its one invocation, and why there may be none."""
+
+from __future__ import annotations
+
+from executor.isolation.control_groups import GroupUsage
+from executor.supervisor.slots import Slot, SlotPool
+from executor.supervisor.worker import WorkerHandle, describe_exit
+from protocol.control import Exited
+from protocol.messages import Error
+
+__all__ = ["ReadyWorker", "StartError", "start_error"]
+
+
+class StartError(Exception):
+    """A worker did not become ready.
+
+    Attributes:
+        error: The worker's `ERROR` message, when it sent one.
+    """
+
+    def __init__(self, detail: str, error: Error | None = None) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+class ReadyWorker:
+    """A worker that has imported its source and waits for its one invocation.
+
+    Args:
+        handle: Its pipes.
+        slot: Where it is; given back by `finish`.
+        pool: Where the slot comes from.
+    """
+
+    __slots__ = ("_pool", "handle", "slot")
+
+    def __init__(
+        self,
+        handle: WorkerHandle,
+        slot: Slot,
+        pool: SlotPool,
+    ) -> None:
+        self.handle = handle
+        self.slot = slot
+        self._pool = pool
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still there, and has said nothing since it was ready."""
+        return self.handle.quiet and self.slot.usable and not self.handle.child.exited.done()
+
+    def usage(self) -> GroupUsage | None:
+        """What the worker and all its processes have used so far, where a control group counts it."""
+        group = self.slot.group
+        try:
+            return group.usage() if group is not None else None
+        except OSError:
+            return None
+
+    async def finish(self, grace_s: float) -> Exited | None:
+        """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.
+
+        Call it once, whatever happened to the worker; it must not be cancelled.
+        """
+        try:
+            return await self.handle.wait_exit(grace_s)
+        finally:
+            self.handle.close()
+            self._pool.release(self.slot)
+
+
+async def start_error(handle: WorkerHandle, message: object) -> StartError:
+    """Say why a worker did not become ready, with what it said instead."""
+    if isinstance(message, Error):
+        return StartError(message.message, message)
+    if handle.violation is not None:
+        return StartError(f"the worker broke the protocol: {handle.violation}")
+    report = await handle.wait_exit(0)
+    return StartError(f"the worker ended before it was ready ({describe_exit(report, handle.child.failure)})")

@@ -1,0 +1,170 @@
+"""The cases: what is done to a system, and which figures that gives."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench.measuring import Figures, Options, WrongAnswersError, latencies, put_load, warm_up, with_usage
+from tests.bench.processes import processes_below, proportional_bytes, settle
+from tests.bench.statistics import percentile
+from tests.bench.systems import DirectSystem, HttpSystem, OurService
+from tests.bench.workloads import HELLO, STREAM, UPLOAD
+
+__all__ = ["CASES", "FIGURES", "Case", "measure_cold", "measure_direct"]
+
+MIB: Final = 1 << 20
+MANY_CLIENTS: Final = 16
+STREAM_CLIENTS: Final = 8
+UPLOADS_MOST: Final = 20
+PART_MOST: Final = 1000
+"""Requests at either end of the long run that are compared."""
+
+WORKER_NAME: Final = "ee-worker"
+
+FIGURES: Final = {
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "cpu_ms": "CPU, ms/request",
+    "minor_faults": "minor faults/request",
+    "rate": "requests/s",
+    "last_ms": "last answer, ms",
+    "start_ms": "start, ms",
+    "first_ms": "first request, ms",
+    "spare_mib": "PSS of a spare worker, MiB",
+    "spares": "spare workers",
+    "one_p50_ms": "p50 with 1 hook, ms",
+    "many_p50_ms": "p50 with many hooks, ms",
+    "first_p50_ms": "p50 of the first, ms",
+    "last_p50_ms": "p50 of the last, ms",
+    "first_cpu_ms": "CPU of the first, ms/request",
+    "last_cpu_ms": "CPU of the last, ms/request",
+}
+"""Names of figures, and how the table writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to measure.
+
+    Attributes:
+        name: For the command line.
+        meaning: For people.
+        systems: Whom it is for: `http`, `all`, or `executor`.
+        measure: Takes the figures of a system that runs, given those of cases before it in the same round. None where
+            `bench` does it.
+        needs: A case that has to be measured before.
+        once: Whether it is measured in the last round only.
+    """
+
+    name: str
+    meaning: str
+    systems: str
+    measure: Callable[[HttpSystem, Options, dict[str, Figures]], Figures] | None
+    needs: str | None = None
+    once: bool = False
+
+
+def measure_direct(system: DirectSystem, options: Options) -> Figures:
+    """Measure `hello` on a system without HTTP."""
+    found = system.measure(requests=0, seconds=options.seconds)
+    return latencies(found["times_ms"]) | {"cpu_ms": found["cpu_ms"], "minor_faults": found["minor_faults"]}
+
+
+def measure_cold(system: HttpSystem) -> Figures:
+    """Measure a system that has been started just now, and has answered nothing yet."""
+    load = put_load(system, HELLO, "closed", requests=1)
+    return {"start_ms": system.start_s * 1000, "first_ms": load.times_ms[0]}
+
+
+def _hello(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    warm_up(system, options)
+    load, used = with_usage(system, seconds=options.seconds)
+    return latencies(load.times_ms) | used
+
+
+def _hello_many(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    warm_up(system, options, MANY_CLIENTS)
+    load, used = with_usage(system, clients=MANY_CLIENTS, seconds=options.seconds)
+    return {"rate": len(load.times_ms) / load.elapsed_s, "cpu_ms": used["cpu_ms"]}
+
+
+def _hello_half(system: HttpSystem, options: Options, before: dict[str, Figures]) -> Figures:
+    rate = before["hello-16"]["rate"] / 2
+    put_load(system, HELLO, "open", rate=rate, seconds=min(1.0, options.seconds / 2))
+    return latencies(put_load(system, HELLO, "open", rate=rate, seconds=options.seconds).times_ms)
+
+
+def _stream(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    load = put_load(system, STREAM, "closed", clients=STREAM_CLIENTS, seconds=options.seconds)
+    return {"rate": len(load.times_ms) / load.elapsed_s}
+
+
+def _upload(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    load = put_load(system, UPLOAD, "closed", seconds=options.seconds, requests=UPLOADS_MOST)
+    return {"p50_ms": percentile(load.times_ms, 50)}
+
+
+def _burst(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    settle(system.pid)
+    return {"last_ms": max(put_load(system, HELLO, "burst", clients=options.burst).times_ms)}
+
+
+def _memory(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    warm_up(system, options, MANY_CLIENTS)
+    settle(system.pid)
+    spares = [pid for pid, (name, _) in processes_below(system.pid).items() if name == WORKER_NAME]
+    if not spares:
+        raise WrongAnswersError("there are no spare workers")
+    sizes = [proportional_bytes(pid) / MIB for pid in spares]
+    return {"spare_mib": statistics.median(sizes), "spares": len(sizes)}
+
+
+def _hooks(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    many = OurService(options.hooks)
+    many.start()
+    try:
+        found = []
+        for one in (system, many):
+            warm_up(one, options)
+            found.append(percentile(put_load(one, HELLO, "closed", seconds=options.seconds).times_ms, 50))
+    finally:
+        many.stop()
+    return {"one_p50_ms": found[0], "many_p50_ms": found[1]}
+
+
+def _long(_system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    part = max(1, min(PART_MOST, options.requests // 3))
+    system = OurService()
+    system.start()
+    try:
+        first, first_used = with_usage(system, requests=part)
+        put_load(system, HELLO, "closed", requests=options.requests - 2 * part)
+        last, last_used = with_usage(system, requests=part)
+    finally:
+        system.stop()
+    return {
+        "first_p50_ms": percentile(first.times_ms, 50),
+        "last_p50_ms": percentile(last.times_ms, 50),
+        "first_cpu_ms": first_used["cpu_ms"],
+        "last_cpu_ms": last_used["cpu_ms"],
+    }
+
+
+_ALL: Final = (
+    Case("cold", "the first request after the start of the service", "http", None),
+    Case("hello", "W1: a small GET, 1 client, one request after the other", "all", _hello),
+    Case("hello-16", "W1: 16 clients", "http", _hello_many),
+    Case("hello-half", "W1: at half the rate of 16 clients, sent at fixed times", "http", _hello_half, "hello-16"),
+    Case("stream-8", "W2: 1 KiB of JSON in, 1 MiB out in 64 chunks, 8 clients", "http", _stream),
+    Case("upload", "10 MiB in, 1 client", "http", _upload),
+    Case("burst", "many W1 at once after rest (200 unless said otherwise)", "http", _burst),
+    Case("memory", "spare workers at rest", "executor", _memory),
+    Case("hooks", "W1: 1 client, 1 hook, and many (1000 unless said otherwise)", "executor", _hooks),
+    Case("long", "W1: the first 1000 and the last 1000 of a long run of a new service", "executor", _long, once=True),
+)
+
+CASES: Final = {case.name: case for case in _ALL}
+"""All cases, in the order in which they are measured."""

@@ -1,0 +1,226 @@
+"""A client for HTTP/1.1 over a bare socket: just enough to make load, and cheap.
+
+`ResponseReader` understands answers with `Content-Length`, in chunks, or up to the end of the connection. It does no
+I/O. `Connection` is one connection, with one request at a time on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+__all__ = ["AnswerError", "Connection", "ResponseReader"]
+
+KEPT_MOST: Final = 65_536
+"""Bytes of a body that are kept, to be looked into; the others are only counted."""
+
+LINE_MOST: Final = 65_536
+"""Bytes of a head, or of the line before a chunk."""
+
+LINE_END: Final = len(b"\r\n")
+HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
+BODILESS: Final = frozenset({204, 304})
+
+
+CLOSE: Final = b"\r\nConnection: close\r\n"
+"""With which a request says that its connection ends with the answer; not every server repeats it there."""
+
+
+class AnswerError(Exception):
+    """What came was not an answer in HTTP/1.1, or not a whole one."""
+
+
+class ResponseReader:
+    """Reads one answer.
+
+    Attributes:
+        status: Status code; 0 until the head is there.
+        size: Bytes of the body so far.
+        kept: The first of them.
+        done: Whether all is there.
+        reusable: Whether another request may follow on the connection.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.size = 0
+        self.kept = b""
+        self.done = False
+        self.reusable = True
+        self._buffer = bytearray()
+        self._left = 0  # of the body, or of the chunk and the end of its line
+        self._chunked = False
+        self._until_end = False
+        self._in_trailers = False
+
+    def feed(self, data: bytes) -> bool:
+        """Take what came; whether the answer is complete now.
+
+        Raises:
+            AnswerError: It is malformed, or goes on after its end.
+        """
+        if self.done:
+            raise AnswerError(f"bytes after the end of the answer: {data[:80]!r}")
+        self._buffer += data
+        if self.status == 0 and not self._read_head():
+            return False
+        if self._chunked:
+            self._read_chunks()
+        elif self._until_end:
+            self._take(len(self._buffer))
+        else:
+            self._left -= self._take(min(self._left, len(self._buffer)))
+            self.done = self._left == 0
+        if self.done and self._buffer:
+            raise AnswerError(f"bytes after the end of the answer: {bytes(self._buffer[:80])!r}")
+        return self.done
+
+    def end(self) -> None:
+        """The connection has ended.
+
+        Raises:
+            AnswerError: The answer was not complete.
+        """
+        if self._until_end:
+            self.done = True
+        if not self.done:
+            raise AnswerError(f"the connection ended early: status {self.status}, {self.size} bytes of body")
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            self._check_length(b"head")
+            return False
+        lines = bytes(self._buffer[:end]).split(b"\r\n")
+        del self._buffer[: end + 4]
+        version, _, rest = lines[0].partition(b" ")
+        if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
+            raise AnswerError(f"not a status line: {lines[0][:80]!r}")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip().lower()
+        self.status = int(rest[:3])
+        self.reusable = headers.get(b"connection") != b"close"
+        self._chunked = headers.get(b"transfer-encoding") == b"chunked"
+        length = headers.get(b"content-length")
+        if length is not None and not length.isdigit():
+            raise AnswerError(f"not a length: {length!r}")
+        self._left = int(length or 0)
+        self._until_end = not self._chunked and length is None and self.status not in BODILESS
+        if self._until_end:
+            self.reusable = False
+        return True
+
+    def _read_chunks(self) -> None:
+        """Each chunk is a line with its size, the data, and an empty line; one of size 0 and trailers end them."""
+        while not self.done:
+            if self._left > 0:
+                if self._left > LINE_END:
+                    self._left -= self._take(min(self._left - LINE_END, len(self._buffer)))
+                if self._left > LINE_END or len(self._buffer) < LINE_END:
+                    return
+                if self._buffer[:LINE_END] != b"\r\n":
+                    raise AnswerError("a chunk does not end where it should")
+                del self._buffer[:LINE_END]
+                self._left = 0
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                self._check_length(b"line of a chunk")
+                return
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 2]
+            if self._in_trailers:
+                self.done = not line
+                continue
+            digits = line.partition(b";")[0].strip()
+            if not digits or not HEX_DIGITS.issuperset(digits):
+                raise AnswerError(f"not the size of a chunk: {line[:80]!r}")
+            size = int(digits, 16)
+            self._left = size + LINE_END if size else 0
+            self._in_trailers = size == 0
+
+    def _take(self, size: int) -> int:
+        if len(self.kept) < KEPT_MOST:
+            self.kept += bytes(self._buffer[: min(size, KEPT_MOST - len(self.kept))])
+        del self._buffer[:size]
+        self.size += size
+        return size
+
+    def _check_length(self, what: bytes) -> None:
+        if len(self._buffer) > LINE_MOST:
+            raise AnswerError(f"a {what.decode()} of more than {LINE_MOST} bytes")
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a server; use `open`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._reader: ResponseReader | None = None
+        self._answered: asyncio.Future[ResponseReader] | None = None
+        self.usable = False
+
+    @classmethod
+    async def open(cls, host: str, port: int) -> Connection:
+        """Connect.
+
+        Raises:
+            OSError: Nobody listens.
+        """
+        _, connection = await asyncio.get_running_loop().create_connection(cls, host, port)
+        return connection
+
+    async def ask(self, request: bytes) -> ResponseReader:
+        """Send a request and wait for the whole answer.
+
+        Args:
+            request: Head and body, as they go over the wire.
+
+        Raises:
+            AnswerError: What came was no answer.
+        """
+        assert self._transport is not None
+        self._reader = ResponseReader()
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        reader = await self._answered
+        if not reader.reusable or CLOSE in request:
+            self.close()
+        return reader
+
+    def close(self) -> None:
+        """Close it."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+        self.usable = True
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._reader is None or self._answered is None or self._answered.done():
+            self.close()  # unasked: it cannot be known what an answer that follows belongs to
+            return
+        try:
+            if self._reader.feed(data):
+                self._answered.set_result(self._reader)
+        except AnswerError as error:
+            self._answered.set_exception(error)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self.usable = False
+        if self._reader is None or self._answered is None or self._answered.done():
+            return
+        try:
+            if exc is not None:
+                raise AnswerError(f"the connection broke: {exc}")
+            self._reader.end()
+            self._answered.set_result(self._reader)
+        except AnswerError as error:
+            self._answered.set_exception(error)
