@@ -30,14 +30,18 @@ os.wait()
 
 def test_the_living_and_those_who_were_waited_for() -> None:
     """Both use processor time; of the memory only the living have any."""
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with (
+        subprocess.Popen(["sleep", "1000"]) as slot,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as parent,
+    ):
+        slot.kill()
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         assert waited_cpu_s(parent.pid) >= SECONDS * 0.9
-        cpu_s, memory_bytes = look_at_processes(parent.pid)
+        cpu_s, memory_bytes = look_at_processes(slot.pid, parent.pid)
         assert cpu_s >= SECONDS * 1.9
         assert memory_bytes >= 32 << 20
         parent.communicate()
-    assert (waited_cpu_s(parent.pid), look_at_processes(parent.pid)) == (0, (0, 0))
+    assert (waited_cpu_s(parent.pid), look_at_processes(slot.pid, parent.pid)) == (0, (0, 0))

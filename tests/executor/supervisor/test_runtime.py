@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +18,11 @@ from executor.isolation.host import HostIsolation
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.process_tree import waited_cpu_s
-from executor.supervisor.runtime import PluginRuntime, ReadyWorker, StartError, ZygoteTree
+from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.zygote import Zygote
-from protocol.messages import Log, Prepare
+from executor.supervisor.zygote_tree import ZygoteTree
+from protocol.messages import Log
 
 LAB = Path(__file__).parents[2] / "plugins" / "lab"
 SOURCES = ("endpoints/status.py",)
@@ -137,14 +138,12 @@ def test_a_worker_is_not_charged_for_those_before_it() -> None:
     """A slot without a control group remembers what it has waited for, and what of it was there before a worker."""
 
     async def test(runtime: PluginRuntime) -> None:
-        first = await start(runtime)
+        first = await runtime.start_worker(("endpoints/orphan.py",), Nowhere(), Limits())
         slot, pid = first.slot, first.slot.client.pid
         assert pid is not None
         assert (slot.group, slot.cpu_before_s) == (None, 0)
         first.handle.kill()
         await first.finish(0)
-        while waited_cpu_s(pid) == 0:  # the kernel tells hundredths of seconds
-            await serve_one(runtime)
         again = await start(runtime)
         assert again.slot is slot
         assert slot.cpu_before_s == waited_cpu_s(pid) > 0
@@ -170,22 +169,47 @@ def test_a_slot_that_was_killed_is_replaced() -> None:
     with_runtime(test)
 
 
-def test_a_worker_without_a_required_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself, if it knows that the layer is required; by the supervisor, if it does not."""
+def test_a_slot_that_has_lost_its_template_is_replaced() -> None:
+    """With a worker, which is lost without a report, or without one; the next worker starts elsewhere."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        lost = []
+        for busy in (True, False):
+            worker = await start(runtime)
+            lost.append(worker.slot)
+            if not busy:
+                worker.handle.kill()
+                await worker.finish(0)
+            template = psutil.Process(worker.slot.client.pid).parent()
+            assert template is not None
+            assert template.name() == "ee-template"
+            template.kill()
+            if busy:
+                assert await worker.handle.receive() is None
+                assert await worker.finish(5) is None
+            await worker.slot.client.lost
+        again = await start(runtime)
+        assert again.slot not in lost
+        again.handle.kill()
+        await again.finish(0)
+
+    with_runtime(test)
+
+
+def test_a_slot_without_a_required_layer_is_refused() -> None:
+    """Whether the layer is off or was not seen: no worker is forked there, and nothing of the slot is left."""
 
     async def test(runtime: PluginRuntime) -> None:
         host = runtime._tree.host
         host.off, host.required = ("landlock",), ("landlock",)
         with pytest.raises(StartError, match="landlock: switched off"):
             await start(runtime)
-        prepare = runtime._prepare
-
-        def forget(sources: tuple[str, ...], limits: Limits, *, debug: bool) -> Prepare:
-            return replace(prepare(sources, limits, debug=debug), required=())
-
-        monkeypatch.setattr(runtime, "_prepare", forget)
-        with pytest.raises(StartError, match="does not report these layers of isolation: landlock"):
+        host.off, host.required = (), ("no_such_layer",)
+        with pytest.raises(StartError, match="no_such_layer: not reported"):
             await start(runtime)
+        assert (runtime.slots.idle, runtime.slots.busy) == (0, 0)
+        host.required = ()
+        await serve_one(runtime)
 
     with_runtime(test)
 

@@ -10,7 +10,7 @@ import pytest
 from executor.catalog.plugin import Plugin
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
-from executor.config.model import AdmissionLimits
+from executor.config.model import AdmissionLimits, SpareSettings
 from executor.isolation.host import HostIsolation
 from executor.supervisor.runtime import ProbeResult
 from executor.supervisor.supervisor import Supervisor
@@ -33,7 +33,7 @@ def test_a_plugin_is_probed_when_its_files_have_changed(tmp_path: Path) -> None:
 
     async def run() -> None:
         host = HostIsolation(Isolation())
-        supervisor = Supervisor(host=host, admission=AdmissionLimits(), record=lambda _: None)
+        supervisor = Supervisor(host=host, admission=AdmissionLimits(), spares=SpareSettings(), record=lambda _: None)
 
         async def probe(plugin: Plugin) -> ProbeResult:
             (result,) = (await supervisor.probe([plugin], {plugin.name: Limits()})).values()

@@ -14,6 +14,7 @@ from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
 from executor.supervisor.slots import Slot
 from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
+from executor.supervisor.zygote import WorkerTask
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.limits import INITIAL_CREDIT, MAX_DATA
@@ -26,10 +27,8 @@ from protocol.messages import (
     Credit,
     End,
     Invoke,
-    Locked,
     Log,
     Message,
-    Prepare,
     Ready,
     Response,
 )
@@ -46,9 +45,9 @@ class PlayedWorker:
         self.connection = Connection(Role.WORKER)
         self.output: list[tuple[Stream, bytes]] = []
         self.logs: list[Log] = []
-        self.handle = WorkerHandle(cast("Slot", self), self, loop)
+        self.handle = WorkerHandle(cast("Slot", self), WorkerTask((), {}), self, loop)
 
-    def fork_worker(self, descriptors: Sequence[int]) -> Child:
+    def fork_worker(self, _task: WorkerTask, descriptors: Sequence[int]) -> Child:
         """Take the descriptors as a slot does."""
         self.requests, self.responses, self.stdout, self.stderr = descriptors
         for descriptor in descriptors:
@@ -114,21 +113,17 @@ class PlayedWorker:
             )
 
     def begin(self) -> None:
-        """Get ready and take an invocation."""
-        self.handle.send(PREPARE)
-        self.hear()
-        self.say(Locked(report={}), Ready(report={}))
+        """Get ready."""
+        self.say(Ready())
 
     async def invoked(self) -> None:
         """Get to the state in which an endpoint runs."""
         self.begin()
-        assert isinstance(await self.handle.receive(), Locked)
         assert isinstance(await self.handle.receive(), Ready)
         self.handle.send(INVOKE)
         self.hear()
 
 
-PREPARE = Prepare(plugin_root="/p", sources=(), environ={}, limits={}, required=(), off=(), options={})
 INVOKE = Invoke(
     invocation_id="i",
     source="a.py",
@@ -237,14 +232,10 @@ def test_answers_before_the_question_are_refused(early: Message) -> None:
 
     async def test(worker: PlayedWorker) -> None:
         worker.begin()
-        assert isinstance(await worker.handle.receive(), Locked)
         assert isinstance(await worker.handle.receive(), Ready)
         peer = Connection(Role.SUPERVISOR)
         liar = Connection(Role.WORKER)
-        liar.receive_data(peer.send(PREPARE))
-        liar.next_message()
-        peer.receive_data(liar.send(Locked(report={})) + liar.send(Ready(report={})))
-        peer.next_message()
+        peer.receive_data(liar.send(Ready()))
         peer.next_message()
         liar.receive_data(peer.send(INVOKE))
         liar.next_message()

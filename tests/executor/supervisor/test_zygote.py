@@ -13,7 +13,7 @@ import pytest
 
 from executor.supervisor.control import ControlClient, ParentLostError
 from executor.supervisor.worker import describe_exit
-from executor.supervisor.zygote import SlotClient, Zygote, start_base_zygote
+from executor.supervisor.zygote import SlotClient, WorkerTask, Zygote, start_base_zygote
 from protocol.control import (
     ControlMessage,
     Forked,
@@ -29,6 +29,7 @@ from protocol.control import (
 )
 from protocol.limits import MAX_CONTROL
 
+TASK = WorkerTask(("main.py",), {"processes": 3})
 COMMAND = ForkZygote(zygote_id=0, name="inner", preload=(), sys_path=(), plugin_root="", first_id=0, ids=0, off=())
 
 C = TypeVar("C", bound=ControlClient)
@@ -75,8 +76,8 @@ def test_a_fork_that_fails_says_why() -> None:
     """The child has ended without a report; the reason is kept for the operator."""
 
     async def test(slot: Played[SlotClient]) -> None:
-        child = slot.client.fork_worker(os.pipe())
-        assert slot.take() == ForkWorker(worker_id=child.id)
+        child = slot.client.fork_worker(TASK, os.pipe())
+        assert slot.take() == ForkWorker(worker_id=child.id, sources=TASK.sources, limits=TASK.limits, debug=False)
         slot.say(ForkFailed(id=child.id, errno=11, message="Resource temporarily unavailable"))
         assert await child.exited is None
         assert describe_exit(None, child.failure) == "not forked: Resource temporarily unavailable"
@@ -93,7 +94,7 @@ def test_process_ids_are_those_of_our_own_table() -> None:
         slot.say(SlotReady(report={"reusable": True}))
         assert await slot.client.wait_ready(60) == {"reusable": True}
         assert slot.client.pid == os.getpid()
-        child = slot.client.fork_worker(os.pipe())
+        child = slot.client.fork_worker(TASK, os.pipe())
         slot.take()
         slot.say(Forked(id=child.id))
         slot.say(ForkFailed(id=0, errno=0, message="the one before has been read"))
@@ -185,7 +186,7 @@ def test_what_is_lost_takes_no_commands() -> None:
     async def lost_slot(slot: Played[SlotClient]) -> None:
         slot.client.close()
         with pytest.raises(ParentLostError):
-            slot.client.fork_worker(os.pipe())
+            slot.client.fork_worker(TASK, os.pipe())
 
     async def lost_zygote(zygote: Played[Zygote]) -> None:
         zygote.client.close()
