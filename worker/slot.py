@@ -173,8 +173,8 @@ class Slot(ControlLoop):
         """Take what the template says next; nothing when it has ended."""
         try:
             return self._link.recv(MAX_ANSWER)
-        except ConnectionResetError:  # it has not heard all that it was told
-            return b""
+        except ConnectionResetError:  # it has not heard all that it was told; what it has said before is still there
+            return self._link.recv(MAX_ANSWER)
 
     def _hear_template(self) -> None:
         said = self._hear()

@@ -34,9 +34,9 @@ __all__ = [
 log = structlog.get_logger("executor.control_groups")
 
 SLOT_MEMORY_BYTES: Final = 16 * 1024 * 1024
-"""Added to a worker's limit: 5 to 10 MiB of private pages of the slot, and the kernel's own for both processes."""
-SLOT_PROCESSES: Final = 1
-"""Added to a worker's limit: the slot itself."""
+"""Added to a worker's limit: 5 to 10 MiB of private pages of slot and template, and the kernel's own for all three."""
+SLOT_PROCESSES: Final = 2
+"""Added to a worker's limit: the slot itself, and its template."""
 CPU_PERIOD_US: Final = 100_000
 """The kernel's default: a group that has used up its share waits at most this long."""
 

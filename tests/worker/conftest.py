@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.driver import BaseZygote, Plugin, ZygoteDriver
+from protocol import Exited
+from tests.worker.driver import BaseZygote, Plugin, SlotDriver, WorkerDriver, ZygoteDriver
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,21 @@ def plugin(zygote: ZygoteDriver, plugin_folder: Path) -> Iterator[Plugin]:
     for path in plugin_folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert count_descriptors(zygote) == before, "the test has left descriptors open"
+
+
+@pytest.fixture
+def slot(zygote: ZygoteDriver) -> Iterator[SlotDriver]:
+    """A slot that the test may end."""
+    slot = zygote.fork_slot()
+    yield slot
+    slot.close()
+    zygote.report(Exited, slot.id)
+
+
+@pytest.fixture
+def workers() -> Iterator[list[WorkerDriver]]:
+    """Workers to be closed."""
+    workers: list[WorkerDriver] = []
+    yield workers
+    for worker in workers:
+        worker.close()

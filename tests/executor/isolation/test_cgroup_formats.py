@@ -142,7 +142,7 @@ def test_limits_of_version_2(folder: Path) -> None:
     group = V2Group("slot", str(folder), cpu=True, swap=True)
     group.apply(memory_bytes=64 * MIB, processes=4, cpu_share=0.5)
     written = {name: (folder / name).read_text() for name in ("memory.max", "pids.max", "cpu.max")}
-    assert written == {"memory.max": str(80 * MIB), "pids.max": "5", "cpu.max": "50000 100000"}
+    assert written == {"memory.max": str(80 * MIB), "pids.max": "6", "cpu.max": "50000 100000"}
     assert (folder / "memory.oom.group").read_text() == "1"
     assert (folder / "memory.swap.max").read_text() == "0"
 

@@ -143,7 +143,7 @@ def test_removing_a_group_is_not_taken_for_want_of_memory(groups: ControlGroups)
 
 
 def test_processes_are_bounded(group: ControlGroup) -> None:
-    """The one that is too many is refused, and that is counted; the slot has a place of its own."""
+    """The one that is too many is refused, and that is counted; slot and template have places of their own."""
     group.apply(memory_bytes=64 * MIB, processes=4, cpu_share=1.0)
     code = """
 import errno
@@ -155,7 +155,7 @@ for number in range(20):
     if pid == 0: os.read(0, 1); os._exit(0)
 """
     with start(group, code) as process:
-        assert output(process) == "4 EAGAIN\n"
+        assert output(process) == "5 EAGAIN\n", "it has the place of the slot, and one of its children the template's"
     assert group.usage().fork_refusals == 1
 
 
@@ -172,7 +172,7 @@ except RuntimeError: print(number, flush=True)
 end.set()
 """
     with start(group, code) as process:
-        assert output(process) == "4\n"
+        assert output(process) == "5\n"
 
 
 def test_cpu_time_is_counted(group: ControlGroup) -> None:

@@ -31,7 +31,7 @@ os.wait()
 def test_the_living_and_those_who_were_waited_for() -> None:
     """Both use processor time; of the memory only the living have any."""
     with (
-        subprocess.Popen(["sleep", "1000"]) as slot,
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE) as slot,
         subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as parent,
