@@ -77,6 +77,10 @@ def weaken(plugins: Path, lures: Lures) -> Iterator[Weaken]:
 
 
 @pytest.hookimpl(tryfirst=True)
+QUICK: Final = frozenset({"test_contained"})
+"""Files that are part of the default run: every attack, contained. All the rest is for `make test-sandbox`."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder: it has a target of its own, `make test-sandbox`.
 
@@ -85,7 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     for item in items:
         if folder in item.path.parents and isinstance(item, pytest.Function):
-            item.add_marker(pytest.mark.attack)
+            if item.path.stem not in QUICK:
+                item.add_marker(pytest.mark.attack)
             if place := place_of(item):
                 item.add_marker(pytest.mark.xdist_group(place))
 
