@@ -29,6 +29,7 @@ serve: setup ## Serve the example plugin (ARGS="--port 0" and the like)
 	@exec $(BIN)/executor serve --config examples/executor.yaml $(ARGS)
 
 test: setup ## Run the tests (ARGS="-k cat -x" and the like)
+	@$(BIN)/python -m compileall -q protocol worker executor
 	$(PYTEST) $(ARGS)
 
 test-e2e: setup ## Run only the tests with a real service and real workers
