@@ -52,7 +52,8 @@ class GroupUsage:
         cpu_s: Seconds of CPU time; `None` where the host does not count it for groups.
         memory_bytes: What is charged now: memory, files in memory, and the kernel's own for these processes.
         memory_peak_bytes: The highest of it; `None` where the kernel cannot tell for this period.
-        oom_kills: Processes that the kernel killed for want of memory.
+        oom_kills: Processes that the kernel killed for want of memory; where it kills all of a group, it may count
+            the first of them twice.
         fork_refusals: How often a new process or thread was refused.
     """
 
