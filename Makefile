@@ -13,7 +13,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e test-sandbox soak fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox test-vm soak fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
@@ -37,6 +37,9 @@ test-e2e: setup ## Run only the tests with a real service and real workers
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
 	SANDBOX_MUST_WORK=1 $(PYTEST) -m "not stress" tests/sandbox $(ARGS)
+
+test-vm: setup ## Run the tests of isolation in a virtual machine with control groups of version 2; takes an hour
+	VENV="$(VENV)" scripts/test-vm.sh $(ARGS)
 
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)
@@ -72,6 +75,7 @@ lock: ## Pin the newest versions that fit into requirements/*.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml -o requirements/run.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev --group fuzz -o requirements/fuzz.lock
+	build/lock/bin/$(UV_COMPILE) --upgrade --group vm -o requirements/vm.lock
 
 seccomp: setup ## Compile the filter of system calls from its policy; needs libseccomp.so.2
 	$(BIN)/python -m scripts.compile_seccomp

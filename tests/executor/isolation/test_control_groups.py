@@ -22,6 +22,8 @@ from executor.isolation.control_groups import ControlGroup, ControlGroups
 from tests.executor.isolation.cgroup_support import NOBODY, await_removal, cannot_run, must_open, start
 
 MIB = 1024 * 1024
+COUNTED_FOR_ONE = {1, 2}
+"""What `oom_kills` is when one process was killed: version 2 may count it once more, as one of its group."""
 ALLOCATE = """
 import mmap
 memory = mmap.mmap(-1, 256 << 20)  # never more than that
@@ -78,7 +80,7 @@ def test_memory_is_bounded(group: ControlGroup) -> None:
         assert output(process) == ""
         assert process.returncode == -signal.SIGKILL
     usage = group.usage()
-    assert usage.oom_kills == 1
+    assert usage.oom_kills in COUNTED_FOR_ONE
     if usage.memory_peak_bytes is not None:
         assert 32 * MIB < usage.memory_peak_bytes <= 32 * MIB + SLOT_MEMORY_BYTES
     assert usage.memory_bytes < 16 * MIB
@@ -100,7 +102,7 @@ def test_files_in_memory_count(group: ControlGroup) -> None:
     with start(group, "file = os.memfd_create('x')\nfor _ in range(256): os.write(file, bytes(1 << 20))") as process:
         output(process)
         assert process.returncode == -signal.SIGKILL
-    assert group.usage().oom_kills == 1
+    assert group.usage().oom_kills in COUNTED_FOR_ONE
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -233,7 +235,7 @@ def test_usage_begins_anew(group: ControlGroup) -> None:
     group.apply(memory_bytes=32 * MIB, processes=2, cpu_share=1.0)
     with start(group, SPIN + ALLOCATE) as process:
         output(process)
-    assert group.usage().oom_kills == 1
+    assert group.usage().oom_kills in COUNTED_FOR_ONE
     group.reset()
     usage = group.usage()
     assert usage.cpu_s is not None
