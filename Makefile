@@ -5,20 +5,22 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 SECONDS ?= 60
+JOBS ?= 3
 BIN = $(VENV)/bin
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e test-sandbox soak bench fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox test-vm soak bench fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables: ARGS=\"...\" goes to the command; PYTHON=python3.12 VENV=.venv-3.12 use another Python"
+	@echo "  Variables: ARGS=\"...\" goes to the command; JOBS=3 tests run side by side; PYTHON=python3.12 VENV=.venv-3.12 use another Python"
 
 setup: ## Build .venv with everything; quick when it is up to date
 	$(SETUP)
@@ -27,13 +29,17 @@ serve: setup ## Serve the example plugin (ARGS="--port 0" and the like)
 	@exec $(BIN)/executor serve --config examples/executor.yaml $(ARGS)
 
 test: setup ## Run the tests (ARGS="-k cat -x" and the like)
-	$(BIN)/pytest $(ARGS)
+	@$(BIN)/python -m compileall -q protocol worker executor
+	$(PYTEST) $(ARGS)
 
 test-e2e: setup ## Run only the tests with a real service and real workers
-	$(BIN)/pytest -m "e2e and not stress" $(ARGS)
+	$(PYTEST) -m "e2e and not stress" $(ARGS)
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
-	SANDBOX_MUST_WORK=1 $(BIN)/pytest -m attack --dist loadgroup tests/sandbox $(ARGS)
+	SANDBOX_MUST_WORK=1 $(PYTEST) -m "not stress" tests/sandbox $(ARGS)
+
+test-vm: setup ## Run the tests of isolation in a virtual machine with control groups of version 2; takes an hour
+	VENV="$(VENV)" scripts/test-vm.sh $(ARGS)
 
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)
@@ -72,6 +78,7 @@ lock: ## Pin the newest versions that fit into requirements/*.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml -o requirements/run.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.lock
 	build/lock/bin/$(UV_COMPILE) --upgrade pyproject.toml --group dev --group fuzz -o requirements/fuzz.lock
+	build/lock/bin/$(UV_COMPILE) --upgrade --group vm -o requirements/vm.lock
 
 seccomp: setup ## Compile the filter of system calls from its policy; needs libseccomp.so.2
 	$(BIN)/python -m scripts.compile_seccomp

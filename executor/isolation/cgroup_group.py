@@ -50,13 +50,16 @@ class GroupUsage:
 
     Attributes:
         cpu_s: Seconds of CPU time; `None` where the host does not count it for groups.
+        cpu_system_s: The part of it that was spent in the kernel; `None` where that is not counted apart.
         memory_bytes: What is charged now: memory, files in memory, and the kernel's own for these processes.
         memory_peak_bytes: The highest of it; `None` where the kernel cannot tell for this period.
-        oom_kills: Processes that the kernel killed for want of memory.
+        oom_kills: Processes that the kernel killed for want of memory; where it kills all of a group, it may count
+            the first of them twice.
         fork_refusals: How often a new process or thread was refused.
     """
 
     cpu_s: float | None
+    cpu_system_s: float | None
     memory_bytes: int
     memory_peak_bytes: int | None
     oom_kills: int
@@ -68,6 +71,7 @@ class Counters:
     """What the kernel has counted since a group was made; the same words as in `GroupUsage`."""
 
     cpu_s: float | None = None
+    cpu_system_s: float | None = None
     oom_kills: int = 0
     fork_refusals: int = 0
 
@@ -144,7 +148,8 @@ class ControlGroup(ABC):
         """
         before, now = self._before, self._count()
         return GroupUsage(
-            cpu_s=None if now.cpu_s is None else max(0.0, now.cpu_s - (before.cpu_s or 0.0)),
+            cpu_s=_since(before.cpu_s, now.cpu_s),
+            cpu_system_s=_since(before.cpu_system_s, now.cpu_system_s),
             memory_bytes=self._read_memory(),
             memory_peak_bytes=self._read_peak(),
             oom_kills=now.oom_kills - before.oom_kills,
@@ -237,6 +242,10 @@ class ControlGroup(ABC):
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if now is None else max(0.0, now - (before or 0.0))
 
 
 def cpu_quota_us(cpu_share: float) -> int:

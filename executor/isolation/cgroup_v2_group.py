@@ -86,8 +86,10 @@ class V2Group(ControlGroup):
             self._peak = None
 
     def _count(self) -> Counters:
+        cpu = read_keys(f"{self._folder}/cpu.stat")
         return Counters(
-            cpu_s=read_keys(f"{self._folder}/cpu.stat")["usage_usec"] / _MICROSECONDS,
+            cpu_s=cpu["usage_usec"] / _MICROSECONDS,
+            cpu_system_s=cpu["system_usec"] / _MICROSECONDS,
             oom_kills=read_keys(f"{self._folder}/memory.events").get("oom_kill", 0),
             fork_refusals=read_keys(f"{self._folder}/pids.events").get("max", 0),
         )

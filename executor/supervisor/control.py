@@ -184,6 +184,9 @@ class ControlClient:
             except BlockingIOError:
                 self._loop.add_writer(self._control.fileno(), self._flush)
                 return
+            except (BrokenPipeError, ConnectionResetError):  # it has ended: what it had reported is still to be read
+                self._drop_outgoing()
+                break
             except OSError as error:
                 log.error("control.send_failed", kind=self.kind, name=self.name, error=str(error))
                 self._lose()
@@ -247,13 +250,16 @@ class ControlClient:
         self._loop.remove_reader(self._control.fileno())
         self._loop.remove_writer(self._control.fileno())
         self._control.close()
-        for _, descriptors in self._outgoing:
-            close_all(descriptors)
-        self._outgoing.clear()
+        self._drop_outgoing()
         self.lost.set_result(None)
         for child in self._children.values():
             child._set_exit(None)  # noqa: SLF001
         self._children.clear()
+
+    def _drop_outgoing(self) -> None:
+        for _, descriptors in self._outgoing:
+            close_all(descriptors)
+        self._outgoing.clear()
 
 
 def _read_pid(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:

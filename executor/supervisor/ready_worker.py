@@ -51,19 +51,18 @@ class ReadyWorker:
 
     def usage(self) -> GroupUsage | None:
         """What the worker and all its processes have used so far, where a control group counts it."""
-        group = self.slot.group
-        try:
-            return group.usage() if group is not None else None
-        except OSError:
-            return None
+        return self.slot.usage()
 
     async def finish(self, grace_s: float) -> Exited | None:
         """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.
 
         Call it once, whatever happened to the worker; it must not be cancelled.
+
+        Returns:
+            How it ended and what it used; `None` when nobody is left who knows.
         """
         try:
-            return await self.handle.wait_exit(grace_s)
+            return await self.handle.wait_exit(grace_s) or self.slot.report_kill(self.handle.child)
         finally:
             self.handle.close()
             self._pool.release(self.slot)

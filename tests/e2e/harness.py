@@ -29,6 +29,10 @@ START_TIME_S = 240
 END_TIME_S = 120
 SLOT_DESCRIPTORS = 3
 """What the supervisor has open for a slot: its control socket, and two to hear of its memory running out."""
+JOIN = (
+    "import os, sys\nfor one in sys.argv[1].split(','): os.write(int(one), b'0')\nos.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Joins control groups by files that are open, as the kernel asks for the rights of who opened them; then runs."""
 
 
 class Executor:
@@ -41,6 +45,7 @@ class Executor:
         python: Interpreter to run it with.
         user: Id of the user and group to run it as; the tests' own unless given.
         groups: Further groups; those of the tests unless these or a user are given.
+        cgroups: Control groups to start it in, one in each hierarchy; the tests' own unless given.
     """
 
     def __init__(
@@ -51,11 +56,13 @@ class Executor:
         python: str = sys.executable,
         user: int | None = None,
         groups: Sequence[int] | None = None,
+        cgroups: Sequence[Path] = (),
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="executor-test-")
         self.folder = Path(self._folder.name)
         self._user = user
         self._groups = () if groups is None and user is not None else groups
+        self._cgroups = cgroups
         if user is not None:
             os.chown(self.folder, user, user)
         self.state_dir = self.folder / "state"
@@ -117,13 +124,17 @@ class Executor:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
             self.log_file.open("w") as log,
             (self.folder / "stdout").open("w") as stdout,
+            contextlib.ExitStack() as stack,
         ):
+            joined = [stack.enter_context((group / "cgroup.procs").open("w")).fileno() for group in self._cgroups]
+            join = [self.command[0], "-I", "-S", "-c", JOIN, ",".join(map(str, joined))] if joined else []
             manager.bind(address)
             Path(address).chmod(0o777)
             self.process = subprocess.Popen(
-                self.command,
+                [*join, *self.command],
                 stdout=stdout,
                 stderr=log,
+                pass_fds=joined,
                 env={**self._environment, "NOTIFY_SOCKET": address},
                 text=True,
                 start_new_session=True,

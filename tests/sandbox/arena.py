@@ -120,6 +120,7 @@ def open_arena(
     off: Sequence[str] = (),
     limits: Mapping[str, object] | None = None,
     plugin_names: Sequence[str] = ("hostile",),
+    cgroups: Sequence[Path] = (),
 ) -> Iterator[Arena]:
     """Start a service.
 
@@ -131,6 +132,7 @@ def open_arena(
         off: Layers to switch off.
         limits: Of all hooks.
         plugin_names: Folders of plugins.
+        cgroups: Control groups to start it in, one in each hierarchy; the tests' own unless given.
     """
     config: dict[str, Any] = {
         "plugins": [str(plugins / name) for name in plugin_names],
@@ -142,7 +144,7 @@ def open_arena(
         "isolation": {"off": list(off)},
     }
     python = sys.executable if user is None else python_for(plugins)
-    executor = Executor(config=config, python=python, user=user)
+    executor = Executor(config=config, python=python, user=user, cgroups=cgroups)
     if user is not None:
         os.chown(executor.config_file, user, user)
     with executor:

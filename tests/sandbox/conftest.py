@@ -15,6 +15,9 @@ from tests.sandbox.services import NOBODY, Service, open_plugins, start
 
 Weaken = Callable[[tuple[str, ...], Mapping[str, object]], Service]
 
+QUICK: Final = frozenset({"test_contained"})
+"""Files that are part of the default run: every attack, contained. All the rest is for `make test-sandbox`."""
+
 SHARED: Final = frozenset(
     ("service", "own_service", "weaken", "arena", "weaker", "results", "as_root", "rootless", "patient")
 )
@@ -78,14 +81,15 @@ def weaken(plugins: Path, lures: Lures) -> Iterator[Weaken]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder: it has a target of its own, `make test-sandbox`.
+    """Mark what has a target of its own, `make test-sandbox`, and what shares a service.
 
     Tests that have a service in common go to one process of pytest-xdist, so that it is started once.
     """
     folder = Path(__file__).parent
     for item in items:
         if folder in item.path.parents and isinstance(item, pytest.Function):
-            item.add_marker(pytest.mark.attack)
+            if item.path.stem not in QUICK:
+                item.add_marker(pytest.mark.attack)
             if place := place_of(item):
                 item.add_marker(pytest.mark.xdist_group(place))
 

@@ -30,6 +30,7 @@ def _restore() -> Iterator[None]:
     """Put the process's logging back as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    logging.captureWarnings(capture=False)  # as commands that other tests have called may have left it
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -36,6 +36,7 @@ _BECOME = "import os\nos.setgroups([])\nos.setresgid({0}, {0}, {0})\nos.setresui
 """Rights are given up by the program itself: the interpreter may be in a folder that others may not enter."""
 
 _OPEN = """
+import encodings.ascii  # found late otherwise, when the interpreter may be out of reach
 import json, os, sys
 from executor.isolation.control_groups import Unavailable, open_control_groups
 # give up rights

@@ -164,10 +164,10 @@ def test_usage_of_version_2(folder: Path) -> None:
     assert (usage.cpu_s, usage.memory_bytes, usage.memory_peak_bytes) == (1.5, 4096, None)
     assert (usage.oom_kills, usage.fork_refusals) == (1, 5)
     group.reset()
-    (folder / "cpu.stat").write_text("usage_usec 1600000\n")
+    (folder / "cpu.stat").write_text("usage_usec 1600000\nuser_usec 1050000\nsystem_usec 550000\n")
     (folder / "pids.events").write_text("max 7\n")
     usage = group.usage()
-    assert usage.cpu_s == pytest.approx(0.1)
+    assert [usage.cpu_s, usage.cpu_system_s] == pytest.approx([0.1, 0.05])
     assert (usage.oom_kills, usage.fork_refusals) == (0, 2)
 
 

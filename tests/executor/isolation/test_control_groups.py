@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from executor.isolation.control_groups import ControlGroup, ControlGroups
 from tests.executor.isolation.cgroup_support import NOBODY, await_removal, cannot_run, must_open, start
 
 MIB = 1024 * 1024
+COUNTED_FOR_ONE = {1, 2}
+"""What `oom_kills` is when one process was killed: version 2 may count it once more, as one of its group."""
 ALLOCATE = """
 import mmap
 memory = mmap.mmap(-1, 256 << 20)  # never more than that
@@ -77,7 +80,7 @@ def test_memory_is_bounded(group: ControlGroup) -> None:
         assert output(process) == ""
         assert process.returncode == -signal.SIGKILL
     usage = group.usage()
-    assert usage.oom_kills == 1
+    assert usage.oom_kills in COUNTED_FOR_ONE
     if usage.memory_peak_bytes is not None:
         assert 32 * MIB < usage.memory_peak_bytes <= 32 * MIB + SLOT_MEMORY_BYTES
     assert usage.memory_bytes < 16 * MIB
@@ -99,7 +102,7 @@ def test_files_in_memory_count(group: ControlGroup) -> None:
     with start(group, "file = os.memfd_create('x')\nfor _ in range(256): os.write(file, bytes(1 << 20))") as process:
         output(process)
         assert process.returncode == -signal.SIGKILL
-    assert group.usage().oom_kills == 1
+    assert group.usage().oom_kills in COUNTED_FOR_ONE
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -198,6 +201,19 @@ def test_cpu_time_is_shared_out(groups: ControlGroups, group: ControlGroup) -> N
         assert float(output(process)) < 200  # not 300: even a host that is busy with something else is faster
 
 
+def write_patiently(file: Path, value: str) -> None:
+    """Write a quota; refused as long as the kernel still knows a group below that was removed and has more."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            file.write_text(value)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
 def test_a_share_above_that_of_the_group_above_is_no_error(groups: ControlGroups, group: ControlGroup) -> None:
     """A container may have less than one CPU."""
     names = {"v1": ("cpu.cfs_quota_us", "50000", "-1"), "v2": ("cpu.max", "50000 100000", "max 100000")}
@@ -205,7 +221,7 @@ def test_a_share_above_that_of_the_group_above_is_no_error(groups: ControlGroups
     (file,) = (Path(folder, name) for folder in groups.folders if Path(folder, name).exists())
     group.apply(memory_bytes=64 * MIB, processes=4, cpu_share=0.2)
     group.unthrottle()
-    file.write_text(half)
+    write_patiently(file, half)
     try:
         for share in (0.2, 1.0, 0.3, 2.0):
             group.apply(memory_bytes=64 * MIB, processes=4, cpu_share=share)
@@ -219,7 +235,7 @@ def test_usage_begins_anew(group: ControlGroup) -> None:
     group.apply(memory_bytes=32 * MIB, processes=2, cpu_share=1.0)
     with start(group, SPIN + ALLOCATE) as process:
         output(process)
-    assert group.usage().oom_kills == 1
+    assert group.usage().oom_kills in COUNTED_FOR_ONE
     group.reset()
     usage = group.usage()
     assert usage.cpu_s is not None

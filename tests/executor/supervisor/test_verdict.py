@@ -14,7 +14,9 @@ LIMITS = Limits()
 
 def used(*, cpu_s: float = 0.0, oom_kills: int = 0) -> GroupUsage:
     """What a control group has counted."""
-    return GroupUsage(cpu_s=cpu_s, memory_bytes=0, memory_peak_bytes=None, oom_kills=oom_kills, fork_refusals=0)
+    return GroupUsage(
+        cpu_s=cpu_s, cpu_system_s=None, memory_bytes=0, memory_peak_bytes=None, oom_kills=oom_kills, fork_refusals=0
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from typing import Generic, TypeVar
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from executor.supervisor.control import ControlClient, ParentLostError
 from executor.supervisor.worker import describe_exit
 from executor.supervisor.zygote import SlotClient, WorkerTask, Zygote, start_base_zygote
 from protocol.control import (
     ControlMessage,
+    Exited,
     Forked,
     ForkFailed,
     ForkSlot,
@@ -31,6 +33,9 @@ from protocol.limits import MAX_CONTROL
 
 TASK = WorkerTask(("main.py",), {"processes": 3})
 COMMAND = ForkZygote(zygote_id=0, name="inner", preload=(), sys_path=(), plugin_root="", first_id=0, ids=0, off=())
+EXITED = Exited(
+    id=1, status=9, utime_s=0.5, stime_s=0.25, max_rss_bytes=1, minor_faults=2, major_faults=3, killed_descendants=0
+)
 
 C = TypeVar("C", bound=ControlClient)
 
@@ -115,6 +120,25 @@ def test_what_cannot_work_says_why_before_it_ends() -> None:
             await zygote.client.wait_ready(60)
 
     play(Zygote, test)
+
+
+def test_what_was_reported_before_the_end_is_read() -> None:
+    """Also when a command meets the end first, as where the kernel kills a worker with its slot: that is no error."""
+
+    async def test(slot: Played[SlotClient]) -> None:
+        child = slot.client.fork_worker(os.pipe())
+        slot.take()
+        slot.say(EXITED)
+        slot.control.close()
+        slot.client.kill(child)
+        other = slot.client.fork_worker(os.pipe())
+        assert await child.exited == EXITED
+        assert await other.exited is None
+        assert not slot.client.alive
+
+    with capture_logs() as logs:
+        play(SlotClient, test)
+    assert logs == []
 
 
 def test_what_could_not_be_forked_is_not_waited_for() -> None:
