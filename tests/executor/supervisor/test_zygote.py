@@ -126,12 +126,12 @@ def test_what_was_reported_before_the_end_is_read() -> None:
     """Also when a command meets the end first, as where the kernel kills a worker with its slot: that is no error."""
 
     async def test(slot: Played[SlotClient]) -> None:
-        child = slot.client.fork_worker(os.pipe())
+        child = slot.client.fork_worker(TASK, os.pipe())
         slot.take()
         slot.say(EXITED)
         slot.control.close()
         slot.client.kill(child)
-        other = slot.client.fork_worker(os.pipe())
+        other = slot.client.fork_worker(TASK, os.pipe())
         assert await child.exited == EXITED
         assert await other.exited is None
         assert not slot.client.alive
