@@ -29,6 +29,10 @@ START_TIME_S = 240
 END_TIME_S = 120
 SLOT_DESCRIPTORS = 3
 """What the supervisor has open for a slot: its control socket, and two to hear of its memory running out."""
+WORKER_DESCRIPTORS = 4
+"""What it has open for a worker."""
+PASSING = ("ee-slot", "ee-template", "ee-worker")
+"""Names of processes that come and go, spare workers among them."""
 JOIN = (
     "import os, sys\nfor one in sys.argv[1].split(','): os.write(int(one), b'0')\nos.execv(sys.argv[2], sys.argv[2:])"
 )
@@ -250,13 +254,21 @@ class Executor:
         raise AssertionError(f"not {count} processes named {name}: {self.named(name)}")
 
     def resting_processes(self) -> set[int]:
-        """Process ids once no worker is left: the supervisor and its zygotes; slots come and go."""
+        """Process ids once no worker is left but spare ones: the supervisor and its zygotes; slots come and go."""
         resting: set[int] = set()
         for _ in _until(60):
-            resting = {process.pid for process in self.processes()} - {slot.pid for slot in self.named("ee-slot")}
-            if not self.workers() and len(resting) == self.resting_count:
+            passing = {one.pid for name in PASSING for one in self.named(name)}
+            resting = {process.pid for process in self.processes()} - passing
+            alone = not self.workers() and len(self.named("ee-worker")) == self.spares()
+            if alone and len(resting) == self.resting_count:
                 break
         return resting
+
+    def spares(self) -> int:
+        """How many spare workers there are."""
+        text = httpx.get(f"{self.admin}/metrics", timeout=120, trust_env=False).text
+        sample = 'executor_slots{state="spare"} '
+        return int(float(text.partition(sample)[2].partition("\n")[0] or 0))
 
     resting_count = 3
     """Supervisor, base zygote, and one plugin zygote."""
@@ -271,8 +283,9 @@ class Executor:
         raise AssertionError(f"{sample} is not {value} in:\n{text}")
 
     def descriptors(self) -> int:
-        """How many descriptors the supervisor has open, those for its slots left out."""
-        return psutil.Process(self.process.pid).num_fds() - SLOT_DESCRIPTORS * len(self.named("ee-slot"))
+        """How many descriptors the supervisor has open, those for its slots and spare workers left out."""
+        others = SLOT_DESCRIPTORS * len(self.named("ee-slot")) + WORKER_DESCRIPTORS * self.spares()
+        return psutil.Process(self.process.pid).num_fds() - others
 
 
 def wait_below(pid: int, count: int) -> list[psutil.Process]:

@@ -106,7 +106,7 @@ def test_failed_reloads_leave_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", ["slot", "slot and zygote"])
 def test_what_hangs_is_replaced(which: str) -> None:
     """The client is answered; the slot is ended by its zygote, and the zygote by the base zygote."""
-    config = {"plugins": [str(LAB)], "limits": {"first_byte_time": "2s"}}
+    config = {"plugins": [str(LAB)], "limits": {"first_byte_time": "2s"}, "spares": {"total": 0}}
     with Executor(config=config) as executor:
         executor.get("/status/200")
         executor.wait_metric('executor_slots{state="idle"}', 1)
