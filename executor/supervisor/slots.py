@@ -98,7 +98,7 @@ class Slot:
         system_s = usage.cpu_system_s or 0.0
         return Exited(
             id=child.id,
-            status=signal.SIGKILL,
+            status=int(signal.SIGKILL),
             utime_s=max(0.0, (usage.cpu_s or 0.0) - system_s),
             stime_s=system_s,
             max_rss_bytes=usage.memory_peak_bytes or 0,
