@@ -15,7 +15,7 @@ import pytest
 
 from executor.isolation.cgroup_instances import SUPERVISOR_SUFFIX, remove_ended
 from tests.executor.isolation.cgroup_support import must_open, prepared_parent
-from tests.sandbox.arena import Arena, lasting, open_arena, wait_until
+from tests.sandbox.arena import PATIENCE, Arena, lasting, open_arena, wait_until
 from tests.sandbox.conftest import cannot_run
 from tests.sandbox.services import NOBODY
 from tests.sandbox.test_endings import GONE_S, TARGET, family, group_folders, occupied, still_running
@@ -82,7 +82,7 @@ def test_after_it_was_killed(plugins: Path, user: int | None) -> None:
         occupied(arena, stack)
         processes = family(arena.pid)
         arena.executor.process.kill()
-        arena.executor.process.wait(30)
+        arena.executor.process.wait(30 * PATIENCE)
         wait_until(lambda: not still_running(processes), GONE_S, lambda: still_running(processes))
         wait_until(lambda: not workers_groups(arena), GONE_S, lambda: workers_groups(arena))
         remove_ended(map(str, parents))

@@ -193,7 +193,7 @@ def test_after_the_service_has_ended(plugins: Path, number: signal.Signals) -> N
         processes = family(arena.pid)
         assert len(processes) >= 5
         arena.executor.process.send_signal(number)
-        arena.executor.process.wait(30)
+        arena.executor.process.wait(30 * PATIENCE)
         wait_until(lambda: not still_running(processes), GONE_S, lambda: still_running(processes))
         wait_until(lambda: not group_folders(arena.pid), GONE_S, lambda: group_folders(arena.pid))
 
@@ -210,7 +210,7 @@ def test_the_next_start_sweeps_what_is_left_and_only_that(plugins: Path) -> None
             one.suspend()
         for one in (psutil.Process(dead.pid), base):
             one.kill()
-        dead.executor.process.wait(30)
+        dead.executor.process.wait(30 * PATIENCE)
         wait_until(lambda: not still_running(processes), GONE_S, lambda: still_running(processes))
         assert group_folders(dead.pid), "there was nothing to sweep"
         with serving(plugins):
