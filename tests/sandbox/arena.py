@@ -25,7 +25,7 @@ __all__ = ["PATIENCE", "Arena", "Batch", "chosen", "lasting", "open_arena", "wai
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-OWN_PROCESSES: Final = ("ee-zygote", "ee-slot")
+OWN_PROCESSES: Final = ("ee-zygote", "ee-slot", "ee-template")
 """Names of the processes below the supervisor that outlive a worker."""
 
 PATIENCE: Final = float(os.environ.get("SANDBOX_PATIENCE", "1"))
@@ -71,7 +71,7 @@ class Arena:
         return str(self.executor.invocation(answer.headers["x-invocation-id"])["outcome"])
 
     def strangers(self) -> list[str]:
-        """Name all processes below the service that are neither zygotes nor slots."""
+        """Name all processes below the service that are neither zygotes nor slots nor templates."""
         found = []
         for process in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -122,7 +122,7 @@ def open_arena(
     plugin_names: Sequence[str] = ("hostile",),
     cgroups: Sequence[Path] = (),
 ) -> Iterator[Arena]:
-    """Start a service.
+    """Start a service without spare workers, so that whatever worker there is belongs to a request.
 
     Args:
         plugins: Folder of `open_plugins`.
@@ -142,6 +142,7 @@ def open_arena(
         },
         "limits": {"cancel_grace_time": "100ms", **(limits or {})},
         "isolation": {"off": list(off)},
+        "spares": {"total": 0},
     }
     python = sys.executable if user is None else python_for(plugins)
     executor = Executor(config=config, python=python, user=user, cgroups=cgroups)

@@ -166,6 +166,7 @@ def base_zygote(arena: Arena) -> psutil.Process:
 VICTIMS: Final[dict[str, Callable[[Arena], psutil.Process]]] = {
     "worker": lambda arena: psutil.Process(arena.executor.workers()[0]["pid"]),
     "slot": lambda arena: named(arena, "ee-slot")[0],
+    "template": lambda arena: named(arena, "ee-template")[0],
     "plugin zygote": lambda arena: named(arena, "ee-zygote hosti")[0],
     "base zygote": base_zygote,
 }

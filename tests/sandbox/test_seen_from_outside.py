@@ -45,6 +45,12 @@ def knows_a_canary(process: psutil.Process) -> bool:
     return False
 
 
+def slot_of(worker: psutil.Process) -> psutil.Process:
+    """Find the slot that a worker is in: both are children of the template."""
+    (slot,) = (one for one in psutil.Process(worker.ppid()).children() if one.name().startswith("ee-slot"))
+    return slot
+
+
 @pytest.fixture(scope="module")
 def workers(service: Service) -> Iterator[list[psutil.Process]]:
     """Let three requests wait for ever: two of one hook and one of another."""
@@ -77,14 +83,14 @@ def test_namespaces_of_its_own(service: Service, workers: list[psutil.Process]) 
 
 
 def test_users_of_its_own(service: Service, workers: list[psutil.Process]) -> None:
-    """Run by root, no two workers have an id in common, nor with their parents; rootless, it is the service's own."""
+    """Run by root, no two workers have an id in common, nor with their slots; rootless, it is the service's own."""
     users = [worker.uids().real for worker in workers]
     groups = [worker.gids().real for worker in workers]
     if psutil.Process(service.pid).uids().real != 0:
         assert set(users) == {NOBODY if os.geteuid() == 0 else os.geteuid()}
         return
-    parents = {worker.ppid(): psutil.Process(worker.ppid()).uids().real for worker in workers}
-    assert len(set(users) | set(parents.values())) == 2 * len(workers)
+    slots = [slot_of(worker).uids().real for worker in workers]
+    assert len(set(users) | set(slots)) == 2 * len(workers)
     assert len(set(groups)) == len(workers)
     assert min(users) >= 2_000_000_000
 
@@ -103,26 +109,30 @@ def test_few_descriptors(workers: list[psutil.Process]) -> None:
 
 
 def test_parents_hold_nothing(service: Service, workers: list[psutil.Process]) -> None:
-    """Slots have no rights on the host and cannot be dumped; nor is there a canary in them, or in zygotes."""
+    """Slots and templates have no rights on the host and cannot be dumped; a template has no rights at all."""
     for worker in workers:
-        slot = psutil.Process(worker.ppid())
+        slot, template = slot_of(worker), psutil.Process(worker.ppid())
         assert status(slot)["NSpid"].split()[-1] == "1"
-        environment = Path(f"/proc/{slot.pid}/environ")
-        assert environment.stat().st_uid == 0, "files of a process that is not dumpable are root's"
-        assert slot.uids().real == NOBODY or slot.uids().real >= 2_000_000_000 or os.geteuid() != 0
-        if os.geteuid() != 0:
-            with pytest.raises(PermissionError):
-                environment.read_bytes()
+        for parent in (slot, template):
+            environment = Path(f"/proc/{parent.pid}/environ")
+            assert environment.stat().st_uid == 0, "files of a process that is not dumpable are root's"
+            assert parent.uids().real == NOBODY or parent.uids().real >= 2_000_000_000 or os.geteuid() != 0
+            if os.geteuid() != 0:
+                with pytest.raises(PermissionError):
+                    environment.read_bytes()
+        seen, of_worker = status(template), status(worker)
+        names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+        assert [seen[name] for name in names] == [of_worker[name] for name in names]
     assert service.lives()
 
 
 def test_parents_know_nothing(service: Service, workers: list[psutil.Process]) -> None:
-    """No secret is in the memory of slots and zygotes; the supervisor, which has them, shows that one looks."""
+    """No secret is in the memory of slots, templates and zygotes; that of the supervisor shows that one looks."""
     if os.geteuid() != 0:
         cannot_run("only root can read the memory of processes that cannot be dumped")
     supervisor = psutil.Process(service.pid)
     assert knows_a_canary(supervisor)
     parents = {parent for worker in workers for parent in worker.parents()}
-    between = parents - {supervisor, *supervisor.parents()}
-    assert len(between) == len(workers) + 3, "slots, and the zygotes of two plugins and of all"
+    between = parents - {supervisor, *supervisor.parents()} | {slot_of(worker) for worker in workers}
+    assert len(between) == 2 * len(workers) + 3, "slots with their templates, and the zygotes of two plugins and of all"
     assert [one for one in between if knows_a_canary(one)] == []

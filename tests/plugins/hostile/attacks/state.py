@@ -52,7 +52,8 @@ def trace(what: str, proof: Proof | None = None):
 def act(step: str, name: str) -> dict[str, object]:
     """Leave a trace, look for it, or both; `found` is what was seen of it, `refused` why it could not be left."""
     kind = TRACES[name]
-    result: dict[str, object] = {"found": None, "refused": None, "number": os.getpid()}
+    slot = os.stat("/proc/self/ns/pid").st_ino
+    result: dict[str, object] = {"found": None, "refused": None, "number": os.getpid(), "slot": slot}
     if step in ("leave", "both"):
         try:
             kind.leave()
