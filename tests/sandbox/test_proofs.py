@@ -43,6 +43,7 @@ def test_early_attacks_succeed_in_a_weaker_sandbox(weaken: Weaken) -> None:
     seen = weaken(layers, {}).post("/early").json()
     assert {name for name, result in seen.items() if not result["escaped"]} <= {
         "descriptors.sockets",
+        "privileges.user_namespace_by_unshare",
         "processes.read_parent_memory",
     }
 

@@ -28,6 +28,9 @@ _WRITE_FILE: Final = 1 << 1
 _READ_FILE: Final = 1 << 2
 _READ_DIR: Final = 1 << 3
 _TRUNCATE: Final = 1 << 14
+_ASK_DEVICE: Final = 1 << 15
+"""ioctl(2) of a device; those that are meant here have none, and answer that they are no terminals."""
+
 _READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
 _FILE_RIGHTS: Final = ((1, 0x1FFF), (2, 0x3FFF), (3, 0x7FFF), (5, 0xFFFF))
 """(ABI, all rights to files that it knows), from the oldest on."""
@@ -40,7 +43,7 @@ _SCOPE_ABI: Final = 6
 _SCOPES: Final = 0b11
 """Abstract unix sockets and signals."""
 
-_DEVICE_WRITE: Final = _WRITE_FILE | _READ_FILE | _TRUNCATE
+_DEVICE_WRITE: Final = _WRITE_FILE | _READ_FILE | _TRUNCATE | _ASK_DEVICE
 
 
 class _RulesetAttr(ctypes.Structure):

@@ -21,7 +21,8 @@ from werkzeug import Response
 from attacks import attack, bare, twin
 from attacks.deeds import deed
 
-READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT, LOCKED = range(0x41, 0x4A)
+READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT = range(0x41, 0x49)
+LOCKED = 0x49  # of version 2
 BROKEN = ("worker.protocol",)
 CRASHED = ("worker.crashed",)
 SILENT = ("timeout.first_byte",)
@@ -108,11 +109,11 @@ for _name, _tries, _data in (
 for _name, _tries, _data in (
     ("garbage", "Says what is no message", b"\xff" * 4096),
     ("zeros", "Says nothing, at length", bytes(4096)),
-    ("preface_again", "Begins once more", b"EEP\x02" + _head() + REST),
-    ("locked_again", "Says once more that it is locked down", _frame(LOCKED, {})),
-    ("locked_with_lies", "Says what holds of its isolation", _frame(LOCKED, {"seccomp": {"holds": True, "text": ""}})),
-    ("ready_again", "Says once more that it is ready", _frame(READY, {})),
-    ("commands", "Says what only the supervisor says", _frame(0x07, "cancelled")),
+    ("preface_again", "Begins once more", b"EEP\x03" + _head() + REST),
+    ("locked", "Says what holds of its isolation, as workers once did", _frame(LOCKED, {"seccomp": {"holds": True}})),
+    ("ready_again", "Says once more that it is ready", _frame(READY)),
+    ("ready_with_lies", "Says what it is made of, as workers once did", _frame(READY, {"python": "2.7"})),
+    ("commands", "Says what only the supervisor says", _frame(0x06, "cancelled")),
     ("control", "Says what zygotes are told", _frame(0x81, 1)),
     ("unknown", "Says what nobody has ever said", _frame(0x7F)),
     ("chunk_first", "Begins with the body", FIRST),

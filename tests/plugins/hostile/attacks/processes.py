@@ -240,6 +240,12 @@ def kill_all(_):
     return "there is somebody to kill"
 
 
+@attack("Is in a group or a session with others, such as the one who has forked it", proof=bare())
+def share_a_group(_):
+    found = {"group": os.getpgid(0), "session": os.getsid(0)}
+    return f"{found}" if set(found.values()) != {os.getpid()} else None
+
+
 @attack("Lists the processes of others", proof=bare())
 def list_processes(_):
     others = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {os.getpid()}

@@ -286,9 +286,13 @@ def closes_all(_):
 
 @deed("Takes away the worker's own voice", proof=ENDS, ends=CRASH)
 def silences_worker(_):
-    for one in gc.get_objects():
-        if type(one).__name__ == "Channel":
-            type(one).send = type(one).send_chunk = lambda *_: None
+    """It was made before the fork, so that the collector does not list it; those who have called us know it."""
+    frame = sys._getframe()
+    while frame is not None:
+        for one in frame.f_locals.values():
+            if type(one).__name__ == "Channel":
+                type(one).send = type(one).send_chunk = lambda *_: None
+        frame = frame.f_back
     return Response("never heard")
 
 
