@@ -40,7 +40,7 @@ def test_a_signal_while_starting(tmp_path: Path, number: int) -> None:
     plugin = copy_lab(tmp_path)
     (plugin / "endpoints" / "slow").touch()
     process = start(tmp_path, plugin)
-    below = wait_below(process.pid, 4)
+    below = wait_below(process.pid, 5)
     process.send_signal(signal.SIGHUP)
     process.send_signal(number)
     output, errors = process.communicate(timeout=120)

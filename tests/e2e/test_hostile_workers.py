@@ -189,7 +189,7 @@ def frame(kind, *fields):
     payload = msgpack.packb(list(fields))
     return struct.pack(">IB", len(payload), kind) + payload
 
-os.write(1023, frame(0x41, {}) + b"\\xff" * 99)
+os.write(1023, b"EEP\\x03" + frame(0x41) + b"\\xff" * 99)
 
 class Early(Endpoint):
     def _invoke(self, r, values, settings):

@@ -238,6 +238,14 @@ class ZygoteDriver(ControlDriver):
             self.slots.remove(slot)
             slot.close()
 
+    def drop_slots(self) -> None:
+        """End the idle slots, whose templates have looked at the plugin as it was."""
+        while self._idle:
+            slot = self._idle.pop()
+            self.slots.remove(slot)
+            slot.close()
+            self.report(Exited, slot.id)
+
     def close(self) -> None:
         """Close our ends, which ends the zygote."""
         for slot in self.slots:
