@@ -17,6 +17,7 @@ from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
 from executor.supervisor.zygote import WorkerTask
 from protocol.connection import Connection
 from protocol.control import Exited
+from protocol.frames import PREFACE
 from protocol.limits import INITIAL_CREDIT, MAX_DATA
 from protocol.messages import (
     Body,
@@ -202,17 +203,17 @@ def test_side_messages_do_not_wait_in_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("name", "data", "told"),
     [
-        ("garbage", b"garbage, not a preface"),
-        ("another version", b"EEP\xff"),
-        ("an endless frame", b"EEP\x02\xff\xff\xff\xff\x43"),
-        ("an unknown type", b"EEP\x02\x00\x00\x00\x01\xee\x90"),
-        ("not msgpack", b"EEP\x02\x00\x00\x00\x01\x41\xc1"),
-        ("half a frame", b"EEP\x02\x00\x00\x00\x09\x41\x90"),
+        ("garbage", b"garbage, not a preface", "byte 0 of the preface"),
+        ("another version", b"EEP\xff", "version"),
+        ("an endless frame", PREFACE + b"\xff\xff\xff\xff\x43", "payload of 4294967295 bytes"),
+        ("an unknown type", PREFACE + b"\x00\x00\x00\x01\xee\x90", "0xee"),
+        ("not msgpack", PREFACE + b"\x00\x00\x00\x01\x41\xc1", "Ready: payload is not msgpack"),
+        ("half a frame", PREFACE + b"\x00\x00\x00\x09\x46\x90", "ended within a frame"),
     ],
 )
-def test_bytes_that_break_the_protocol(name: str, data: bytes) -> None:
+def test_bytes_that_break_the_protocol(name: str, data: bytes, told: str) -> None:
     """The violation is noted, nothing more is read, the worker is killed, the invocation is told."""
 
     async def test(worker: PlayedWorker) -> None:
@@ -220,7 +221,7 @@ def test_bytes_that_break_the_protocol(name: str, data: bytes) -> None:
         if name == "half a frame":
             worker.end(status=9)
         assert await worker.handle.receive() is None
-        assert worker.handle.violation is not None
+        assert told in str(worker.handle.violation)
         assert worker.killed
 
     play(test)

@@ -38,7 +38,7 @@ ONCE = {
     "garbage": b"\xff" * 4096,
     "oversized": struct.pack(">IB", 0x7FFFFFFF, CHUNK),
     "unknown-type": struct.pack(">IB", 1, 0xEE) + b"\x90",
-    "second-ready": frame(READY, {}),
+    "second-ready": frame(READY),
     "chunk-before-head": frame(CHUNK, b"x"),
     "end-before-head": frame(END),
     "status-100": head(100),
