@@ -20,13 +20,14 @@ has built its view with these rights. Otherwise the user namespace comes first, 
 from __future__ import annotations
 
 import os
+from _socket import socketpair
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import close, fork, read, waitpid, write
 from select import POLLIN, poll
 from signal import SIGKILL
-from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
+from socket import AF_UNIX, SOCK_SEQPACKET, socket
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from worker.lockdown.calls import CLONE_NEWPID, CLONE_NEWUSER, set_dumpable, unshare
@@ -249,7 +250,7 @@ def fork_slot(birth: SlotBirth, ids: IdBlock, number: int) -> int:
         birth.settle()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        ours, theirs = _make_pair()
         pid = fork()
         if pid == 0:
             theirs.close()
@@ -267,6 +268,12 @@ def fork_slot(birth: SlotBirth, ids: IdBlock, number: int) -> int:
         _dismiss(midwife, report)
         raise
     return _read_pid((midwife, report))
+
+
+def _make_pair() -> tuple[socket, socket]:
+    """Make a pair of sockets of the class that there was before a module, such as gevent, could replace it."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    return socket(fileno=ours.detach()), socket(fileno=theirs.detach())
 
 
 def end_as(be: Callable[[], int]) -> NoReturn:

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import close, kill, wait4, write
+from socket import send_fds, sethostname, socket
 from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import unpackb
@@ -88,9 +88,9 @@ class Slot(ControlLoop):
 
     def __init__(
         self,
-        control: socket.socket,
+        control: socket,
         name: str,
-        link: socket.socket,
+        link: socket,
         scratch: Scratch,
         *,
         last_pid_fd: int | None,
@@ -163,7 +163,7 @@ class Slot(ControlLoop):
             if task != self._task:
                 self._link.send(PREPARE + encode_control(command))
                 self._task = task
-            socket.send_fds(self._link, [FORK], list(descriptors))
+            send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)
             return
@@ -288,12 +288,12 @@ class NewSlot:
         for descriptor in self._groups:
             close(descriptor)
 
-    def be_slot(self, link: socket.socket) -> int:
+    def be_slot(self, link: socket) -> int:
         """Become process 1, and serve until the supervisor is gone or says so."""
         set_process_name(f"ee-slot {self._command.name}")
         close_other_descriptors({0, 1, 2, self._control_fd, link.fileno(), self._scratch.descriptor})
         set_dumpable(False)
-        control = socket.socket(fileno=self._control_fd)
+        control = socket(fileno=self._control_fd)
         slot = Slot(control, self._command.name, link, self._scratch, last_pid_fd=_open_numbering())
         try:
             _show_own_processes()
@@ -304,7 +304,7 @@ class NewSlot:
         slot.run(SlotReady(report={"layers": layers, "reusable": slot.reusable}))
         return 0
 
-    def be_template(self, link: socket.socket) -> int:
+    def be_template(self, link: socket) -> int:
         """Stay outside, and become what workers are forked from."""
         return run_template(link, self._root, self._place, self._program)
 
@@ -317,7 +317,7 @@ def _enter_network(_groups: Sequence[int]) -> None:
 def _enter_uts(_groups: Sequence[int]) -> None:
     """Have a host name that tells nothing."""
     unshare(CLONE_NEWUTS)
-    socket.sethostname(HOST_NAME)
+    sethostname(HOST_NAME)
 
 
 def _join_groups(groups: Sequence[int]) -> None:

@@ -166,6 +166,27 @@ def test_preloads_from_given_folder(own_base: BaseZygote, tmp_path: Path) -> Non
     end(plugin)
 
 
+def test_sockets_are_those_that_nobody_has_replaced(own_base: BaseZygote, tmp_path: Path) -> None:
+    """The gevent of the real SDK replaces the class of sockets by one that waits in its event loop; ours never do."""
+    (tmp_path / "trusted").mkdir(mode=0o755)
+    (tmp_path / "trusted/patcher.py").write_text(
+        """
+import socket
+
+class Trap(socket.socket):
+    def recv(self, *_given):
+        raise RuntimeError("not one of ours")
+    recvmsg = send = sendmsg = recv
+
+socket.socket = Trap
+"""
+    )
+    plugin = start_plugin(own_base, tmp_path, preload=["patcher"], sys_path=[str(tmp_path / "trusted")])
+    plugin.endpoint("import socket; return Response(socket.socket.__name__)")
+    assert plugin.call().body == b"Trap"
+    end(plugin)
+
+
 def test_event_loop_of_sdk_is_not_inherited(own_base: BaseZygote, tmp_path: Path) -> None:
     """What the real SDK's gevent has opened while it was imported is destroyed before anything is forked."""
     (tmp_path / "trusted").mkdir(mode=0o755)
