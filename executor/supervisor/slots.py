@@ -75,8 +75,8 @@ class Slot:
 
     @property
     def usable(self) -> bool:
-        """Whether another worker can be forked in it."""
-        return self.client.alive and not self.spoilt
+        """Whether another worker can be forked in it. When its zygote is lost, its own end is near, if not yet seen."""
+        return self.client.alive and self._zygote.alive and not self.spoilt
 
     def limit(self, limits: Limits) -> None:
         """Put the limits of the next invocation in force, and begin to measure anew.

@@ -184,6 +184,54 @@ def test_a_slot_that_was_killed_is_replaced() -> None:
     with_runtime(test)
 
 
+def test_a_slot_whose_zygote_is_lost_gets_no_worker() -> None:
+    """Its own end may be seen later than that of its zygote: a worker would be lost with it."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        worker = await start(runtime)
+        slot = worker.slot
+        worker.handle.kill()
+        await worker.finish(0)
+        assert runtime.slots.idle == 1
+        assert runtime._zygote is not None
+        runtime._zygote.close()
+        assert slot.client.alive
+        assert not slot.usable
+        again = await start(runtime)
+        assert again.slot is not slot
+        again.handle.kill()
+        await again.finish(0)
+
+    with_runtime(test)
+
+
+def test_a_slot_that_has_lost_its_template_is_replaced() -> None:
+    """With a worker, which is lost without a report, or without one; the next worker starts elsewhere."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        lost = []
+        for busy in (True, False):
+            worker = await start(runtime)
+            lost.append(worker.slot)
+            if not busy:
+                worker.handle.kill()
+                await worker.finish(0)
+            template = psutil.Process(worker.slot.client.pid).parent()
+            assert template is not None
+            assert template.name() == "ee-template"
+            template.kill()
+            if busy:
+                assert await worker.handle.receive() is None
+                assert await worker.finish(5) is None
+            await worker.slot.client.lost
+        again = await start(runtime)
+        assert again.slot not in lost
+        again.handle.kill()
+        await again.finish(0)
+
+    with_runtime(test)
+
+
 def test_a_slot_without_a_required_layer_is_refused() -> None:
     """Whether the layer is off or was not seen: no worker is forked there, and nothing of the slot is left."""
 
