@@ -82,6 +82,7 @@ def test_modules_of_that_name_stay(tmp_path: Path) -> None:
 
     def run() -> list[object]:
         sys.path.insert(0, str(tmp_path))
+        sys.modules.pop("endpoints", None)  # of a plugin that another test has imported
         import endpoints  # type: ignore[import-not-found]
 
         rehearse()
