@@ -504,8 +504,10 @@ class Plugin:
         self.workers: list[WorkerDriver] = []
 
     def write(self, name: str, text: str | bytes) -> Path:
-        """Write a file of the plugin."""
+        """Write a file of the plugin; what makes a folder a package is looked at by templates, so that needs new ones."""
         path = self.root / name
+        if path.name == "__init__.py":
+            self.zygote.drop_slots()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(textwrap.dedent(text).encode() if isinstance(text, str) else text)
         return path

@@ -106,7 +106,6 @@ def test_lookups_are_remembered() -> None:
 
 def test_plugin_has_its_own_package(plugin: Plugin) -> None:
     """The package `endpoints` that a plugin finds is its own, not that of the stage."""
-    plugin.zygote.drop_slots()
     plugin.write("endpoints/__init__.py", "mine = 'of the plugin'\n")
     plugin.write("endpoints/helper.py", "name = __name__\n")
     plugin.endpoint(
