@@ -504,7 +504,7 @@ class Plugin:
         self.workers: list[WorkerDriver] = []
 
     def write(self, name: str, text: str | bytes) -> Path:
-        """Write a file of the plugin; what makes a folder a package is looked at by templates, so that needs new ones."""
+        """Write a file of the plugin; templates look at what makes a folder a package, so that needs new ones."""
         path = self.root / name
         if path.name == "__init__.py":
             self.zygote.drop_slots()
