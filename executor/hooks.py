@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.catalog.findings import Finding
@@ -14,6 +14,7 @@ from executor.config.effective import effective_limits
 from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
+from executor.environments.environment import EnvironmentUnfitError, find_environment
 
 __all__ = ["Bound", "BoundHook", "Paired", "bind_hooks", "pair_hooks"]
 
@@ -109,7 +110,7 @@ def bind_hooks(config: Config) -> Bound:
 
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
     plugins: dict[str, Plugin] = {}
-    for source in config.plugins:
+    for index, source in enumerate(config.plugins):
         loaded = load_plugin(source.path)
         for finding in loaded.findings:
             if finding.severity == "error":
@@ -119,6 +120,11 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
         plugin = loaded.plugin
         if plugin is None:
             continue
+        if source.environment is not None:
+            try:
+                plugin = replace(plugin, environment=find_environment(source.environment))
+            except EnvironmentUnfitError as error:
+                problems.append(_unfit(config, index, source.environment, error))
         if plugin.name in plugins:
             text = f"two plugins are named {plugin.name!r}: {plugins[plugin.name].root} and {plugin.root}"
             problems.append(Problem(name="plugins", place=Place(), found=plugin.name, expected="", message=text))
@@ -148,6 +154,16 @@ def _bind(config: Config, hook_id: str, plugin: Plugin, problems: list[Problem])
         settings=resolved.values,
         limits=effective_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
         enabled=configured.enabled if configured else True,
+    )
+
+
+def _unfit(config: Config, index: int, folder: Path, error: EnvironmentUnfitError) -> Problem:
+    return Problem(
+        name=f"plugins.{index}.environment",
+        place=config.source.locate(("plugins", index, "environment")),
+        found=str(folder),
+        expected="a virtual environment",
+        message=str(error),
     )
 
 

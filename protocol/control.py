@@ -95,6 +95,8 @@ class ForkZygote:
         preload: Names of modules to import, in order.
         sys_path: Directories to put before `sys.path`.
         plugin_root: Absolute path of the plugin's folder, to be seen read-only; empty where there is no plugin.
+        environment: Absolute path of the virtual environment to import from; empty for that of the executor.
+        trees: Absolute paths of folders and files to be seen read-only besides those that are seen anyway.
         first_id: First of the host ids for the workers of this executor, never 0 where there are any.
         ids: How many there are; 0 where it runs rootless, as every process then has the one id of its user.
         off: Layers of isolation that the operator switched off.
@@ -105,6 +107,8 @@ class ForkZygote:
     preload: tuple[str, ...]
     sys_path: tuple[str, ...]
     plugin_root: str
+    environment: str
+    trees: tuple[str, ...]
     first_id: int
     ids: int
     off: tuple[str, ...]
@@ -115,6 +119,8 @@ class ForkZygote:
         check_texts("preload", self.preload, MAX_PATHS, MAX_PATH)
         check_texts("sys_path", self.sys_path, MAX_PATHS, MAX_PATH)
         check_text("plugin_root", self.plugin_root, 0, MAX_PATH)
+        check_text("environment", self.environment, 0, MAX_PATH)
+        check_texts("trees", self.trees, MAX_PATHS, MAX_PATH)
         check_int("ids", self.ids, 0, _MAX_HOST_ID)
         if self.ids:
             check_int("first_id", self.first_id, 1, _MAX_HOST_ID + 1 - self.ids)

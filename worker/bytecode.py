@@ -14,6 +14,7 @@ size. A source that was changed since is compiled by each worker, as if there we
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,6 @@ from types import CodeType
 from typing import Any, Final
 
 from msgpack import Unpacker, packb
-from werkzeug.wrappers import Response
 
 from worker.view import BYTECODE
 
@@ -69,9 +69,10 @@ class CompilePlugin:
     def __init__(self, session: object) -> None:
         del session
 
-    def _invoke(self, r: object, values: Mapping[str, Any], settings: Mapping[str, Any]) -> Response:
+    def _invoke(self, r: object, values: Mapping[str, Any], settings: Mapping[str, Any]) -> object:
         del r, values, settings
-        return Response(_compile_all(self.root), content_type="application/octet-stream")
+        response: Any = importlib.import_module("werkzeug.wrappers").Response  # of the plugin's own environment
+        return response(_compile_all(self.root), content_type="application/octet-stream")
 
 
 def _compile_all(root: str) -> Iterator[bytes]:

@@ -24,11 +24,14 @@ from worker.versions import installed_version
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["SDK", "STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
+__all__ = ["SDK", "STAGE", "STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
 
 SDK: Final = "dify_plugin"
 STAND_IN: Final = str(Path(__file__).parent / "sdk")
 """Folder of the bundled `dify_plugin`."""
+
+STAGE: Final = str(Path(__file__).parent / "stage")
+"""Folder of the plugin of the rehearsal."""
 
 EndpointClass = type[Any]
 """A subclass of `dify_plugin.Endpoint`: the real one, or the stand-in's."""

@@ -36,9 +36,9 @@ from typing import Final
 from protocol import MAX_ERROR_TEXT, Error, clip
 from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
+from worker.environment import Serve
 from worker.forking import register_at_fork, start_alone
 from worker.imports import find_folders, find_plugin_modules
-from worker.invoke import serve
 from worker.loader import Loader, provide_sdk
 from worker.lockdown.limits import ResourceLimits, set_limits
 from worker.logs import flush_output, start_logging, write_error
@@ -77,6 +77,7 @@ class Birth:
         root: The plugin's folder; empty where there is none.
         loader: Finds the plugin's endpoint classes.
         channel: Not open yet.
+        serve: Answers one invocation.
         sources: To be imported before READY.
         limits: What the worker may use.
         debug: Whether log records below INFO are wanted.
@@ -86,6 +87,7 @@ class Birth:
     root: str
     loader: Loader
     channel: Channel
+    serve: Serve
     sources: tuple[str, ...] = ()
     limits: ResourceLimits = ()
     debug: bool = False
@@ -141,11 +143,12 @@ STEPS: Final[tuple[Callable[[Birth], None], ...]] = (
 """What a forked child goes through, in this order, before it runs any code of the plugin."""
 
 
-def prepare_birth(root: str) -> Birth:
+def prepare_birth(root: str, serve: Serve) -> Birth:
     """Do, before any fork, what all workers of a plugin have in common.
 
     Args:
         root: The plugin's folder; empty where there is none.
+        serve: Answers one invocation.
 
     Raises:
         OSError: The folder is not there.
@@ -163,7 +166,7 @@ def prepare_birth(root: str) -> Birth:
     channel = Channel()
     register_at_fork(after_in_child=channel.abandon)
     start_logging(channel, logging.INFO)
-    return Birth(root=root, loader=Loader(root), channel=channel)
+    return Birth(root=root, loader=Loader(root), channel=channel, serve=serve)
 
 
 def become_worker(birth: Birth) -> int:
@@ -174,7 +177,7 @@ def become_worker(birth: Birth) -> int:
     """
     try:
         _take_steps(birth)
-        serve(birth.channel, birth.loader, birth.sources)
+        birth.serve(birth.channel, birth.loader, birth.sources)
     except Cancelled:
         return _final_status(birth)
     except NotTheWorkerError as error:

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
 from worker.channel import Channel
 from worker.invoke import answer
-from worker.loader import Loader
+from worker.loader import STAGE, Loader
 from worker.logs import flush_output, write_error
 from worker.tracebacks import format_error
 
-__all__ = ["STAGE", "rehearse"]
-
-STAGE: Final = str(Path(__file__).parent / "stage")
-"""Folder of the plugin of the rehearsal."""
+__all__ = ["rehearse"]
 
 PACKAGE: Final = "endpoints"
 SOURCE: Final = f"{PACKAGE}/rehearsed.py"

@@ -33,6 +33,7 @@ from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdow
 from worker.birth import EXIT_INTERNAL, WORKER_PID, blame
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
+from worker.environment import Serve
 from worker.kernel import set_process_name
 from worker.lockdown.calls import (
     CLONE_NEWCGROUP,
@@ -251,6 +252,7 @@ class NewSlot:
         origin: What the host looked like.
         program: The filter of system calls for workers.
         forget: Lets go of what belongs to the zygote.
+        serve: Answers one invocation.
     """
 
     def __init__(
@@ -262,12 +264,14 @@ class NewSlot:
         origin: Origin,
         program: Program,
         forget: Callable[[], None],
+        serve: Serve,
     ) -> None:
         self._command = command
         self._control_fd, *self._groups = descriptors
         self._root = root
         self._program = program
         self._forget = forget
+        self._serve = serve
         self._place = Place(origin=origin, groups=len(self._groups), off=frozenset(command.off))
 
     def settle(self) -> None:
@@ -306,7 +310,7 @@ class NewSlot:
 
     def be_template(self, link: socket) -> int:
         """Stay outside, and become what workers are forked from."""
-        return run_template(link, self._root, self._place, self._program)
+        return run_template(link, self._root, place=self._place, program=self._program, serve=self._serve)
 
 
 def _enter_network(_groups: Sequence[int]) -> None:

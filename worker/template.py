@@ -55,6 +55,7 @@ from protocol import MAX_CONTROL, ForkWorker, decode_control
 from worker.birth import EXIT_INTERNAL, end_as
 from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
+from worker.environment import Serve
 from worker.forking import fork_alone, start_alone
 from worker.imports import import_namespaces
 from worker.kernel import set_process_name
@@ -142,7 +143,7 @@ The limits of resources are each worker's own, see `worker.process`; all other l
 """
 
 
-def run_template(link: socket, root: str, place: Place, program: Program) -> int:
+def run_template(link: socket, root: str, *, place: Place, program: Program, serve: Serve) -> int:
     """Lock this process down, and fork workers until the slot is gone.
 
     Args:
@@ -150,6 +151,7 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
         root: The plugin's folder; empty where there is none.
         place: The slot.
         program: The filter of system calls.
+        serve: Answers one invocation.
 
     Returns:
         The exit status.
@@ -167,7 +169,7 @@ def run_template(link: socket, root: str, place: Place, program: Program) -> int
     if link.recv(MAX_COMMAND) != LOOK:
         return 0
     try:
-        birth = prepare_birth(root)  # not earlier: the slot has just mounted what is seen of it
+        birth = prepare_birth(root, serve)  # not earlier: the slot has just mounted what is seen of it
     except OSError as error:
         link.send(FAILED + str(error).encode())
         return EXIT_INTERNAL

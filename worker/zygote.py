@@ -12,13 +12,12 @@ could.
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
@@ -28,7 +27,6 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
 import msgpack
-import werkzeug
 from msgpack import UnpackException
 
 from protocol import (
@@ -45,15 +43,22 @@ from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zyg
 from worker.bytecode import store_bytecode
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
+from worker.environment import (
+    EnvironmentUnfitError,
+    LateModules,
+    Runtime,
+    enter_environment,
+    import_trusted,
+    load_runtime,
+)
 from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
 from worker.kernel import adopt_orphans, set_process_name
-from worker.loader import SDK, STAND_IN, provide_sdk, sdk_version
-from worker.lockdown.calls import CLONE_NEWNS, unshare
+from worker.loader import SDK, STAGE, STAND_IN, provide_sdk, sdk_version
+from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
 from worker.logs import prepare_output
-from worker.rehearsal import STAGE, rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
 from worker.versions import installed_version
@@ -80,12 +85,14 @@ class Heritage:
         origin: What the host looked like from here.
         program: The filter of system calls for workers.
         trees: Folders that the interpreter imports from.
+        runtime: What needs `werkzeug`, as soon as it is there.
     """
 
     report: dict[str, object]
     origin: Origin
     program: Program
     trees: tuple[str, ...]
+    runtime: Runtime | None
 
 
 class Zygote(ControlLoop):
@@ -152,16 +159,7 @@ class Zygote(ControlLoop):
             return
         try:
             if isinstance(command, ForkSlot):
-                heritage = self._heritage
-                slot = NewSlot(
-                    command,
-                    descriptors,
-                    root=self.root,
-                    origin=heritage.origin,
-                    program=heritage.program,
-                    forget=self._forget,
-                )
-                pid = fork_slot(slot, self._ids, command.number)
+                pid = fork_slot(self._prepare_slot(command, descriptors), self._ids, command.number)
             else:
                 ids = IdBlock(command.first_id, command.ids)
                 pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors[0], mapper), ids)
@@ -172,6 +170,20 @@ class Zygote(ControlLoop):
         else:
             self._pids[child_id] = pid
             self.send(Forked(id=child_id))
+
+    def _prepare_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> NewSlot:
+        heritage = self._heritage
+        if heritage.runtime is None:
+            raise BirthError("a base zygote that only lends its interpreter has no slots")
+        return NewSlot(
+            command,
+            descriptors,
+            root=self.root,
+            origin=heritage.origin,
+            program=heritage.program,
+            forget=self._forget,
+            serve=heritage.runtime.serve,
+        )
 
     def _store_bytecode(self, descriptors: Sequence[int]) -> None:
         if len(descriptors) != 1 or self.bytecode_fd < 0:
@@ -192,27 +204,51 @@ class Zygote(ControlLoop):
             bytecode_fd = self._enter_view(command, copy_private=mapper is not None)
             if mapper is not None:
                 mapper.enter(as_root=True)
-        except (BirthError, ViewError) as error:
+            close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
+            heritage = self._import(command)
+        except (BirthError, ViewError, EnvironmentUnfitError) as error:
             failed = Zygote(control, command.name, self._heritage, NO_IDS)
             failed.fail(command.zygote_id, str(error), getattr(error, "errno", 0))
             return 0
-        close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
-        sys.path[:0] = command.sys_path
-        provide_sdk()
-        for name in command.preload:
-            importlib.import_module(name)
-        if SDK in sys.modules:
-            rehearse()
-        _end_event_loop()
-        facts = {"name": command.name, "preload": list(command.preload), "sdk": sdk_version()}
-        heritage = Heritage(self._heritage.report | facts, self._heritage.origin, self._heritage.program, ())
         zygote = Zygote(control, command.name, heritage, ids)
         zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
         zygote.serve()
         return 0
 
+    def _import(self, command: ForkZygote) -> Heritage:
+        """Import what all workers of the plugin have in common.
+
+        What is in its environment was chosen by the plugin: it is imported without a network. Nothing of it is run
+        with the rights of the executor, which were given up before.
+        """
+        if bool(command.environment) != (self._heritage.runtime is None):
+            raise EnvironmentUnfitError(
+                f"this interpreter is not for the environment {command.environment or 'of ours'}"
+            )
+        if command.environment:
+            if "network_namespace" not in command.off:
+                with blame("network_namespace"):
+                    unshare(CLONE_NEWNET)
+            enter_environment(command.environment)
+        sys.path[:0] = command.sys_path
+        provide_sdk()
+        import_trusted(command.preload, command.environment)
+        runtime = self._heritage.runtime or load_runtime()
+        if SDK in sys.modules:
+            runtime.rehearse()
+        _end_event_loop()
+        werkzeug = sys.modules["werkzeug"]
+        facts = {
+            "name": command.name,
+            "preload": list(command.preload),
+            "sdk": sdk_version(),
+            "werkzeug": installed_version("werkzeug", werkzeug.__file__ or ""),
+        }
+        return replace(self._heritage, report=self._heritage.report | facts, trees=(), runtime=runtime)
+
     def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> int:
-        trees = (*self._heritage.trees, *command.sys_path, STAND_IN, STAGE)
+        environment = (command.environment,) if command.environment else ()
+        trees = (*self._heritage.trees, *command.sys_path, *environment, *command.trees, STAND_IN, STAGE)
         with blame("mount_namespace"):
             unshare(CLONE_NEWNS)
             return build_view(trees, command.plugin_root, copy_private=copy_private)
@@ -232,13 +268,14 @@ class Zygote(ControlLoop):
                 waitpid(pid, 0)
 
 
-def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
+def run_base_zygote(control_fd: int, group_folders: Sequence[str], *, lent: bool = False) -> None:
     """Run the base zygote until its control socket ends.
 
     Args:
         control_fd: A SOCK_SEQPACKET socket. Owned.
         group_folders: Folders of control groups. Should the supervisor have ended before us, they are removed, with
             the groups right below them; otherwise it does that itself, or goes on to use them.
+        lent: Whether this is the interpreter of environments of plugins (`worker.bootstrap`).
 
     Raises:
         OSError: The descriptor is no such socket, or there is no filter of system calls for this machine.
@@ -251,12 +288,14 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str]) -> None:
     set_process_name("ee-zygote")
     report: dict[str, object] = {
         "python": sys.version.partition(" ")[0],
-        "werkzeug": installed_version("werkzeug", werkzeug.__file__),
         "msgpack": ".".join(map(str, msgpack.version)),
     }
+    if lent:
+        sys.meta_path.insert(0, LateModules())
+    runtime = None if lent else load_runtime()
     program = load_program()
-    hide_ourselves()
-    heritage = Heritage(report, Origin.look(), program, interpreter_trees())
+    hide_ourselves(lent=lent)
+    heritage = Heritage(report, Origin.look(), program, interpreter_trees(), runtime)
     supervisor = os.getppid()
     zygote = Zygote(control, "base", heritage, NO_IDS)
     try:

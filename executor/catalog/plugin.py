@@ -20,6 +20,7 @@ from executor.catalog.setting import SettingDraft
 from executor.catalog.settings import MAX_SETTINGS, Setting
 from executor.catalog.source_check import SourceCheck
 from executor.catalog.yaml_source import read_yaml
+from executor.environments.environment import Environment
 
 __all__ = ["MAX_ENDPOINTS", "MAX_GROUPS", "Loaded", "Plugin", "load_plugin"]
 
@@ -45,6 +46,7 @@ class Plugin:
         settings: Of all groups, each name once.
         memory_hint_bytes: What its author thinks is enough; not a limit. `None` when not given.
         digest: SHA-256 over its files, in hexadecimal.
+        environment: What its workers import from; `None` for the executor's own. Nothing in its folder says which.
     """
 
     root: Path
@@ -57,6 +59,7 @@ class Plugin:
     settings: tuple[Setting, ...]
     memory_hint_bytes: int | None
     digest: str
+    environment: Environment | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:

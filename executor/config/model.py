@@ -179,6 +179,11 @@ class PluginSource(Section):
     """A plugin folder to serve; a plain path stands for `{path: PATH}`."""
 
     path: FilePath = Field(description="The folder that holds `manifest.yaml`.")
+    environment: FilePath | None = Field(
+        default=None,
+        description="Folder of a virtual environment with the Dify SDK and the plugin's requirements, for Python 3.11 "
+        "to 3.14. Its workers run in it. Not given: the executor's own environment, with the bundled SDK.",
+    )
     limits: Limits = Field(
         default_factory=Limits,
         description="Limits for the hooks of this plugin, in place of the general ones.",

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from executor.config.limits import Limits
+from executor.environments.environment import Environment
 from executor.isolation.host import OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.bytecode import BytecodeError, collect_bytecode
@@ -72,15 +73,24 @@ class PluginRuntime:
         tree: Where its zygote comes from.
         budget: Bounds its spare workers; without, there are none.
         has_files: Whether workers are to see the folder.
+        environment: What workers import from; not given: the executor's own.
     """
 
     def __init__(
-        self, name: str, root: str, tree: ZygoteTree, *, budget: SpareBudget | None = None, has_files: bool = True
+        self,
+        name: str,
+        root: str,
+        tree: ZygoteTree,
+        *,
+        budget: SpareBudget | None = None,
+        has_files: bool = True,
+        environment: Environment | None = None,
     ) -> None:
         self.name = name
         self._root = root
         self._shown = root if has_files else ""
         self._tree = tree
+        self._environment = environment
         self._zygote: Zygote | None = None
         self._starting: asyncio.Task[Zygote] | None = None
         self._closed = False
@@ -276,13 +286,16 @@ class PluginRuntime:
         if self._starting is None:
             if self._zygote is not None:
                 log.error("zygote.lost", zygote=self.name)
-            self._starting = asyncio.create_task(self._tree.fork_plugin_zygote(self.name, self._shown))
+            self._starting = asyncio.create_task(self._fork_zygote())
             self._starting.add_done_callback(self._on_started)
         starting = self._starting
         await asyncio.wait({starting})
         if starting.cancelled():
             raise ParentLostError(f"plugin {self.name} is not served any more")
         return starting.result()
+
+    async def _fork_zygote(self) -> Zygote:
+        return await self._tree.fork_plugin_zygote(self.name, self._shown, self._environment)
 
     def _on_started(self, starting: asyncio.Task[Zygote]) -> None:
         self._starting = None

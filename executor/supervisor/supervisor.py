@@ -34,8 +34,8 @@ endpoint_log = structlog.get_logger("executor.endpoint")
 PROBES_AT_ONCE: Final = 4
 """Plugins probed side by side: a start with many plugins should not take long, nor all of the machine."""
 
-RuntimeKey = tuple[str, Path, str]
-"""A plugin's name, folder, and the digest of its content."""
+RuntimeKey = tuple[str, Path, str, str]
+"""A plugin's name, folder, the digest of its content, and that of its environment."""
 
 
 class Supervisor:
@@ -105,7 +105,13 @@ class Supervisor:
             key = _key(plugin)
             runtime = self._runtimes.get(key)
             if runtime is None:
-                runtime = PluginRuntime(plugin.name, str(plugin.root), self._tree, budget=self._budget)
+                runtime = PluginRuntime(
+                    plugin.name,
+                    str(plugin.root),
+                    self._tree,
+                    budget=self._budget,
+                    environment=plugin.environment,
+                )
                 self._runtimes[key] = runtime
             if key not in self._good:
                 async with places:
@@ -199,7 +205,7 @@ class Supervisor:
 
 
 def _key(plugin: Plugin) -> RuntimeKey:
-    return plugin.name, plugin.root, plugin.digest
+    return plugin.name, plugin.root, plugin.digest, plugin.environment.digest if plugin.environment is not None else ""
 
 
 def _emit_log(hook_id: str, invocation_id: str, line: LogRecord) -> None:

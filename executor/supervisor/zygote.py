@@ -9,15 +9,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
+
+import msgpack
 
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
 from protocol.control import ForkSlot, ForkWorker, ForkZygote, StoreBytecode
 
-__all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "start_base_zygote"]
+__all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "make_command", "start_base_zygote"]
 
 CLEAN_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 """All that a zygote, and through it a worker, may know of the host's environment."""
+
+
+BOOTSTRAP: Final = Path(__file__).parent.parent.parent / "worker" / "bootstrap.py"
+"""What an interpreter that does not have our packages runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ def _open_control(groups: Sequence[int]) -> tuple[socket.socket, int]:
 
 
 def start_base_zygote(
-    loop: asyncio.AbstractEventLoop, group_folders: Sequence[str]
+    loop: asyncio.AbstractEventLoop, group_folders: Sequence[str], interpreter: Path | None = None
 ) -> tuple[Zygote, subprocess.Popen[bytes]]:
     """Execute the base zygote with a clean environment and return its client and its process.
 
@@ -147,15 +154,16 @@ def start_base_zygote(
     Args:
         loop: The event loop of the supervisor.
         group_folders: Control groups that it removes at its end, in case the supervisor cannot.
+        interpreter: What runs it; not given: ours, in our own environment.
 
     Raises:
-        OSError: No descriptors, memory or processes left.
+        OSError: No descriptors, memory or processes left, or no such interpreter.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno()), *group_folders],
+                [*make_command(interpreter), str(theirs.fileno()), *group_folders],
                 pass_fds=[theirs.fileno()],
                 env=CLEAN_ENVIRONMENT,
                 cwd="/",
@@ -166,4 +174,12 @@ def start_base_zygote(
         except BaseException:
             ours.close()
             raise
-    return Zygote("base", ours, loop), process
+    return Zygote("base" if interpreter is None else f"base {interpreter.name}", ours, loop), process
+
+
+def make_command(interpreter: Path | None) -> list[str]:
+    """The program that is a base zygote: our own, or another interpreter that borrows our code."""
+    if interpreter is None:
+        return [sys.executable, "-I", "-X", "utf8", "-m", "worker"]
+    packages = Path(msgpack.__file__).parent.parent
+    return [str(interpreter), "-I", "-S", "-X", "utf8", str(BOOTSTRAP), str(packages)]

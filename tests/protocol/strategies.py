@@ -100,6 +100,8 @@ def fork_zygote(draw: st.DrawFn) -> control.ForkZygote:
         preload=draw(paths),
         sys_path=draw(paths),
         plugin_root=draw(text),
+        environment=draw(text),
+        trees=draw(paths),
         first_id=first,
         ids=ids,
         off=draw(layers),

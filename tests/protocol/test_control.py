@@ -55,6 +55,8 @@ FORK_ZYGOTE = ForkZygote(
     preload=("dify_plugin",),
     sys_path=("/venv/lib",),
     plugin_root="/plugins/rainbow",
+    environment="/environments/rainbow",
+    trees=("/opt/python3.12",),
     first_id=200000,
     ids=65536,
     off=("landlock",),
@@ -92,11 +94,13 @@ EXAMPLES: list[ControlMessage] = [
                 preload=("m",),
                 sys_path=(),
                 plugin_root="/p",
+                environment="",
+                trees=(),
                 first_id=200000,
                 ids=2,
                 off=("x",),
             ),
-            "99 02 01 a170 91 a16d 90 a22f70 ce00030d40 02 91 a178",
+            "9b 02 01 a170 91 a16d 90 a22f70 a0 90 ce00030d40 02 91 a178",
         ),
         (Kill(300), "92 03 cd012c"),
         (Shutdown(), "91 04"),
@@ -234,6 +238,8 @@ NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTR
         (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
         (FORK_ZYGOTE, "sys_path", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [[""], ("",), (b"a",)]),
         (FORK_ZYGOTE, "plugin_root", ["", "/", "a" * MAX_PATH], [None, b"/", "\ud800", "a" * (MAX_PATH + 1)]),
+        (FORK_ZYGOTE, "environment", ["", "/", "a" * MAX_PATH], [None, b"/", "\ud800", "a" * (MAX_PATH + 1)]),
+        (FORK_ZYGOTE, "trees", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [[""], ("",), (b"a",)]),
         (FORK_ZYGOTE, "first_id", [1, HOST_IDS - 65536], [0, HOST_IDS - 65535, HOST_IDS, *COUNTS]),
         (FORK_ZYGOTE, "ids", [0, 1, HOST_IDS - 200000], [HOST_IDS, 2**32, *COUNTS]),
         (ROOTLESS, "first_id", [0, 1, HOST_IDS - 1], [HOST_IDS, *COUNTS]),
@@ -298,7 +304,7 @@ def test_a_block_of_host_ids_is_never_that_of_root(first_id: int, ids: int, lega
 def test_long_commands_take_keywords_only() -> None:
     """Eight positions, of which two are counts of ids, would be too easy to confuse."""
     with pytest.raises(TypeError):
-        ForkZygote(1, "p", (), (), "/p", 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
+        ForkZygote(1, "p", (), (), "/p", "", (), 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
     with pytest.raises(TypeError):
         ForkWorker(1, (), {}, False)  # type: ignore[call-arg]  # likewise
 

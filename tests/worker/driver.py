@@ -13,7 +13,6 @@ import select
 import socket
 import struct
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from executor.supervisor.zygote import make_command
 from protocol import (
     MAX_CONTROL,
     MAX_DATA,
@@ -201,13 +201,16 @@ class ZygoteDriver(ControlDriver):
         sys_path: Sequence[str] = (),
         *,
         plugin_root: Path | str = "",
+        environment: Path | str = "",
         block: bool = AS_ROOT,
     ) -> ZygoteDriver:
         """Have a plugin's zygote forked; it may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         zygote = ZygoteDriver(ours, self.next_id())
         with theirs:
-            message = make_fork_zygote(zygote.id, preload, sys_path, plugin_root=plugin_root, block=block)
+            message = make_fork_zygote(
+                zygote.id, preload, sys_path, plugin_root=plugin_root, environment=environment, block=block
+            )
             self.command(message, [theirs.fileno()])
         self.report(Forked, zygote.id)
         return zygote
@@ -260,14 +263,21 @@ class BaseZygote(ZygoteDriver):
         groups: Folders of control groups that it removes at its end.
         stderr: Its descriptor 2.
         wrapper: A command to start it with.
+        interpreter: What runs it, if not ours in our own environment.
     """
 
-    def __init__(self, *groups: str, stderr: int | None = None, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *groups: str,
+        stderr: int | None = None,
+        wrapper: Sequence[str] = (),
+        interpreter: Path | None = None,
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         super().__init__(ours)
         with theirs:
             self.process = subprocess.Popen(
-                [*wrapper, sys.executable, "-I", "-X", "utf8", "-m", "worker", str(theirs.fileno()), *groups],
+                [*wrapper, *make_command(interpreter), str(theirs.fileno()), *groups],
                 pass_fds=[theirs.fileno()],
                 env=ENVIRONMENT,
                 cwd="/",
@@ -582,6 +592,7 @@ def make_fork_zygote(
     sys_path: Sequence[str] = (),
     *,
     plugin_root: Path | str = "",
+    environment: Path | str = "",
     block: bool = AS_ROOT,
 ) -> ForkZygote:
     """A FORK_ZYGOTE with a block of host ids, which only root has, or without."""
@@ -591,6 +602,8 @@ def make_fork_zygote(
         preload=tuple(preload),
         sys_path=tuple(sys_path),
         plugin_root=str(plugin_root),
+        environment=str(environment),
+        trees=(),
         first_id=FIRST_ID if block else 0,
         ids=IDS if block else 0,
         off=(),

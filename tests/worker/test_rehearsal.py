@@ -12,8 +12,8 @@ import pytest
 from tests.worker.driver import BaseZygote, Plugin, wait_readable
 from tests.worker.forked import in_child, open_descriptors
 from worker import rehearsal
-from worker.loader import Loader, provide_sdk
-from worker.rehearsal import STAGE, rehearse
+from worker.loader import STAGE, Loader, provide_sdk
+from worker.rehearsal import rehearse
 from worker.session import _find_session_class
 
 ERRORS = [RuntimeError("some"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()]

@@ -43,6 +43,7 @@ from tests.worker.driver import (
 from tests.worker.forked import BLOCK, in_plugin_zygote
 from worker import slot as slot_module
 from worker.birth import fork_slot
+from worker.environment import load_runtime
 from worker.lockdown.evidence import LAYERS, Origin
 from worker.lockdown.seccomp import load_program
 from worker.slot import NewSlot
@@ -344,7 +345,15 @@ def test_slot_that_cannot_set_numbering_back() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         driver = SlotDriver(ours)
         command = ForkSlot(slot_id=1, name="test", number=0, off=())
-        new = NewSlot(command, [theirs.fileno()], root="", origin=origin, program=program, forget=lambda: None)
+        new = NewSlot(
+            command,
+            [theirs.fileno()],
+            root="",
+            origin=origin,
+            program=program,
+            forget=lambda: None,
+            serve=load_runtime().serve,
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(slot_module, "_open_numbering", open_for_reading)
             slot = fork_slot(new, BLOCK, 0)

@@ -32,7 +32,18 @@ from protocol.control import (
 from protocol.limits import MAX_CONTROL
 
 TASK = WorkerTask(("main.py",), {"processes": 3})
-COMMAND = ForkZygote(zygote_id=0, name="inner", preload=(), sys_path=(), plugin_root="", first_id=0, ids=0, off=())
+COMMAND = ForkZygote(
+    zygote_id=0,
+    name="inner",
+    preload=(),
+    sys_path=(),
+    plugin_root="",
+    environment="",
+    trees=(),
+    first_id=0,
+    ids=0,
+    off=(),
+)
 EXITED = Exited(
     id=1, status=9, utime_s=0.5, stime_s=0.25, max_rss_bytes=1, minor_faults=2, major_faults=3, killed_descendants=0
 )

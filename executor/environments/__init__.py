@@ -1,0 +1,1 @@
+"""Environments of plugins: what their workers import from, besides the plugin itself."""

@@ -1,0 +1,69 @@
+"""Virtual environments for tests, with real packages: built once, and kept in the user's cache for later runs.
+
+Everything comes from the package index that uv and pip are set up for. A folder is named after what is in it, so tests
+that run side by side share it, and a list that was changed gets another one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+__all__ = ["build_environment", "find_pythons"]
+
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "endpoint-executor-tests"
+_BUILD_TIME_S: Final = 280
+_UV: Final = [sys.executable, "-m", "uv", "--quiet", "--no-config"]
+
+
+def build_environment(*requirements: str, python: str = sys.executable) -> Path:
+    """The folder of an environment with these requirements, built unless it is there.
+
+    Args:
+        requirements: As pip takes them.
+        python: Interpreter to make it with.
+    """
+    program = Path(python).resolve()
+    name = hashlib.sha256("\n".join([str(program), *requirements]).encode()).hexdigest()[:16]
+    folder = _CACHE / name
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _run("venv", "--python", str(program), str(folder))
+            if requirements:
+                _run("pip", "install", "--python", f"{folder}/bin/python", *requirements)
+            (folder / "complete").write_text("\n".join(requirements))
+    return folder
+
+
+def _run(*arguments: str) -> None:
+    done = subprocess.run(
+        [*_UV, *arguments], capture_output=True, text=True, timeout=_BUILD_TIME_S, check=False, umask=0o022
+    )
+    assert done.returncode == 0, f"uv {' '.join(arguments)}:\n{done.stderr}"
+
+
+@cache
+def find_pythons() -> dict[str, str]:
+    """Interpreters of this machine that workers run with, by version such as 3.12; ours is always among them."""
+    found = {}
+    for minor in range(11, 15):
+        version = f"3.{minor}"
+        done = subprocess.run(
+            [*_UV, "python", "find", "--no-python-downloads", "--system", version],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            found[version] = done.stdout.strip()
+    return found | {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
