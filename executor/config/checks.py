@@ -35,6 +35,7 @@ def check_config(config: Config) -> list[Problem]:
         *check_isolation(config),
         *_check_cors(config),
         *_check_plugins(config),
+        *_check_signatures(config),
     )
     return [_locate(config, clash) for clash in clashes]
 
@@ -117,3 +118,10 @@ def _check_plugins(config: Config) -> Iterator[Clash]:
             message = f"the plugin {plugin.path} is given twice"
             yield Clash(path=("plugins", index), found=plugin.path, expected="each plugin once", message=message)
         seen.add(path)
+
+
+def _check_signatures(config: Config) -> Iterator[Clash]:
+    if config.packages.require_signature and not config.packages.public_keys:
+        message = "no package can be installed: signatures are required, and no key is named"
+        path = ("packages", "public_keys")
+        yield Clash(path=path, found="none", expected="at least one file with a public key", message=message)

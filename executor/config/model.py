@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema
 
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
+from executor.config.packages import Packages
 from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
 from executor.config.section import Section
@@ -262,6 +263,7 @@ class Config(Section):
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
     spares: SpareSettings = Field(default_factory=SpareSettings, description=SpareSettings.__doc__)
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
+    packages: Packages = Field(default_factory=Packages, description=Packages.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
     hooks: dict[HookId, Hook] = Field(
         default_factory=dict,

@@ -29,6 +29,7 @@ from tests.executor.config.support import load, problems_of
         ),
         ('cors: {origins: ["*"], credentials: true}', "cors.credentials", "name the origins"),
         ("plugins: [a, b, ./a]", "plugins[2]", "is given twice"),
+        ("packages: {require_signature: true}", "packages.public_keys", "signatures are required, and no key is named"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path: Path, text: str, name: str, message: str) -> None:
