@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from executor.catalog.findings import shorten, show
+from executor.config.confidential import Confidential
 from executor.config.places import KeyPath, Problem, Source, dotted
 
 __all__ = ["describe", "explain_validation", "field_names", "is_secret"]
@@ -69,15 +70,7 @@ def is_secret(path: KeyPath) -> bool:
 
 def field_names(model: type[BaseModel], path: KeyPath) -> list[str]:
     """List the keys that the map at `path` may have; empty when it is not a section of the model."""
-    section: type[BaseModel] | None = model
-    annotation: Any = None
-    for part in path:
-        if section is not None:
-            field = section.model_fields.get(str(part))
-            annotation = None if field is None else field.annotation
-        else:
-            annotation = _item(annotation)
-        section = _section(annotation)
+    section = _section(_annotation(model, path)) if path else model
     return [] if section is None else list(section.model_fields)
 
 
@@ -85,7 +78,8 @@ def _explain(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Pr
     path, key = detail["loc"], False
     if path[-1:] == ("[key]",):
         path, key = path[:-1], True
-    kind, found = detail["type"], describe(detail["input"], secret=is_secret(path))
+    secret = is_secret(path) or _is_confidential(model, path)
+    kind, found = detail["type"], describe(detail["input"], secret=secret)
     expected = str(detail.get("ctx", {}).get("expected", "")) or _EXPECTED.get(kind, detail["msg"])
     message = f"expected {expected}, found {found}"
     if kind == "missing":
@@ -111,6 +105,25 @@ def _unknown(path: KeyPath, model: type[BaseModel]) -> tuple[str, str]:
     close = difflib.get_close_matches(str(path[-1]), names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
     return expected, f"there is no such setting; {hint}"
+
+
+def _is_confidential(model: type[BaseModel], path: KeyPath) -> bool:
+    annotation = _annotation(model, path)
+    return Confidential in (annotation, *get_args(annotation))
+
+
+def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
+    """Find the annotation of what is at `path`; `None` when there is no such place."""
+    section: type[BaseModel] | None = model
+    annotation: Any = None
+    for part in path:
+        if section is not None:
+            field = section.model_fields.get(str(part))
+            annotation = None if field is None else field.annotation
+        else:
+            annotation = _item(annotation)
+        section = _section(annotation)
+    return annotation
 
 
 def _item(annotation: Any) -> Any:

@@ -22,6 +22,7 @@ from executor.config.packages import Packages
 from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
 from executor.config.section import Section
+from executor.config.store import StoreSettings
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
 from executor.config.units import Count, Duration, Size
 
@@ -256,6 +257,7 @@ class Config(Section):
         description="Folder for state; made with mode 0700. "
         "Not given: `$XDG_STATE_HOME/endpoint-executor`, that is `~/.local/state/endpoint-executor`.",
     )
+    store: StoreSettings = Field(default_factory=StoreSettings, description=StoreSettings.__doc__)
     log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
     drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
     limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")

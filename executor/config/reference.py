@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from executor.config.confidential import Confidential
 from executor.config.isolation import HostIds, Isolation
 from executor.config.limits import Limits
 from executor.config.model import Config, Hook, PluginSource
@@ -59,6 +60,8 @@ hooks:
 - **References**, `{from_env: NAME}` and `{from_file: PATH}`, are resolved when the configuration is loaded and again
   when it is reloaded (SIGHUP). One line end at the end of a file does not count. Values of hooks' settings never
   appear in messages, logs or `executor config show`.
+- **Secrets of the executor itself** are a text, or one of these references, or `{from_command: [PROGRAM, ARGUMENT...]}`
+  for what a program prints. They are fetched when they are needed, and never shown either.
 - **Shares of CPUs** are plain numbers: `1` is one CPU all the time, `0.5` half of one.
 - **Limits have levels**: `limits` for all hooks, `limits` of a plugin, `limits` of a hook. Each may give any of them;
   the most specific level wins. `executor limits HOOK` prints what holds, where it was given, and what enforces it on
@@ -78,6 +81,7 @@ REPEATED: Final[dict[type[BaseModel], str]] = {PluginSource: "plugins[]", Hook: 
 KINDS: Final[dict[Any, str]] = {
     bool: "`true` or `false`",
     Path: "a path",
+    Confidential: "a secret: a text or a reference",
     HostIds: "a map",
     Limits: "a map, see `limits`",
     PluginSource: "a path, or a map, see `plugins[]`",

@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
+from executor.config.confidential import Confidential
 from executor.config.effective import explain_limits, reachable_cpu_time
 from executor.config.limits import Limits, quantity_of
 from executor.config.model import Config
@@ -71,6 +72,9 @@ class _Writer:
         source = self._config.source
         required = type(section).model_fields[name].is_required()
         origin = str(source.locate(path) if required else source.given(path) or "default")
+        given = getattr(section, name)
+        if isinstance(given, Confidential) and given.plain:
+            return f"# {name}: hidden, given in {origin}"
         if path == ("admin", "port"):
             value = self._config.admin_port
         if path[:1] == ("limits",) and (reason := self._follows(name)):
