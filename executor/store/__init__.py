@@ -1,0 +1,1 @@
+"""The store: installed plugins, hooks and plugin storage, in SQLite or PostgreSQL."""

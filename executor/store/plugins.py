@@ -1,0 +1,135 @@
+"""Installed versions of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from executor.store.changes import count_change
+from executor.store.database import Database
+from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
+from executor.store.records import InstalledPlugin
+from executor.store.tables import HookRow, PluginRow
+
+__all__ = ["PluginRepository"]
+
+
+class PluginRepository:
+    """The installed versions of plugins. Every method raises `StoreError` when the database cannot be used.
+
+    Args:
+        database: Borrowed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, plugin: InstalledPlugin) -> None:
+        """Keep a version that was installed.
+
+        Raises:
+            AlreadyStoredError: This very version is there.
+        """
+        with self._database.write() as session:
+            if session.get(PluginRow, plugin.identifier) is not None:
+                raise AlreadyStoredError(f"{plugin.identifier} is installed already")
+            session.add(PluginRow(**asdict(plugin)))
+            count_change(session)
+
+    def get(self, identifier: str) -> InstalledPlugin | None:
+        """Find one version."""
+        with self._database.read() as session:
+            row = session.get(PluginRow, identifier)
+            return None if row is None else _read(row)
+
+    def list(self, plugin_id: str | None = None) -> tuple[InstalledPlugin, ...]:
+        """List the versions of one plugin, `author/name`, or of all; those of one by the time of their installation."""
+        query = select(PluginRow).order_by(PluginRow.author, PluginRow.name, PluginRow.installed_at)
+        if plugin_id is not None:
+            author, _, name = plugin_id.partition("/")
+            query = query.where(PluginRow.author == author, PluginRow.name == name)
+        with self._database.read() as session:
+            return tuple(_read(row) for row in session.scalars(query))
+
+    def update(self, identifier: str, change: Callable[[InstalledPlugin], InstalledPlugin]) -> InstalledPlugin:
+        """Replace what is kept of a version, atomically.
+
+        Args:
+            identifier: Of the version. It cannot change.
+            change: Makes the new record of the present one.
+
+        Returns:
+            The new record.
+
+        Raises:
+            NotStoredError: It is not installed.
+        """
+        with self._database.write() as session:
+            row = session.get(PluginRow, identifier, with_for_update=True)
+            if row is None:
+                raise _missing(identifier)
+            changed = change(_read(row))
+            for name, value in (asdict(changed) | {"identifier": identifier}).items():
+                setattr(row, name, value)
+            count_change(session)
+            return changed
+
+    def remove(self, identifier: str) -> InstalledPlugin:
+        """Forget a version, and that hooks were served by it before.
+
+        Returns:
+            What was kept of it.
+
+        Raises:
+            NotStoredError: It is not installed.
+            InUseError: A hook is served by it.
+        """
+        with self._database.write() as session:
+            row = session.get(PluginRow, identifier, with_for_update=True)
+            if row is None:
+                raise _missing(identifier)
+            used_by = session.scalars(select(HookRow.hook_id).where(HookRow.active == identifier)).all()
+            if used_by:
+                raise InUseError(f"{identifier} serves the hooks {', '.join(sorted(used_by))}; remove them first")
+            removed = _read(row)
+            _forget_previous(session, identifier)
+            session.delete(row)
+            count_change(session)
+            return removed
+
+    def in_use(self) -> frozenset[str]:
+        """List the identifiers that a hook is served by, or was before its last change of version."""
+        query = select(HookRow.active, HookRow.previous).where(or_(HookRow.active != "", HookRow.previous.is_not(None)))
+        with self._database.read() as session:
+            return frozenset(found for row in session.execute(query) for found in row if found)
+
+
+def _forget_previous(session: Session, identifier: str) -> None:
+    for hook in session.scalars(select(HookRow).where(HookRow.previous == identifier)):
+        hook.previous = None
+    session.flush()
+
+
+def _read(row: PluginRow) -> InstalledPlugin:
+    return InstalledPlugin(
+        identifier=row.identifier,
+        author=row.author,
+        name=row.name,
+        version=row.version,
+        checksum=row.checksum,
+        digest=row.digest,
+        folder=row.folder,
+        declaration=row.declaration,
+        verified=row.verified,
+        signed_by=row.signed_by,
+        installed_at=row.installed_at,
+        environment=row.environment,
+        environment_problem=row.environment_problem,
+    )
+
+
+def _missing(identifier: str) -> NotStoredError:
+    return NotStoredError(f"{identifier} is not installed")
