@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
 from executor.environments.environment import EnvironmentUnfitError, find_environment
 
-__all__ = ["Bound", "BoundHook", "Paired", "bind_hooks", "pair_hooks"]
+__all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def bind_hooks(config: Config) -> Bound:
     """
     paired = pair_hooks(config)
     problems = list(paired.problems)
-    hooks = {hook_id: _bind(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
+    hooks = {hook_id: bind_hook(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
     if problems:
         raise ConfigError(tuple(problems))
     return Bound(paired.plugins, hooks, paired.warnings)
@@ -114,7 +114,7 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
         loaded = load_plugin(source.path)
         for finding in loaded.findings:
             if finding.severity == "error":
-                problems.append(_from_finding(source.path, finding))
+                problems.append(finding_problem(source.path, finding))
             else:
                 warnings.append(f"{source.path}: {finding}")
         plugin = loaded.plugin
@@ -132,7 +132,28 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
     return plugins
 
 
-def _bind(config: Config, hook_id: str, plugin: Plugin, problems: list[Problem]) -> BoundHook:
+def advise_setting(hook_id: str, name: str) -> str:
+    """Say how a setting can be given to a service."""
+    return f"Give it with --set {hook_id}.{name}=VALUE, or in the configuration as hooks.{hook_id}.settings.{name}"
+
+
+def bind_hook(
+    config: Config,
+    hook_id: str,
+    plugin: Plugin,
+    problems: list[Problem],
+    *,
+    advise: Callable[[str, str], str] = advise_setting,
+) -> BoundHook:
+    """Bind one hook to its plugin.
+
+    Args:
+        config: The configuration, in which the hook need not be.
+        hook_id: Of the hook.
+        plugin: Whose endpoints it serves.
+        problems: Takes what is wrong with the settings; the hook must not be served then.
+        advise: Says how a setting can be given, by the hook's id and the setting's name.
+    """
     configured = config.hooks.get(hook_id)
     resolved = resolve_settings(plugin.settings, configured.values if configured else {})
     for problem in resolved.problems:
@@ -143,8 +164,7 @@ def _bind(config: Config, hook_id: str, plugin: Plugin, problems: list[Problem])
                 place=config.source.locate(("hooks", hook_id, "settings", problem.name)),
                 found=problem.found,
                 expected=problem.expected,
-                message=f"{problem.message}. Give it with --set {hook_id}.{problem.name}=VALUE, "
-                f"or in the configuration as {name}",
+                message=f"{problem.message}. {advise(hook_id, problem.name)}",
             )
         )
     return BoundHook(
@@ -178,7 +198,8 @@ def _unknown_plugin(config: Config, hook_id: str, name: str, plugins: Mapping[st
     )
 
 
-def _from_finding(root: Path, finding: Finding) -> Problem:
+def finding_problem(root: Path, finding: Finding) -> Problem:
+    """Say what is wrong with a plugin as a problem of the configuration that names the plugin's folder."""
     return Problem(
         name="",
         place=Place(file=root / finding.file, line=finding.line, column=finding.column),

@@ -17,9 +17,24 @@ from typing import Final
 
 from executor.config.places import KeyPath, Place, Problem, Source
 
-__all__ = ["Overrides", "apply_overrides"]
+__all__ = ["GivenValue", "Overrides", "apply_overrides"]
 
 _SET: Final = re.compile(r"(?P<hook>[^.=:]+)\.(?P<name>[^=:]+)(?P<kind>:?=)(?P<value>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenValue:
+    """A value from somewhere else than the configuration file.
+
+    Attributes:
+        path: The way to it in the configuration.
+        value: Plain data.
+        place: Where it was given.
+    """
+
+    path: KeyPath
+    value: object
+    place: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +49,7 @@ class Overrides:
         debug: `debug`.
         plugins: Plugin folders, served besides those of the file.
         settings: Texts of `--set`.
+        values: Further values, of which later ones win; those of `settings` win over all of them.
     """
 
     host: str | None = None
@@ -43,6 +59,7 @@ class Overrides:
     debug: bool | None = None
     plugins: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
+    values: tuple[GivenValue, ...] = ()
 
 
 def apply_overrides(source: Source, overrides: Overrides) -> tuple[Source, list[Problem]]:
@@ -55,8 +72,10 @@ def apply_overrides(source: Source, overrides: Overrides) -> tuple[Source, list[
     """
     editor = _Editor(source)
     for path, value, option in _simple(overrides):
-        editor.put(path, value, option)
+        editor.put(path, value, Place(origin=option))
     editor.add_plugins(overrides.plugins)
+    for given in overrides.values:
+        editor.put(given.path, given.value, given.place)
     for text in overrides.settings:
         editor.set(text)
     return editor.finish(), editor.problems
@@ -88,7 +107,7 @@ class _Editor:
     def finish(self) -> Source:
         return Source(self._source.file, self._data, self._keys, self._values, self._source.problems)
 
-    def put(self, path: KeyPath, value: object, option: str) -> None:
+    def put(self, path: KeyPath, value: object, place: Place) -> None:
         """Set one value, with the maps around it; a file that has something else there is refused later."""
         data = self._data
         for part in path[:-1]:
@@ -104,7 +123,7 @@ class _Editor:
             for known in [known for known in places if known[: len(path)] == path]:
                 del places[known]
             for end in range(1, len(path) + 1):
-                places.setdefault(path[:end], Place(origin=option))
+                places.setdefault(path[:end], place)
 
     def add_plugins(self, plugins: tuple[Path, ...]) -> None:
         present = self._data.get("plugins") or []
@@ -132,7 +151,7 @@ class _Editor:
             except (ValueError, RecursionError):
                 self._complain(option.removeprefix("--set "), "the value after := is not JSON", "a JSON value")
                 return
-        self.put(("hooks", match["hook"], "settings", match["name"]), value, option)
+        self.put(("hooks", match["hook"], "settings", match["name"]), value, Place(origin=option))
 
     def _complain(self, shown: str, message: str, expected: str) -> None:
         self.problems.append(

@@ -31,6 +31,8 @@ class Figures:
         cpu_user_s: User CPU time of the worker and the descendants it waited for, in seconds (`wait4`).
         cpu_system_s: System CPU time, likewise.
         max_rss_bytes: Peak resident set of the worker, in bytes (`wait4`); 0 when no worker ran.
+        memory_peak_bytes: Highest memory of all its processes together, with its private files, as a control group
+            counts it; `None` where none does, or `debug` is off.
         minor_faults: Page faults served without I/O.
         major_faults: Page faults that needed I/O.
         bytes_in: Bytes of the request body that were read from the client.
@@ -66,3 +68,4 @@ class Figures:
     log_records: int
     log_dropped_bytes: int
     detail: str
+    memory_peak_bytes: int | None = None

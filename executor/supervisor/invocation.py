@@ -343,7 +343,11 @@ class Invocation:
         if self._worker is None:
             return None
         grace = EXIT_GRACE_S if outcome is Outcome.OK else self.limits.cancel_grace_time
-        return await self._worker.finish(grace)
+        return await self._worker.finish(grace, self._look_at_memory if self.invoke.debug else None)
+
+    def _look_at_memory(self) -> None:
+        usage = self._worker.usage() if self._worker is not None else None
+        self.measured.memory_peak_bytes = usage.memory_peak_bytes if usage is not None else None
 
     async def _shielded(self, conclusion: Awaitable[None]) -> None:
         """Run to the end whoever cancels us meanwhile."""

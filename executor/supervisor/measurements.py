@@ -30,6 +30,7 @@ class Measurements:
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    memory_peak_bytes: int | None = None
 
     def to_figures(
         self,
@@ -80,6 +81,7 @@ class Measurements:
             log_records=output.records,
             log_dropped_bytes=output.dropped_bytes,
             detail=verdict.private_detail or verdict.detail,
+            memory_peak_bytes=self.memory_peak_bytes,
         )
 
 

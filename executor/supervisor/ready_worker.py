@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from executor.isolation.control_groups import GroupUsage
 from executor.supervisor.slots import Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, describe_exit
@@ -53,16 +55,23 @@ class ReadyWorker:
         """What the worker and all its processes have used so far, where a control group counts it."""
         return self.slot.usage()
 
-    async def finish(self, grace_s: float) -> Exited | None:
+    async def finish(self, grace_s: float, on_exit: Callable[[], None] | None = None) -> Exited | None:
         """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.
 
         Call it once, whatever happened to the worker; it must not be cancelled.
+
+        Args:
+            grace_s: For its end.
+            on_exit: Called when it has ended, and the slot still shows what it has used.
 
         Returns:
             How it ended and what it used; `None` when nobody is left who knows.
         """
         try:
-            return await self.handle.wait_exit(grace_s) or self.slot.report_kill(self.handle.child)
+            report = await self.handle.wait_exit(grace_s) or self.slot.report_kill(self.handle.child)
+            if on_exit is not None:
+                on_exit()
+            return report
         finally:
             self.handle.close()
             self._pool.release(self.slot)
