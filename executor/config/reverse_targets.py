@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from executor.config.confidential import Confidential
 from executor.config.peer import BaseUrl, Peer
-from executor.config.secret import Secret
-from executor.config.texts import NonEmpty
 
 __all__ = ["DaemonSettings", "DifySettings"]
 
@@ -21,18 +20,12 @@ class DifySettings(Peer):
     url: BaseUrl = Field(
         description="Where Dify's API is, without `/inner/api`: Dify's own `PLUGIN_DIFY_INNER_API_URL`."
     )
-    api_key: Secret = Field(
-        description="The key of the inner API, by reference: Dify's own `PLUGIN_DIFY_INNER_API_KEY`."
-    )
-    workspace: NonEmpty | None = Field(
-        default=None,
-        description="Id of the workspace of Dify that calls are made in. Not given: the tenant of the hook.",
-    )
-    user: Literal["caller", "none"] = Field(
-        default="caller",
-        description="`caller`: calls are made for an end user of Dify that stands for whoever called the hook. `none`: "
-        "for Dify's end user `DEFAULT-USER`, as Dify itself does for endpoints; versions of Dify that know no other "
-        "get that anyway.",
+    api_key: Confidential = Field(description="The key of the inner API: Dify's own `PLUGIN_DIFY_INNER_API_KEY`.")
+    end_users: Flag = Field(
+        default=True,
+        description="Whether Dify is told who the user is, see `reverse.user`. `false`: all calls are made for Dify's end "
+        "user `DEFAULT-USER`, as its own daemon does for endpoints. Versions up to 1.14.2 need that for conversations: "
+        "they make a new end user for each call, or know none but their own (then it happens by itself).",
     )
     files_url: tuple[BaseUrl, ...] = Field(
         default=(),

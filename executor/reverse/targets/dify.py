@@ -45,7 +45,7 @@ class DifyTarget:
         self._headers = {"X-Inner-Api-Key": api_key}
         self._peer = HttpPeer("Dify", settings)
         self._uploader = Uploader(self._peer, (*settings.files_url, settings.url))
-        self._knows_users = settings.user == "caller"
+        self._knows_users = settings.end_users
 
     async def close(self) -> None:
         """Close all connections."""
@@ -84,7 +84,7 @@ class DifyTarget:
     async def _ask_for(self, kind: Kind, call: ReverseCall, user: str) -> AsyncGenerator[object, None]:
         document = {
             **_request(kind, call),
-            "tenant_id": self._settings.workspace or call.tenant_id,
+            "tenant_id": call.tenant_id,
             "user_id": user,
             "type": call.kind,
         }

@@ -32,15 +32,16 @@ def _refuse(value: object) -> Never:
 
 
 def hex_text(value: object, name: str) -> str:
-    """Take a field that is text of hexadecimal digits; the SDK makes bytes of them for `file`.
+    """Write bytes in hexadecimal digits; a text has to be that already.
 
     Raises:
-        CallFailedError: It is not that.
+        CallFailedError: It is neither.
     """
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not _HEX.fullmatch(text):
+    if isinstance(value, bytes):
+        return value.hex()
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
         raise CallFailedError(f"`{name}` has to be bytes in hexadecimal digits", BAD_REQUEST)
-    return text
+    return value
 
 
 def text_field(request: Mapping[str, object], name: str) -> str:

@@ -60,7 +60,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
         "top_n": 1,
     },
     "tts": {**MODEL, "voice": "alloy", "content_text": "Hello there"},
-    "speech2text": {**MODEL, "file": b"spoken".hex().encode()},
+    "speech2text": {**MODEL, "file": b"spoken"},
     "moderation": {**MODEL, "text": "something bad"},
     "tool": {"tool_type": "builtin", "provider": "time", "tool": "now", "tool_parameters": {"zone": "UTC"}},
     "node_parameter_extractor": {**NODE, "parameters": [{"name": "city", "type": "string", "required": True}]},

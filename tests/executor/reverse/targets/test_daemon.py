@@ -68,7 +68,7 @@ def test_storage_is_the_daemons() -> None:
             return (await collect(target, make_call("storage", request)))[0]
 
         assert await ask(opt="set", key="a", value=b"one".hex()) == {"data": "ok"}
-        assert await ask(opt="set", key="b", value=b"two".hex().encode()) == {"data": "ok"}
+        assert await ask(opt="set", key="b", value=b"two") == {"data": "ok"}
         assert stand_in.storage == {"a": b"one", "b": b"two"}
         assert await ask(opt="get", key="a") == {"data": b"one".hex()}
         assert await ask(opt="exist", key="a") == {"data": True, "exist_num": 1}

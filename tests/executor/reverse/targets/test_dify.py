@@ -25,9 +25,7 @@ async def dify(**settings: Any) -> AsyncIterator[tuple[DifyTarget, DifyStandIn]]
     """A target, and the Dify that it asks."""
     stand_in = DifyStandIn(KEY)
     async with serving(stand_in) as url:
-        target = DifyTarget(
-            DifySettings.model_validate({"url": url, "api_key": {"from_env": "UNUSED"}, **settings}), KEY
-        )
+        target = DifyTarget(DifySettings.model_validate({"url": url, "api_key": KEY, **settings}), KEY)
         try:
             yield target, stand_in
         finally:
@@ -122,15 +120,14 @@ def test_a_dify_that_knows_no_users_is_asked_for_nobody() -> None:
     run(test)
 
 
-def test_calls_can_be_made_in_one_workspace_for_nobody() -> None:
-    """`workspace` and `user` of the settings."""
+def test_calls_can_be_made_for_nobody() -> None:
+    """`end_users` of the settings."""
 
     async def test(target: DifyTarget, stand_in: DifyStandIn) -> None:
         await collect(target, make_call("moderation"))
-        request = stand_in.calls[0]["request"]
-        assert (request["tenant_id"], request["user_id"]) == ("workspace-1", "")
+        assert stand_in.calls[0]["request"]["user_id"] == ""
 
-    run(test, workspace="workspace-1", user="none")
+    run(test, end_users=False)
 
 
 def test_a_file_is_uploaded() -> None:
