@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from executor.catalog.findings import Finding
@@ -14,7 +14,7 @@ from executor.config.effective import effective_limits
 from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
-from executor.environments.environment import EnvironmentUnfitError, find_environment
+from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
 
 __all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
 
@@ -111,7 +111,8 @@ def bind_hooks(config: Config) -> Bound:
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
     plugins: dict[str, Plugin] = {}
     for index, source in enumerate(config.plugins):
-        loaded = load_plugin(source.path)
+        environment = _find_environment(config, index, problems)
+        loaded = load_plugin(source.path, environment)
         for finding in loaded.findings:
             if finding.severity == "error":
                 problems.append(finding_problem(source.path, finding))
@@ -120,16 +121,31 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
         plugin = loaded.plugin
         if plugin is None:
             continue
-        if source.environment is not None:
-            try:
-                plugin = replace(plugin, environment=find_environment(source.environment))
-            except EnvironmentUnfitError as error:
-                problems.append(_unfit(config, index, source.environment, error))
         if plugin.name in plugins:
             text = f"two plugins are named {plugin.name!r}: {plugins[plugin.name].root} and {plugin.root}"
             problems.append(Problem(name="plugins", place=Place(), found=plugin.name, expected="", message=text))
         plugins[plugin.name] = plugin
     return plugins
+
+
+def _find_environment(config: Config, index: int, problems: list[Problem]) -> Environment | None:
+    """Look at the environment of a configured plugin, if it has one."""
+    folder = config.plugins[index].environment
+    if folder is None:
+        return None
+    try:
+        return find_environment(folder)
+    except EnvironmentUnfitError as error:
+        problems.append(
+            Problem(
+                name=f"plugins.{index}.environment",
+                place=config.source.locate(("plugins", index, "environment")),
+                found=str(folder),
+                expected="a virtual environment",
+                message=str(error),
+            )
+        )
+        return None
 
 
 def advise_setting(hook_id: str, name: str) -> str:
@@ -174,16 +190,6 @@ def bind_hook(
         settings=resolved.values,
         limits=effective_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
         enabled=configured.enabled if configured else True,
-    )
-
-
-def _unfit(config: Config, index: int, folder: Path, error: EnvironmentUnfitError) -> Problem:
-    return Problem(
-        name=f"plugins.{index}.environment",
-        place=config.source.locate(("plugins", index, "environment")),
-        found=str(folder),
-        expected="a virtual environment",
-        message=str(error),
     )
 
 

@@ -55,15 +55,23 @@ def _run(*arguments: str) -> None:
 @cache
 def find_pythons() -> dict[str, str]:
     """Interpreters of this machine that workers run with, by version such as 3.12; ours is always among them."""
-    found = {}
-    for minor in range(11, 15):
-        version = f"3.{minor}"
-        done = subprocess.run(
-            [*_UV, "python", "find", "--no-python-downloads", "--system", version],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            found[version] = done.stdout.strip()
-    return found | {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = {ours: sys.executable}
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        places = [shutil.which(f"python{version}"), *map(str, _pyenv(version))]
+        for place in filter(None, places):
+            if version not in found and _asks_version(place) == version:
+                found[version] = place
+    return found
+
+
+def _pyenv(version: str) -> list[Path]:
+    """Interpreters that pyenv has, which are run by their paths only."""
+    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    return sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
+
+
+def _asks_version(program: str) -> str:
+    code = "import sys; print(*sys.version_info[:2], sep='.')"
+    done = subprocess.run([program, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.hiding import reveal_ourselves
+from worker.rehearsal import Answering
 from worker.tracebacks import describe_error
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 Serve = Callable[["Channel", "EndpointSource", "Sequence[str]"], None]
-"""Answers one invocation; see `worker.invoke`."""
+"""Serves one invocation; see `worker.invoke`."""
 
 PACKAGE: Final = "worker"
 PROGRAMS: Final = frozenset({"worker.__main__", "worker.bootstrap"})
@@ -65,12 +66,12 @@ class Runtime:
     """What needs `werkzeug`.
 
     Attributes:
-        serve: Answers one invocation, in a worker.
-        rehearse: Answers some with nobody asking, in a zygote.
+        serve: Serves one invocation, in a worker.
+        answer: Answers one that has been received.
     """
 
     serve: Serve
-    rehearse: Callable[[], None]
+    answer: Answering
 
 
 class LateModules(importlib.abc.Loader):
@@ -157,7 +158,5 @@ def import_trusted(names: Sequence[str], folder: str) -> None:
 def load_runtime() -> Runtime:
     """Import what needs `werkzeug`, once that can be imported, whether our packages are hidden or not."""
     with reveal_ourselves():
-        return Runtime(
-            serve=importlib.import_module("worker.invoke").serve,
-            rehearse=importlib.import_module("worker.rehearsal").rehearse,
-        )
+        invoke = importlib.import_module("worker.invoke")
+        return Runtime(serve=invoke.serve, answer=invoke.answer)

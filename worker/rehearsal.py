@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from os import close, pipe2, read, write
 from typing import Final
 
 from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
 from worker.channel import Channel
-from worker.invoke import answer
 from worker.loader import STAGE, Loader
 from worker.logs import flush_output, write_error
 from worker.tracebacks import format_error
 
-__all__ = ["rehearse"]
+__all__ = ["Answering", "rehearse"]
+
+Answering = Callable[[Channel, Loader, Invoke], None]
+"""Answers one invocation; see `worker.invoke`."""
 
 PACKAGE: Final = "endpoints"
 SOURCE: Final = f"{PACKAGE}/rehearsed.py"
@@ -37,12 +41,12 @@ _HEADERS: Final = {
 _READ_SIZE: Final = 1 << 16
 
 
-def rehearse() -> None:
+def rehearse(answer: Answering) -> None:
     """Answer some requests, as a worker would, with nobody asking. A failure costs time later, and nothing else."""
     try:
         for _ in range(ROUNDS):
             for method in ("GET", "POST"):
-                _perform(method)
+                _perform(method, answer)
         flush_output()
     except BaseException as error:  # noqa: BLE001 - the SDK may raise anything; a real worker reports what is wrong
         write_error(f"the rehearsal failed: {format_error(error)}")
@@ -50,12 +54,12 @@ def rehearse() -> None:
         del sys.path_importer_cache[path]
 
 
-def _perform(method: str) -> None:
+def _perform(method: str, answer: Answering) -> None:
     """Answer one request as the first of a plugin, and leave nothing of it where plugins look."""
     known = set(sys.modules)
     sys.path.insert(0, STAGE)
     try:
-        _play(Loader(STAGE), method)
+        _play(Loader(STAGE), method, answer)
     finally:
         sys.path.remove(STAGE)
         for name in set(sys.modules) - known:
@@ -63,10 +67,10 @@ def _perform(method: str) -> None:
                 del sys.modules[name]
 
 
-def _play(loader: Loader, method: str) -> None:
+def _play(loader: Loader, method: str, answer: Answering) -> None:
     """Play both ends of one invocation."""
-    requests_r, requests_w = os.pipe2(os.O_CLOEXEC)
-    responses_r, responses_w = os.pipe2(os.O_CLOEXEC)
+    requests_r, requests_w = pipe2(os.O_CLOEXEC)
+    responses_r, responses_w = pipe2(os.O_CLOEXEC)
     channel = Channel()
     channel.open(requests_r, responses_w)
     supervisor = Connection(Role.SUPERVISOR)
@@ -75,9 +79,9 @@ def _play(loader: Loader, method: str) -> None:
         channel.send(Ready())
         _hear(supervisor, responses_r)
         posted = method == "POST"
-        os.write(requests_w, supervisor.send(_request(method, has_body=posted)))
+        write(requests_w, supervisor.send(_request(method, has_body=posted)))
         if posted:
-            os.write(requests_w, supervisor.send(Body(data=_BODY)) + supervisor.send(BodyEnd()))
+            write(requests_w, supervisor.send(Body(data=_BODY)) + supervisor.send(BodyEnd()))
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
             answer(channel, loader, invoke)
@@ -85,11 +89,11 @@ def _play(loader: Loader, method: str) -> None:
     finally:
         channel.abandon()
         for descriptor in (requests_w, responses_r):
-            os.close(descriptor)
+            close(descriptor)
 
 
 def _hear(supervisor: Connection, descriptor: int) -> None:
-    supervisor.receive_data(os.read(descriptor, _READ_SIZE))
+    supervisor.receive_data(read(descriptor, _READ_SIZE))
     while supervisor.next_message() is not None:
         pass
 

@@ -59,6 +59,7 @@ from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import Program, load_program
 from worker.logs import prepare_output
+from worker.rehearsal import rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
 from worker.versions import installed_version
@@ -235,7 +236,7 @@ class Zygote(ControlLoop):
         import_trusted(command.preload, command.environment)
         runtime = self._heritage.runtime or load_runtime()
         if SDK in sys.modules:
-            runtime.rehearse()
+            rehearse(runtime.answer)
         _end_event_loop()
         werkzeug = sys.modules["werkzeug"]
         facts = {

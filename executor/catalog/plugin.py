@@ -18,7 +18,7 @@ from executor.catalog.manifest import MANIFEST, Manifest, read_manifest
 from executor.catalog.scalars import Kind
 from executor.catalog.setting import SettingDraft
 from executor.catalog.settings import MAX_SETTINGS, Setting
-from executor.catalog.source_check import SourceCheck
+from executor.catalog.source_check import OUR_PYTHON, SourceCheck
 from executor.catalog.yaml_source import read_yaml
 from executor.environments.environment import Environment
 
@@ -80,11 +80,12 @@ class Loaded:
     findings: tuple[Finding, ...]
 
 
-def load_plugin(root: Path) -> Loaded:
+def load_plugin(root: Path, environment: Environment | None = None) -> Loaded:
     """Read a plugin and check everything that can be checked without running it.
 
     Args:
         root: Its folder. Nothing outside of it is read, and nothing in it is run.
+        environment: What its workers will import from; not looked into.
 
     Returns:
         The plugin or what is wrong with it. Never raises, whatever the folder holds.
@@ -97,7 +98,7 @@ def load_plugin(root: Path) -> Loaded:
     if not is_folder:
         _refuse_root(root, findings)
         return Loaded(plugin=None, findings=findings.close())
-    plugin = _Loader(PluginFiles(root), findings).load()
+    plugin = _Loader(PluginFiles(root), findings, environment).load()
     found = findings.close()
     return Loaded(plugin=None if has_errors(found) else plugin, findings=found)
 
@@ -112,9 +113,10 @@ def _refuse_root(root: Path, findings: Findings) -> None:
 class _Loader:
     """Reads one plugin."""
 
-    def __init__(self, files: PluginFiles, findings: Findings) -> None:
+    def __init__(self, files: PluginFiles, findings: Findings, environment: Environment | None) -> None:
         self._files = files
         self._findings = findings
+        self._environment = environment
         self._endpoint_files = 0
 
     def load(self) -> Plugin | None:
@@ -140,6 +142,7 @@ class _Loader:
             settings=self._merge_settings([draft for group in groups for draft in group.settings]),
             memory_hint_bytes=manifest.memory_hint_bytes,
             digest=compute_digest(self._files.root),
+            environment=self._environment,
         )
 
     def _read_groups(self, manifest: Manifest) -> list[Cursor]:
@@ -200,7 +203,8 @@ class _Loader:
 
     def _finish_endpoints(self, drafts: Sequence[EndpointDraft]) -> tuple[Endpoint, ...]:
         endpoints = []
-        check = SourceCheck(self._files, self._findings)
+        python = self._environment.version if self._environment is not None else OUR_PYTHON
+        check = SourceCheck(self._files, self._findings, python)
         for draft in drafts:
             source = self._locate(draft.source) or ""
             if source:

@@ -18,12 +18,15 @@ from executor.catalog.modules import Modules
 from executor.catalog.namespace import Meaning, Name, Namespace
 from executor.catalog.python_source import SourceSyntaxError, SourceTooComplexError
 
-__all__ = ["SourceCheck"]
+__all__ = ["OUR_PYTHON", "SourceCheck"]
 
 EXPECTED: Final = "exactly one subclass of dify_plugin.Endpoint"
 
 NEWER_PYTHON: Final = "Dify runs plugins with Python 3.12" if sys.version_info < (3, 12) else ""
 """What may be behind a mistake in a plugin that works in Dify."""
+
+OUR_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The version that checks sources: the executor's own."""
 
 MAX_LISTED: Final = 8
 """Classes that are listed when there are several."""
@@ -35,10 +38,13 @@ class SourceCheck:
     Args:
         files: The plugin.
         findings: Where everything that is wrong is added.
+        python: Version of Python that the plugin is run with, such as `3.12`. What is no Python for ours may be for
+            another one: then it is left unchecked.
     """
 
-    def __init__(self, files: PluginFiles, findings: Findings) -> None:
+    def __init__(self, files: PluginFiles, findings: Findings, python: str = OUR_PYTHON) -> None:
         self._files = files
+        self._python = python
         self._findings = findings
         self._modules = Modules(files)
         self._checked: set[str] = set()
@@ -64,9 +70,14 @@ class SourceCheck:
         except SourceTooComplexError as error:
             self._add(Code.SOURCE_UNCHECKED, path, None, found=str(error), expected="a source that is quick to check")
         except SourceSyntaxError as error:
-            expected = f"valid Python {sys.version_info.major}.{sys.version_info.minor}"
             found = f"an error ({error})"
-            self._add(Code.SOURCE_SYNTAX, path, error.position, found=found, expected=expected, hint=NEWER_PYTHON)
+            if self._python == OUR_PYTHON:
+                expected = f"valid Python {OUR_PYTHON}"
+                self._add(Code.SOURCE_SYNTAX, path, error.position, found=found, expected=expected, hint=NEWER_PYTHON)
+            else:
+                expected = f"a source that Python {OUR_PYTHON}, which checks it, understands"
+                hint = f"the plugin is run with Python {self._python}"
+                self._add(Code.SOURCE_UNCHECKED, path, error.position, found=found, expected=expected, hint=hint)
         else:
             self._check_classes(path, namespace)
 

@@ -48,6 +48,21 @@ class Environment:
         return self.python.parent.parent
 
     @property
+    def version(self) -> str:
+        """The version of Python that it is for, such as `3.12`.
+
+        Raises:
+            EnvironmentUnfitError: None that workers run with.
+        """
+        folders = sorted(self.folder.glob("lib/python3.*/site-packages"))
+        found = [folder.parent.name.removeprefix("python") for folder in folders]
+        for version in found:
+            if version in PYTHONS:
+                return version
+        versions = ", ".join(found) or "none that is known"
+        raise EnvironmentUnfitError(f"the environment {self.folder} is for Python {versions}; expected one of {_RANGE}")
+
+    @property
     def interpreter(self) -> Path:
         """The program that its interpreter is a link to.
 
@@ -81,12 +96,8 @@ def find_environment(folder: Path) -> Environment:
     """
     folder = folder.absolute()
     config = _read_config(folder)
-    found = sorted(path.parent.name.removeprefix("python") for path in folder.glob("lib/python3.*/site-packages"))
-    if not any(version in PYTHONS for version in found):
-        versions = ", ".join(found) or "none that is known"
-        raise EnvironmentUnfitError(f"the environment {folder} is for Python {versions}; expected one of {_RANGE}")
     environment = Environment(folder / "bin" / "python", (folder,), _digest(folder, config))
-    environment.interpreter  # noqa: B018 - it raises if there is none
+    environment.version, environment.interpreter  # noqa: B018 - they raise if there is none
     return environment
 
 
