@@ -14,6 +14,7 @@ __all__ = [
     "BAD_REQUEST",
     "CONNECTION",
     "UNAVAILABLE",
+    "describe_document",
     "describe_refusal",
     "error_type_of",
     "shorten",
@@ -55,6 +56,11 @@ def describe_refusal(body: bytes) -> str:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return shorten(body.decode(errors="replace"))
+    return describe_document(document)
+
+
+def describe_document(document: object) -> str:
+    """The same for a document that has been read already."""
     return shorten(_text_in(document, depth=3))
 
 
