@@ -25,6 +25,7 @@ from executor.config.section import Section
 from executor.config.store import StoreSettings
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
 from executor.config.units import Count, Duration, Size
+from executor.config.vault import SecretSettings
 
 __all__ = [
     "Admin",
@@ -258,6 +259,7 @@ class Config(Section):
         "Not given: `$XDG_STATE_HOME/endpoint-executor`, that is `~/.local/state/endpoint-executor`.",
     )
     store: StoreSettings = Field(default_factory=StoreSettings, description=StoreSettings.__doc__)
+    secrets: SecretSettings = Field(default_factory=SecretSettings, description=SecretSettings.__doc__)
     log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
     drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
     limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")

@@ -1,0 +1,1 @@
+"""The vault: encryption of the secret settings of hooks, and their masks."""
