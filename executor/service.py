@@ -23,7 +23,6 @@ import structlog
 from executor.config.instance import announce, make_state_dir
 from executor.config.model import Config
 from executor.config.places import ConfigError
-from executor.config.references import ResolveError
 from executor.errors import StartupError
 from executor.figures.admin import create_admin_app
 from executor.figures.live import Snapshot
@@ -38,8 +37,8 @@ from executor.isolation.remedies import find_remedy
 from executor.isolation.state import LayerState, failed_layer, summarise
 from executor.notify import notify_manager
 from executor.server import HttpServer, open_listener
-from executor.store.errors import StoreError
-from executor.store.store import Store, open_store
+from executor.store.keeper import keep_store
+from executor.store.store import Store
 from executor.supervisor.supervisor import Supervisor
 from protocol.messages import Invoke
 
@@ -48,7 +47,7 @@ __all__ = ["Addresses", "Service"]
 log = structlog.get_logger("executor.service")
 
 ADMIN_CONNECTIONS: Final = 256
-FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "log", "http", "isolation")
+FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "secrets", "log", "http", "isolation")
 """Sections that a reload cannot change, because sockets, folders and control groups are open already."""
 
 
@@ -108,7 +107,7 @@ class Service:
             public = stack.enter_context(open_listener(config.listen.host, config.listen.port, option="--port"))
             admin = stack.enter_context(open_listener(config.admin.host, config.admin_port, option="--admin-port"))
             self._make_state_dir(config.state_dir)
-            self._store = stack.enter_context(await asyncio.to_thread(_open_store, config))
+            self._store = await stack.enter_async_context(keep_store(config, self._registry.observe_store))
             self._host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
             self._supervisor = Supervisor(
                 host=self._host, admission=config.admission, spares=config.spares, record=self._registry.record
@@ -325,16 +324,6 @@ class Service:
     def _handle_sighup(self) -> None:
         self._reload_wanted = True
         self._wake.set()
-
-
-def _open_store(config: Config) -> Store:
-    url = config.store.url
-    try:
-        return open_store(None if url is None else url.reveal(), config.state_dir)
-    except ResolveError as error:
-        raise StartupError(f"store.url: {error}") from error
-    except StoreError as error:
-        raise StartupError(str(error)) from error
 
 
 def _unusable(state_dir: Path, error: OSError) -> StartupError:

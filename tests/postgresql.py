@@ -56,6 +56,10 @@ class PostgreSQL:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def kill_connections(self, database: str) -> None:
+        """End all connections to a database."""
+        self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")  # noqa: S608 - our own name
+
     def kill_backends(self, database: str) -> int:
         """Kill the processes that serve a database, so that the whole server recovers as after a crash; how many."""
         found = self.execute(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")  # noqa: S608 - our own name

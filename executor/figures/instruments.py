@@ -65,6 +65,10 @@ class Instruments:
         for layer, holds in layers.items():
             self._layers.labels(layer).set(holds)
 
+    def observe_store(self, usable: bool) -> None:  # noqa: FBT001 - the one thing that is told
+        """Set the gauge of the store."""
+        self._store.set(usable)
+
     def _make_invocation_metrics(self) -> None:
         by_hook = ("hook",)
         self.invocations = self._counter("executor_invocations", "Invocations that ended.", ("hook", "outcome"))
@@ -97,6 +101,9 @@ class Instruments:
         self._draining = self._gauge("executor_draining", "1 when the executor is shutting down.")
         about = "1 when the layer of isolation holds for workers, 0 when it is off or missing."
         self._layers = Gauge("executor_isolation_layer", about, ("layer",), registry=self.registry)
+        self._store = self._gauge(
+            "executor_store_up", "1 when the store could be used the last time, a minute ago at most."
+        )
         build = Gauge("executor_build_info", "Always 1.", ("version", "python"), registry=self.registry)
         build.labels(__version__, platform.python_version()).set(1)
 

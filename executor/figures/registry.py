@@ -72,6 +72,10 @@ class Registry:
         """Set the gauges of the layers of isolation: whether each holds for workers."""
         self._instruments.observe_isolation(layers)
 
+    def observe_store(self, usable: bool) -> None:  # noqa: FBT001 - the one thing that is told
+        """Set the gauge of the store: whether it could be used just now."""
+        self._instruments.observe_store(usable)
+
     def render_metrics(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics.
 

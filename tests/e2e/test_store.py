@@ -25,6 +25,7 @@ def test_the_store_is_open_while_the_service_runs() -> None:
         assert str(executor.state_dir / FILE) in opened
         with open_store(None, executor.state_dir) as store:
             store.plugins.add(make_plugin())
+        executor.wait_metric("executor_store_up", 1)
         executor.stop()
         assert [path.name for path in executor.state_dir.glob(f"{FILE}*")] == [FILE]
         with open_store(None, executor.state_dir) as store:
