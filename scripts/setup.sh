@@ -3,6 +3,9 @@
 #
 #   [VENV=.venv] [PYTHON=python3.12] scripts/setup.sh [LOCK]
 #
+# Without PYTHON it takes the first that runs of 3.13, 3.12, 3.11 and 3.14, from PATH or from pyenv: since 3.12 workers
+# cost less (docs/decisions/0024-immortal-objects.md), and 3.14 is the last for which everything has been built.
+#
 # LOCK names a file of requirements/ without its suffix (default: dev). Everything is installed from that file, hashes
 # checked, then the project itself in editable form. A stamp in the environment records what it was built from; as long
 # as that holds, this script does nothing. A run that was interrupted leaves a mark, and the next run starts over.
@@ -11,7 +14,7 @@ set -eu
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 lock=${1:-dev}
-candidates=${PYTHON:-python3.13 python3.12 python3.11 python3 python3.14}
+pyenv=${PYENV_ROOT:-${HOME:-/root}/.pyenv}
 stamp=$venv/.setup-$lock
 unfinished=$venv/.setup-unfinished
 
@@ -33,10 +36,22 @@ else:
 PYTHON
 }
 
+# Print the pythons to try. A python3.13 on PATH that is pyenv's may not run although pyenv has one.
+candidates() {
+    if [ -n "${PYTHON:-}" ]; then
+        echo "$PYTHON"
+        return
+    fi
+    for version in 3.13 3.12 3.11 3 3.14; do
+        echo "python$version"
+        [ "$version" = 3 ] || ls -d "$pyenv/versions/$version".*/bin/python 2>/dev/null || true
+    done
+}
+
 # Print the first python that can build the environment.
 find_python() {
     report=
-    for name in $candidates; do
+    for name in $(candidates); do
         problem=$(python_problem "$name")
         if [ -z "$problem" ]; then
             echo "$name"

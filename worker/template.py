@@ -24,7 +24,6 @@ worker that is about to finish; they are blocked, and unblocked by each worker.
 
 from __future__ import annotations
 
-import gc
 import os
 import struct
 from collections.abc import Callable
@@ -57,6 +56,7 @@ from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
 from worker.environment import Serve
 from worker.forking import fork_alone, start_alone
+from worker.immortal import share_memory
 from worker.imports import import_namespaces
 from worker.kernel import set_process_name
 from worker.lockdown.calls import CLONE_NEWIPC, set_dumpable, unshare
@@ -173,8 +173,7 @@ def run_template(link: socket, root: str, *, place: Place, program: Program, ser
     except OSError as error:
         link.send(FAILED + str(error).encode())
         return EXIT_INTERNAL
-    gc.collect()
-    gc.freeze()
+    share_memory()
     residents = 2 if os.getuid() == slot_user else 1
     _Template(link, place, birth, residents).serve()
     return 0

@@ -53,6 +53,7 @@ from worker.environment import (
 )
 from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
+from worker.immortal import share_memory
 from worker.kernel import adopt_orphans, set_process_name
 from worker.loader import SDK, STAGE, STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
@@ -213,6 +214,7 @@ class Zygote(ControlLoop):
             return 0
         zygote = Zygote(control, command.name, heritage, ids)
         zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
+        share_memory()
         zygote.serve()
         return 0
 
