@@ -6,7 +6,23 @@ from dataclasses import dataclass
 
 from executor.outcome import Outcome
 
-__all__ = ["Figures"]
+__all__ = ["Figures", "StartTimes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTimes:
+    """How long it took until a worker was ready, by phase, in seconds.
+
+    Attributes:
+        slot_s: To make its slot, with its namespaces and the template, which is locked down; `None` when the slot was
+            there already.
+        fork_s: From asking for the worker to the report of its fork.
+        load_s: From there to a worker that has imported its source.
+    """
+
+    slot_s: float | None
+    fork_s: float
+    load_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +41,8 @@ class Figures:
         started_at: When the request head was complete, in Unix seconds.
         queue_s: Time spent waiting for admission, in seconds.
         ready_s: From admission to a worker that is ready, in seconds; `None` when there never was one.
+        spare: Whether the worker had been there before; `None` when there never was one.
+        start: What its start has taken, whenever that was; `None` when there never was one.
         first_byte_s: From the request head to the first byte of the answer, in seconds; `None` when there was
             none.
         duration_s: From the request head to the end of the invocation, in seconds.
@@ -69,3 +87,5 @@ class Figures:
     log_dropped_bytes: int
     detail: str
     memory_peak_bytes: int | None = None
+    spare: bool | None = None
+    start: StartTimes | None = None

@@ -16,7 +16,7 @@ from typing import Final
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from executor.figures.figures import Figures
+from executor.figures.figures import Figures, StartTimes
 from executor.figures.live import Snapshot
 from executor.outcome import Outcome
 from executor.version import __version__
@@ -75,6 +75,15 @@ class Instruments:
         self.duration = self._times("duration", "From the request head to the end of the invocation.", by_hook)
         self.queue = self._times("queue", "Wait for admission.", by_hook)
         self.ready = self._times("ready", "From admission to a ready worker.", by_hook)
+        self.workers = self._counter(
+            "executor_workers_taken",
+            "Workers that requests were given: a spare one that was waiting, or one that was forked for it.",
+            ("hook", "origin"),
+        )
+        about = "Phases of the start of workers that requests were given: slot (where none was idle), fork, load."
+        self.start = Histogram(
+            "executor_worker_start_seconds", about, ("phase",), buckets=TIME_BUCKETS, registry=self.registry
+        )
         self.first_byte = self._times("first_byte", "From the request head to the first byte.", by_hook)
         self.cpu = self._times("cpu", "CPU time of the worker.", ("hook", "mode"), CPU_BUCKETS)
         self.max_rss = Histogram(
@@ -135,6 +144,9 @@ class HookInstruments:
         self._duration = instruments.duration.labels(label)
         self._queue = instruments.queue.labels(label)
         self._ready = instruments.ready.labels(label)
+        self._spare = instruments.workers.labels(label, "spare")
+        self._forked = instruments.workers.labels(label, "fork")
+        self._start = {phase: instruments.start.labels(phase) for phase in ("slot", "fork", "load")}
         self._first_byte = instruments.first_byte.labels(label)
         self._cpu_user = instruments.cpu.labels(label, "user")
         self._cpu_system = instruments.cpu.labels(label, "system")
@@ -155,6 +167,8 @@ class HookInstruments:
         self._queue.observe(figures.queue_s)
         if figures.ready_s is not None:
             self._ready.observe(figures.ready_s)
+        if figures.start is not None:
+            self._observe_start(figures.start, spare=figures.spare is True)
         if figures.first_byte_s is not None:
             self._first_byte.observe(figures.first_byte_s)
         if figures.max_rss_bytes:
@@ -165,6 +179,13 @@ class HookInstruments:
             self._bytes_out.inc(figures.bytes_out)
         if figures.log_dropped_bytes:
             self._log_dropped.inc(figures.log_dropped_bytes)
+
+    def _observe_start(self, start: StartTimes, *, spare: bool) -> None:
+        (self._spare if spare else self._forked).inc()
+        if start.slot_s is not None:
+            self._start["slot"].observe(start.slot_s)
+        self._start["fork"].observe(start.fork_s)
+        self._start["load"].observe(start.load_s)
 
     def _observe_process(self, figures: Figures) -> None:
         self._cpu_user.observe(figures.cpu_user_s)

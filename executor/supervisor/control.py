@@ -22,6 +22,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -64,17 +65,17 @@ class Child:
     Attributes:
         id: The supervisor's number for it, unique within its parent.
         pid: Process id, once it is known; of workers only.
-        forked: Whether its parent has said that it runs.
+        forked_at: When its parent has said that it runs, in seconds of the monotonic clock.
         exited: How it ended; `None` when its parent was lost before it could report that, or could not fork it.
         failure: Why there is no report, where that is known.
     """
 
-    __slots__ = ("exited", "failure", "forked", "id", "pid")
+    __slots__ = ("exited", "failure", "forked_at", "id", "pid")
 
     def __init__(self, child_id: int, loop: asyncio.AbstractEventLoop) -> None:
         self.id = child_id
         self.pid: int | None = None
-        self.forked = False
+        self.forked_at: float | None = None
         self.failure = ""
         self.exited: asyncio.Future[Exited | None] = loop.create_future()
 
@@ -222,9 +223,10 @@ class ControlClient:
                 if child is not None:
                     child._set_exit(report)  # noqa: SLF001 - the parent is the one who knows
             case Forked():
-                if report.id in self._children:
-                    self._children[report.id].forked = True
-                    self.take_birth(self._children[report.id], pid)
+                child = self._children.get(report.id)
+                if child is not None:
+                    child.forked_at = time.monotonic()
+                    self.take_birth(child, pid)
             case ForkFailed():
                 self._take_failure(report)
             case ZygoteReady() | SlotReady():

@@ -183,6 +183,7 @@ class Invocation:
         except StartError as error:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
+        self.measured.spare, self.measured.start = self._worker.spare, self._worker.start
         self.state = "running"
         handle = self._worker.handle
         self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)

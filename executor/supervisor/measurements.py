@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from executor.figures.figures import Figures
+from executor.figures.figures import Figures, StartTimes
 from executor.supervisor.output import OutputLog
 from executor.supervisor.verdict import Verdict
 from protocol.control import Exited
@@ -31,6 +31,8 @@ class Measurements:
     bytes_in: int = 0
     bytes_out: int = 0
     memory_peak_bytes: int | None = None
+    spare: bool | None = None
+    start: StartTimes | None = None
 
     def to_figures(
         self,
@@ -82,6 +84,8 @@ class Measurements:
             log_dropped_bytes=output.dropped_bytes,
             detail=verdict.private_detail or verdict.detail,
             memory_peak_bytes=self.memory_peak_bytes,
+            spare=self.spare,
+            start=self.start,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from executor.figures.figures import StartTimes
 from executor.isolation.control_groups import GroupUsage
 from executor.supervisor.slots import Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, describe_exit
@@ -32,18 +33,25 @@ class ReadyWorker:
         handle: Its pipes.
         slot: Where it is; given back by `finish`.
         pool: Where the slot comes from.
+        start: How long each phase of its start has taken.
+
+    Attributes:
+        spare: Whether it was there before it was asked for.
     """
 
-    __slots__ = ("_pool", "handle", "slot")
+    __slots__ = ("_pool", "handle", "slot", "spare", "start")
 
     def __init__(
         self,
         handle: WorkerHandle,
         slot: Slot,
         pool: SlotPool,
+        start: StartTimes,
     ) -> None:
         self.handle = handle
         self.slot = slot
+        self.start = start
+        self.spare = False
         self._pool = pool
 
     @property

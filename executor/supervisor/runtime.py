@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ import structlog
 
 from executor.config.limits import Limits
 from executor.environments.environment import Environment
+from executor.figures.figures import StartTimes
 from executor.isolation.host import OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.bytecode import BytecodeError, collect_bytecode
@@ -154,10 +156,11 @@ class PluginRuntime:
             slot = await self._slots.acquire()
             slot.limit(limits)
             task = WorkerTask(sources, worker_limits(limits, grouped=self._tree.host.control_groups is not None), debug)
+            asked = time.monotonic()
             handle = WorkerHandle(slot, task, sink, self._tree.loop)
             message = await handle.receive()
             if isinstance(message, Ready):
-                return ReadyWorker(handle, slot, self._slots)
+                return ReadyWorker(handle, slot, self._slots, _start_times(slot, handle, asked))
             raise await start_error(handle, message)
         except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(self._discard(handle, slot)))
@@ -316,6 +319,14 @@ class PluginRuntime:
                 self._zygote.store_bytecode(self._bytecode)
             if self._closed:
                 self.close()
+
+
+def _start_times(slot: Slot, handle: WorkerHandle, asked: float) -> StartTimes:
+    """Say how long each phase of the start of a worker has taken that has just become ready."""
+    now = time.monotonic()
+    forked = handle.child.forked_at or now  # its own word may be read before its parent's
+    made_s, slot.made_s = slot.made_s, None
+    return StartTimes(slot_s=made_s, fork_s=forked - asked, load_s=now - forked)
 
 
 def _split(sources: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -59,6 +60,7 @@ class Slot:
         spoilt: Whether it must not get another worker.
         layers: What was seen of each layer of isolation, from inside.
         cpu_before_s: CPU seconds that its earlier workers have used, where no control group counts.
+        made_s: How long it took to make it; taken by its first worker.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Slot:
         self.spoilt = False
         self.layers: dict[str, object] = {}
         self.cpu_before_s = 0.0
+        self.made_s: float | None = None
         self._zygote = zygote
         self._child = child
 
@@ -135,7 +138,7 @@ class Slot:
             await asyncio.wait({self._child.exited}, timeout=END_TIME_S)
         if not self._child.exited.done():
             log.error("slot.not_ended", slot=self.client.name, pid=self.client.pid)
-            if not self._child.forked:  # nor was it begun: its zygote does not work any more
+            if self._child.forked_at is None:  # nor was it begun: its zygote does not work any more
                 self._zygote.close()
         if self.group is not None:
             await _remove(self.group)
@@ -213,6 +216,7 @@ class SlotPool:
 
     async def _create(self) -> Slot:
         zygote = await self._wait_zygote()
+        began = time.monotonic()
         number = self._host.take_number()
         group: ControlGroup | None = None
         slot: Slot | None = None
@@ -224,6 +228,7 @@ class SlotPool:
             report = await client.wait_ready(READY_TIME_S)
             slot.layers = self._check(report.get("layers"))
             slot.spoilt = report.get("reusable") is not True  # it ends by itself after one worker
+            slot.made_s = time.monotonic() - began
         except BaseException:
             if slot is not None:
                 self._discard(slot)

@@ -204,6 +204,7 @@ class SpareLine:
             if spare.well():
                 spare.output.pass_to(sink)
                 taken = spare.worker
+                taken.spare = True
             else:
                 self._discard(spare)
         self.refill()

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from executor.figures.admin import create_admin_app
-from executor.figures.figures import Figures
+from executor.figures.figures import Figures, StartTimes
 from executor.figures.live import LiveWorker, Snapshot
 from executor.figures.registry import Registry
 from executor.outcome import Outcome
@@ -43,6 +43,8 @@ _FIGURES = Figures(
     log_records=3,
     log_dropped_bytes=7,
     detail="",
+    spare=True,
+    start=StartTimes(slot_s=0.5, fork_s=0.004, load_s=0.002),
 )
 _WORKER = LiveWorker(
     pid=1,

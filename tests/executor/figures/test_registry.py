@@ -12,7 +12,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from executor.figures.figures import Figures
+from executor.figures.figures import Figures, StartTimes
 from executor.figures.instruments import CPU_BUCKETS, MEMORY_BUCKETS, TIME_BUCKETS
 from executor.figures.registry import MAX_HOOKS, OTHER, Registry
 from executor.outcome import Outcome
@@ -71,6 +71,19 @@ def test_an_invocation_is_counted_in_every_metric(registry: Registry) -> None:
     assert value(registry, "executor_invocation_cpu_seconds_sum", hook="cat", mode="system") == 0.25
     assert value(registry, "executor_invocation_page_faults_total", hook="cat", kind="minor") == 600
     assert value(registry, "executor_invocation_page_faults_total", hook="cat", kind="major") == 4
+    assert value(registry, "executor_workers_taken_total", hook="cat", origin="spare") == 2
+    assert value(registry, "executor_workers_taken_total", hook="cat", origin="fork") == 0
+    for phase, seconds in {"slot": 1.0, "fork": 0.008, "load": 0.004}.items():
+        assert value(registry, "executor_worker_start_seconds_sum", phase=phase) == pytest.approx(seconds)
+
+
+def test_a_forked_worker_in_an_idle_slot(registry: Registry) -> None:
+    """It is no spare one, and no slot was made for it."""
+    registry.record(figures(spare=False, start=StartTimes(slot_s=None, fork_s=0.004, load_s=0.002)))
+    assert value(registry, "executor_workers_taken_total", hook="cat", origin="spare") == 0
+    assert value(registry, "executor_workers_taken_total", hook="cat", origin="fork") == 1
+    assert value(registry, "executor_worker_start_seconds_count", phase="slot") == 0
+    assert value(registry, "executor_worker_start_seconds_count", phase="fork") == 1
 
 
 def test_what_was_not_measured_is_not_counted(registry: Registry) -> None:
@@ -85,9 +98,13 @@ def test_what_was_not_measured_is_not_counted(registry: Registry) -> None:
             cpu_system_s=0.0,
             pid=None,
             exit=None,
+            spare=None,
+            start=None,
         )
     )
     assert value(registry, "executor_invocations_total", hook="cat", outcome="queue.full") == 1
+    assert value(registry, "executor_workers_taken_total", hook="cat", origin="fork") == 0
+    assert value(registry, "executor_worker_start_seconds_count", phase="fork") == 0
     assert value(registry, "executor_invocation_duration_seconds_count", hook="cat") == 1
     for name in ("ready_seconds", "first_byte_seconds", "max_rss_bytes"):
         assert value(registry, f"executor_invocation_{name}_count", hook="cat") == 0
@@ -171,7 +188,7 @@ def test_labels_are_ids_and_words_only(registry: Registry) -> None:
     """Never paths, plugins, processes or invocations."""
     registry.record(figures())
     names = {name for _, labels in samples(registry) for name, _ in labels}
-    assert names == {"hook", "outcome", "mode", "kind", "le", "version", "python"}
+    assert names == {"hook", "outcome", "mode", "kind", "origin", "phase", "le", "version", "python"}
 
 
 @pytest.mark.parametrize("buckets", [TIME_BUCKETS, CPU_BUCKETS, MEMORY_BUCKETS])
@@ -184,8 +201,8 @@ def test_one_event_tells_every_figure(registry: Registry, events: Events) -> Non
     """With the unit in the name of each."""
     registry.record(figures(ready_s=None, detail="it broke"))
     (event,) = events
-    for field in dataclasses.fields(Figures):
-        assert field.name in event
+    names = {field.name for kind in (Figures, StartTimes) for field in dataclasses.fields(kind)} - {"start"}
+    assert names <= set(event)
     assert event["event"] == "invocation"
     assert event["log_level"] == "info"
     assert event["outcome"] == "ok"
