@@ -13,7 +13,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e test-sandbox test-vm soak bench fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox test-sdk test-vm soak bench fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
@@ -37,6 +37,9 @@ test-e2e: setup ## Run only the tests with a real service and real workers
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
 	SANDBOX_MUST_WORK=1 $(PYTEST) -m "not stress" tests/sandbox $(ARGS)
+
+test-sdk: setup ## Run the tests with every version of the real Dify SDK; takes minutes
+	$(PYTEST) -m "sdk or not sdk" tests/e2e/test_environments.py tests/worker/test_environment.py $(ARGS)
 
 test-vm: setup ## Run the tests of isolation in a virtual machine with control groups of version 2; takes an hour
 	VENV="$(VENV)" scripts/test-vm.sh $(ARGS)

@@ -1,0 +1,1 @@
+name = "the plugin's own executor"
