@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["build_environment", "find_pythons"]
+__all__ = ["build_environment", "find_pythons", "plant"]
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "endpoint-executor-tests"
 _BUILD_TIME_S: Final = 280
@@ -31,7 +31,7 @@ def build_environment(*requirements: str, python: str = sys.executable) -> Path:
         python: Interpreter to make it with.
     """
     program = Path(python).resolve()
-    name = hashlib.sha256("\n".join([str(program), *requirements]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join(["compiled", str(program), *requirements]).encode()).hexdigest()[:16]
     folder = _CACHE / name
     _CACHE.mkdir(parents=True, exist_ok=True)
     with (_CACHE / f"{name}.lock").open("w") as lock:
@@ -40,8 +40,17 @@ def build_environment(*requirements: str, python: str = sys.executable) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             _run("venv", "--python", str(program), str(folder))
             if requirements:
-                _run("pip", "install", "--python", f"{folder}/bin/python", *requirements)
+                _run("pip", "install", "--compile-bytecode", "--python", f"{folder}/bin/python", *requirements)
             (folder / "complete").write_text("\n".join(requirements))
+    return folder
+
+
+def plant(environment: Path, folder: Path, code: str) -> Path:
+    """A copy of an environment, at a folder that is not there yet, that runs code as soon as Python starts in it."""
+    shutil.copytree(environment, folder, symlinks=True)
+    packages = next((folder / "lib").glob("python3.*")) / "site-packages"
+    (packages / "planted.py").write_text(code)
+    (packages / "planted.pth").write_text("import planted\n")
     return folder
 
 

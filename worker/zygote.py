@@ -153,7 +153,7 @@ class Zygote(ControlLoop):
                 return
 
     def _fork(self, command: ForkZygote | ForkSlot, child_id: int, descriptors: Sequence[int]) -> None:
-        if not descriptors or (isinstance(command, ForkZygote) and len(descriptors) != 1):
+        if not descriptors:
             self.fail(child_id, f"{len(descriptors)} descriptors came with {type(command).__name__}")
             return
         if child_id in self._pids:
@@ -164,7 +164,7 @@ class Zygote(ControlLoop):
                 pid = fork_slot(self._prepare_slot(command, descriptors), self._ids, command.number)
             else:
                 ids = IdBlock(command.first_id, command.ids)
-                pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors[0], mapper), ids)
+                pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors, mapper), ids)
         except BirthError as error:
             self.fail(child_id, str(error), error.errno)
         except OSError as error:
@@ -196,13 +196,18 @@ class Zygote(ControlLoop):
         except (OSError, ValueError, UnpackException) as error:
             self.complain(f"byte code was not stored: {describe_error(error)}")
 
-    def _be_zygote(self, command: ForkZygote, ids: IdBlock, control_fd: int, mapper: Mapper | None) -> int:
+    def _be_zygote(self, command: ForkZygote, ids: IdBlock, descriptors: Sequence[int], mapper: Mapper | None) -> int:
         self._forget()
         os.setsid()
-        close_other_descriptors({0, 1, 2, control_fd, *(mapper.descriptors if mapper is not None else ())})
+        control_fd, *groups = descriptors
+        kept = mapper.descriptors if mapper is not None else set()
+        close_other_descriptors({0, 1, 2, control_fd, *groups, *kept})
         set_process_name(f"ee-zygote {command.name}")
         control = socket(fileno=control_fd)
         try:
+            with blame("control_groups"):
+                for group in groups:
+                    os.write(group, b"0")
             bytecode_fd = self._enter_view(command, copy_private=mapper is not None)
             if mapper is not None:
                 mapper.enter(as_root=True)

@@ -23,7 +23,7 @@ from executor.supervisor.process_tree import waited_cpu_s
 from executor.supervisor.zygote import SlotClient, Zygote
 from protocol.control import Exited
 
-__all__ = ["IDLE_TIME_S", "LockdownError", "Slot", "SlotPool"]
+__all__ = ["IDLE_TIME_S", "LockdownError", "Slot", "SlotPool", "remove_group"]
 
 log = structlog.get_logger("executor.slots")
 
@@ -141,7 +141,7 @@ class Slot:
             if self._child.forked_at is None:  # nor was it begun: its zygote does not work any more
                 self._zygote.close()
         if self.group is not None:
-            await _remove(self.group)
+            await remove_group(self.group)
 
 
 class SlotPool:
@@ -267,7 +267,8 @@ class SlotPool:
         self._host.give_number(number)
 
 
-async def _remove(group: ControlGroup) -> None:
+async def remove_group(group: ControlGroup) -> None:
+    """Remove a control group whose processes have ended, or are about to."""
     for _ in range(REMOVE_TRIES):
         try:
             group.remove()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from executor.environments.environment import Environment, EnvironmentUnfitError
+from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child, ParentLostError
+from executor.supervisor.slots import remove_group
 from executor.supervisor.zygote import Zygote, start_base_zygote
 from protocol.control import ForkZygote
 
@@ -29,8 +31,19 @@ ZYGOTE_EXIT_TIME_S: Final = 10.0
 BASE_IDLE_S: Final = 60.0
 """How long the base zygote of an environment's interpreter is kept although no zygote of a plugin comes from it."""
 
+ZYGOTE_MEMORY_BYTES: Final = 1024**3
+ZYGOTE_PROCESSES: Final = 256
+ZYGOTE_CPUS: Final = 1.0
+"""What the zygote of a plugin with an environment of its own may use, where there are control groups.
+
+It imports what the plugin has chosen: 50 to 80 MB with the SDK. Slots have groups of their own.
+"""
+
 PRELOAD: Final = ("dify_plugin",)
 """Trusted modules that plugin zygotes import: the SDK, real or bundled."""
+
+
+_numbers = itertools.count()
 
 
 class ZygoteTree:
@@ -64,7 +77,7 @@ class ZygoteTree:
             raise ParentLostError(str(error)) from error
         base = self._bases.get(interpreter)
         if base is None:
-            base = self._bases[interpreter] = BaseZygote(self.loop, self.host.group_folders, interpreter)
+            base = self._bases[interpreter] = BaseZygote(self.loop, self.host, interpreter)
         command = ForkZygote(
             zygote_id=0,
             name=name,
@@ -96,14 +109,15 @@ class BaseZygote:
 
     Args:
         loop: The supervisor's event loop.
-        group_folders: Control groups that it removes at its end, in case the supervisor cannot.
+        host: What workers are isolated with.
         interpreter: What runs it; `None` for our own, which is kept once it was started.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, group_folders: Sequence[str], interpreter: Path | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: HostIsolation, interpreter: Path | None) -> None:
         self._loop = loop
-        self._group_folders = group_folders
+        self._host = host
         self._interpreter = interpreter
+        self._ending: set[asyncio.Task[None]] = set()
         self._zygote: Zygote | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = asyncio.Lock()
@@ -123,8 +137,13 @@ class BaseZygote:
         try:
             async with self._lock:
                 base = await self._wait_ready()
-            child, zygote = base.fork_zygote(command)
-            child.exited.add_done_callback(lambda _: self._end_use())
+            group = self._create_group() if command.environment else None
+            try:
+                child, zygote = base.fork_zygote(command, group.open_procs() if group is not None else ())
+            except BaseException:
+                self._drop_group(group)
+                raise
+            child.exited.add_done_callback(lambda _: self._end_use(group))
             try:
                 await zygote.wait_ready(ZYGOTE_READY_TIME_S)
             except BaseException:
@@ -132,7 +151,7 @@ class BaseZygote:
                 raise
         finally:
             if child is None:
-                self._end_use()
+                self._end_use(None)
         return zygote
 
     def close(self) -> None:
@@ -149,6 +168,25 @@ class BaseZygote:
         if self._resting is not None:
             await self._resting
         await self._reap()
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def _create_group(self) -> ControlGroup | None:
+        """Make the control group of a zygote that imports what a plugin has chosen, where there are any."""
+        group = self._host.create_group(f"zygote-{next(_numbers)}")
+        if group is not None:
+            try:
+                group.apply(memory_bytes=ZYGOTE_MEMORY_BYTES, processes=ZYGOTE_PROCESSES, cpu_share=ZYGOTE_CPUS)
+            except OSError:
+                self._drop_group(group)
+                raise
+        return group
+
+    def _drop_group(self, group: ControlGroup | None) -> None:
+        if group is not None:
+            task = self._loop.create_task(remove_group(group))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     def _begin_use(self) -> None:
         self._users += 1
@@ -156,7 +194,8 @@ class BaseZygote:
             self._timer.cancel()
             self._timer = None
 
-    def _end_use(self) -> None:
+    def _end_use(self, group: ControlGroup | None) -> None:
+        self._drop_group(group)
         self._users -= 1
         if self._users == 0 and self._interpreter is not None and self._zygote is not None:
             self._timer = self._loop.call_later(BASE_IDLE_S, self._rest)
@@ -180,7 +219,7 @@ class BaseZygote:
         if self._zygote is not None:
             log.error("zygote.lost", zygote=self._zygote.name)
         await self._reap()
-        self._zygote, self._process = start_base_zygote(self._loop, self._group_folders, self._interpreter)
+        self._zygote, self._process = start_base_zygote(self._loop, self._host.group_folders, self._interpreter)
         ready = self._zygote
         await ready.wait_ready(ZYGOTE_READY_TIME_S)
         interpreter = str(self._interpreter) if self._interpreter is not None else None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from protocol import ForkFailed
-from tests.environments import build_environment, find_pythons
+from tests.environments import build_environment, find_pythons, plant
 from tests.worker.driver import BaseZygote, Plugin
 from worker.loader import STAND_IN
 
@@ -123,23 +123,24 @@ def test_a_plugin_may_use_all_of_our_names(environment: Path, make: Make) -> Non
 
 def test_files_of_the_environment_run_without_rights(environment: Path, make: Make, tmp_path: Path) -> None:
     """What Python runs as it starts is run in the plugin's zygote, which sees the view only and has no network."""
-    del environment
-    evil = build_environment("werkzeug>=3", "iniconfig")  # one of its own
-    packages = next((evil / "lib").glob("python3.*")) / "site-packages"
-    (packages / "evil.pth").write_text("import evil\n")
-    (packages / "evil.py").write_text(
-        "import os, socket\n"
-        "pid = os.getpid()\n"
-        f"sees = [os.path.exists('{tmp_path}'), os.listdir('/root') if os.path.exists('/root') else []]\n"
-        "interfaces = [name for _, name in socket.if_nameindex()]\n"
-        "rights = os.getuid()\n"
-    )
-    plugin = make(evil)
+    (tmp_path / "secret").write_text("of the host")
+    code = f"""
+import os, socket
+pid = os.getpid()
+processes = sorted(name for name in os.listdir("/proc") if name.isdigit())
+sees = os.path.exists("{tmp_path}/secret")
+interfaces = [name for _, name in socket.if_nameindex()]
+try:
+    socket.create_connection(("127.0.0.1", 9))
+except OSError as error:
+    network = error.strerror
+"""
+    plugin = make(plant(environment, tmp_path / "planted", code))
     plugin.endpoint(
-        "import evil; return Response(json.dumps([evil.pid, evil.sees[0], evil.interfaces, 'evil' in sys.modules]))"
+        "import planted as p; return Response(json.dumps([p.pid, p.processes, p.sees, p.interfaces, p.network]))"
     )
 
-    assert json.loads(plugin.call().body) == [1, False, ["lo"], True]
+    assert json.loads(plugin.call().body) == [1, ["1"], False, ["lo"], "Network is unreachable"]
 
 
 def test_without_werkzeug_it_is_refused(make: Make) -> None:
