@@ -17,10 +17,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from scripts.seccomp_policy import ALLOW, UNKNOWN, WHOLE_REGISTER, ByArgument, Decision, decisions
+from scripts.seccomp_policy import ALLOW, KINDS, UNKNOWN, WHOLE_REGISTER, ByArgument, Decision, decisions
 
 __all__ = ["ARCHITECTURES", "COMPILED_WITH", "Comparison", "Library", "make_rules", "program_path"]
 
@@ -205,9 +206,9 @@ def _blocks(bits: list[int], cases: Mapping[int, Decision], otherwise: Decision)
                 yield mask | bit, value | half, decision
 
 
-def program_path(machine: str) -> Path:
-    """Return where the program for a machine is."""
-    return _FOLDER / f"seccomp-{machine}.bpf"
+def program_path(machine: str, kind: str = "worker") -> Path:
+    """Return where the program for a machine and a kind of process is."""
+    return _FOLDER / (f"seccomp-{machine}.bpf" if kind == "worker" else f"seccomp-{kind}-{machine}.bpf")
 
 
 def main() -> None:
@@ -215,10 +216,11 @@ def main() -> None:
     library = Library()
     if library.version() != COMPILED_WITH:
         sys.stderr.write(f"libseccomp is {library.version()}: set COMPILED_WITH to that\n")
-    for machine in ARCHITECTURES:
-        program = library.compile(machine, decisions())
-        program_path(machine).write_bytes(program)
-        sys.stdout.write(f"{program_path(machine).name}: {len(program) // 8} instructions\n")
+    for machine, kind in product(ARCHITECTURES, KINDS):
+        program = library.compile(machine, decisions(kind))
+        path = program_path(machine, kind)
+        path.write_bytes(program)
+        sys.stdout.write(f"{path.name}: {len(program) // 8} instructions\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Which system calls a worker may make: the tables, with a reason for everything in them.
+"""Which system calls a worker may make, and a build: the tables, with a reason for everything in them.
 
 How to read it
 --------------
 `BY_NAME` has the system calls that are decided by their name alone: decision, reason, names. `BY_ARGUMENT` has those
-that are decided by an argument. What is in neither is UNKNOWN and gets ENOSYS, as from a kernel that does not have it,
-so that C libraries fall back to what came before. All that existed when this was written is in one of the tables.
+that are decided by an argument. `FOR_BUILDS` has what is different for builds. What is in none of them is UNKNOWN and
+gets ENOSYS, as from a kernel that does not have it, so that C libraries fall back to what came before. All that existed
+when this was written is in one of the tables.
 
 A decision is ALLOW, or the error that the caller gets. PRETEND is "error" 0: nothing is done, and the call succeeds.
 EPERM is for what nobody should try, ENOSYS for what programs ask for and can do without. Other errors are those with
@@ -33,6 +34,8 @@ __all__ = [
     "ALLOW",
     "BY_ARGUMENT",
     "BY_NAME",
+    "FOR_BUILDS",
+    "KINDS",
     "PRETEND",
     "UNKNOWN",
     "WHOLE_REGISTER",
@@ -301,8 +304,41 @@ BY_ARGUMENT: Final[Mapping[str, ByArgument]] = {
 }
 
 
-def decisions() -> dict[str, Decision]:
+FOR_BUILDS: Final[Mapping[str, ByArgument]] = {
+    "socket": ByArgument(
+        reason="""TCP besides: a build reaches its index through a socket on the loopback of its own network, where
+            nothing else listens""",
+        argument=0,
+        cases=_each(ALLOW, AF_UNIX=1)
+        | _each(ByArgument(argument=1, mask=0xF, cases=_each(ALLOW, SOCK_STREAM=1), otherwise=REFUSE), AF_INET=2),
+        otherwise=errno.EAFNOSUPPORT,
+    ),
+    "setsockopt": ByArgument(
+        reason="as for workers, and what clients of HTTP set for TCP",
+        argument=1,
+        cases=_each(BY_ARGUMENT["setsockopt"], SOL_SOCKET=1)
+        | _each(
+            ByArgument(
+                argument=2,
+                cases=_each(ALLOW, NODELAY=1, KEEPIDLE=4, KEEPINTVL=5, KEEPCNT=6, USER_TIMEOUT=18),
+                otherwise=errno.ENOPROTOOPT,
+            ),
+            IPPROTO_TCP=6,
+        ),
+        otherwise=errno.ENOPROTOOPT,
+    ),
+}
+"""What is decided otherwise for builds of environments, which run compilers and installers (`worker.workshop`)."""
+
+KINDS: Final[Mapping[str, Mapping[str, ByArgument]]] = {"worker": {}, "build": FOR_BUILDS}
+"""Who gets a program, and what is different for them."""
+
+
+def decisions(kind: str = "worker") -> dict[str, Decision]:
     """Return the decision about every system call that the tables name.
+
+    Args:
+        kind: One of KINDS.
 
     Raises:
         ValueError: One is named twice.
@@ -315,7 +351,7 @@ def decisions() -> dict[str, Decision]:
         if name in found:
             raise ValueError(f"{name} is named twice")
         found[name] = decision
-    return found
+    return found | KINDS[kind]
 
 
 def decide(decision: Decision, arguments: Sequence[int]) -> int:

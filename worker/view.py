@@ -22,7 +22,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from worker.lockdown.calls import (
@@ -138,13 +138,16 @@ def interpreter_trees() -> tuple[str, ...]:
     return tuple(tree for tree in dict.fromkeys(trees) if os.path.isabs(tree) and tree not in {"/usr", "/"})
 
 
-def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) -> int:
+def build_view(
+    trees: Iterable[str], plugin_root: str, *, copy_private: bool, writable: Mapping[str, str] | None = None
+) -> int:
     """Replace everything that this process sees of the host's files by the view. It is its own mount namespace.
 
     Args:
         trees: Folders and files to be seen besides the system's, by absolute paths; missing ones are left out.
         plugin_root: The plugin's folder; empty for none.
         copy_private: Whether workers have fewer rights to files than this process.
+        writable: Folders of the host that may be written, by the paths that they have in the view.
 
     Returns:
         The folder BYTECODE of the view, to be written; in the view it can only be read.
@@ -167,6 +170,10 @@ def build_view(trees: Iterable[str], plugin_root: str, *, copy_private: bool) ->
         _copy(plugin_root)
     elif plugin_root and not _is_below(plugin_root, shown):
         _show(plugin_root)
+    for target, source in (writable or {}).items():
+        os.makedirs(_NEW + target, exist_ok=True)
+        mount(_OLD + source, _NEW + target, None, flags=MS_BIND)
+        restrict_mount(_NEW + target, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=False)
     bytecode_fd = _make_bytecode()
     _make_small_things()
     mount("proc", f"{_NEW}/proc", "proc", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)

@@ -22,6 +22,7 @@ _NR_ADD_RULE: Final = 445
 _NR_RESTRICT_SELF: Final = 446
 _CREATE_RULESET_VERSION: Final = ctypes.c_uint(1)
 _RULE_PATH_BENEATH: Final = ctypes.c_int(1)
+_RULE_NET_PORT: Final = ctypes.c_int(2)
 
 _EXECUTE: Final = 1 << 0
 _WRITE_FILE: Final = 1 << 1
@@ -37,7 +38,9 @@ _FILE_RIGHTS: Final = ((1, 0x1FFF), (2, 0x3FFF), (3, 0x7FFF), (5, 0xFFFF))
 
 _NETWORK_ABI: Final = 4
 _NETWORK_RIGHTS: Final = 0b11
-"""To bind and to connect TCP sockets; no port is ever allowed."""
+"""To bind and to connect TCP sockets; workers are allowed no port."""
+
+_CONNECT: Final = 0b10
 
 _SCOPE_ABI: Final = 6
 _SCOPES: Final = 0b11
@@ -60,6 +63,12 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
+class _NetPort(ctypes.Structure):
+    """`struct landlock_net_port_attr`."""
+
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 def abi_version() -> int:
     """Tell which version of Landlock the kernel has in force.
 
@@ -69,7 +78,7 @@ def abi_version() -> int:
     return call_kernel("landlock", _NR_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION)
 
 
-def restrict_files(writable: Sequence[str], devices: Sequence[str]) -> int:
+def restrict_files(writable: Sequence[str], devices: Sequence[str], ports: Sequence[int] = ()) -> int:
     """Let this process and its children read everything they see, but write only below `writable` and to `devices`.
 
     Needs `no_new_privs`. It cannot be undone.
@@ -77,6 +86,7 @@ def restrict_files(writable: Sequence[str], devices: Sequence[str]) -> int:
     Args:
         writable: Folders.
         devices: Single files.
+        ports: TCP ports that may be connected to; none may be listened on.
 
     Returns:
         The version of the ABI that is in force.
@@ -93,6 +103,8 @@ def restrict_files(writable: Sequence[str], devices: Sequence[str]) -> int:
             _allow(ruleset, folder, handled)
         for device in devices:
             _allow(ruleset, device, _DEVICE_WRITE & handled)
+        for port in ports if abi >= _NETWORK_ABI else ():
+            _allow_port(ruleset, port)
         call_kernel("landlock_restrict_self", _NR_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
     finally:
         os.close(ruleset)
@@ -120,3 +132,9 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         call_kernel(f"landlock_add_rule {path}", _NR_ADD_RULE, *arguments)
     finally:
         os.close(descriptor)
+
+
+def _allow_port(ruleset: int, port: int) -> None:
+    rule = _NetPort(allowed=_CONNECT, port=port)
+    arguments = (ctypes.c_int(ruleset), _RULE_NET_PORT, ctypes.byref(rule), ctypes.c_uint(0))
+    call_kernel(f"landlock_add_rule port {port}", _NR_ADD_RULE, *arguments)

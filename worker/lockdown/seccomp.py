@@ -76,8 +76,11 @@ class Program:
             raise ProcessLookupError(f"seccomp: thread {thread} has a filter of its own")
 
 
-def load_program() -> Program:
+def load_program(kind: str = "worker") -> Program:
     """Load the program for this machine.
+
+    Args:
+        kind: `worker`, or `build` for the builds of environments.
 
     Raises:
         UnsupportedMachineError: There is none.
@@ -87,7 +90,8 @@ def load_program() -> Program:
     if sys.maxsize < 1 << 32:
         raise UnsupportedMachineError(f"there is no filter of system calls for a Python of 32 bits, on {machine}")
     _number_of_seccomp(machine)
-    return Program(Path(__file__).with_name(f"seccomp-{machine}.bpf").read_bytes(), machine)
+    name = f"seccomp-{machine}.bpf" if kind == "worker" else f"seccomp-{kind}-{machine}.bpf"
+    return Program(Path(__file__).with_name(name).read_bytes(), machine)
 
 
 def _number_of_seccomp(machine: str) -> int:

@@ -24,6 +24,8 @@ from scripts.compile_seccomp import ARCHITECTURES, COMPILED_WITH, Comparison, Li
 from scripts.seccomp_policy import (
     ALLOW,
     BY_ARGUMENT,
+    FOR_BUILDS,
+    KINDS,
     PRETEND,
     UNKNOWN,
     WHOLE_REGISTER,
@@ -44,6 +46,7 @@ FOREIGN: Final = {"i386": 0x4000_0003, "arm": 0x4000_0028, "x86_64": 0xC000_003E
 
 T = TypeVar("T")
 MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
+KINDS_OF_PROGRAMS = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +69,13 @@ def numbers(library: Library) -> dict[str, int]:
 # The programs are the policy
 
 
+@KINDS_OF_PROGRAMS
 @MACHINES
-def test_the_programs_are_a_fresh_compilation(library: Library, machine: str) -> None:
+def test_the_programs_are_a_fresh_compilation(library: Library, machine: str, kind: str) -> None:
     """Byte for byte, where libseccomp has the version that compiled them."""
-    fresh = library.compile(machine, decisions())
+    fresh = library.compile(machine, decisions(kind))
     if library.version() == COMPILED_WITH:
-        assert program_path(machine).read_bytes() == fresh, "run `make seccomp`"
+        assert program_path(machine, kind).read_bytes() == fresh, "run `make seccomp`"
 
 
 @MACHINES
@@ -80,11 +84,12 @@ def test_everything_known_is_decided(library: Library, machine: str) -> None:
     assert set(library.numbers(machine)) <= set(decisions())
 
 
+@KINDS_OF_PROGRAMS
 @MACHINES
-def test_every_number_is_decided_as_the_tables_say(library: Library, machine: str) -> None:
+def test_every_number_is_decided_as_the_tables_say(library: Library, machine: str, kind: str) -> None:
     """For all numbers there are and many there are not, called with zeros."""
-    program = program_path(machine).read_bytes()
-    policy = decisions()
+    program = program_path(machine, kind).read_bytes()
+    policy = decisions(kind)
     table = {number: decide(policy[name], [0] * 6) for name, number in library.numbers(machine).items()}
     for number in [*range(1100), 0x3FFF_FFFF]:
         assert simulate(program, ARCHITECTURES[machine], number) == table.get(number, UNKNOWN), number
@@ -101,11 +106,14 @@ def values_of_interest(decision: Decision) -> Iterator[int]:
             yield from values_of_interest(below)
 
 
-@pytest.mark.parametrize("name", BY_ARGUMENT)
+@pytest.mark.parametrize(
+    ("kind", "name"), [("worker", name) for name in BY_ARGUMENT] + [("build", name) for name in FOR_BUILDS]
+)
 @MACHINES
-def test_arguments_decide_as_the_tables_say(library: Library, machine: str, name: str) -> None:
+def test_arguments_decide_as_the_tables_say(library: Library, machine: str, kind: str, name: str) -> None:
     """For every value at which something changes, and those around it, in the argument and in the next one."""
-    program, decision = program_path(machine).read_bytes(), BY_ARGUMENT[name]
+    program, decision = program_path(machine, kind).read_bytes(), decisions(kind)[name]
+    assert isinstance(decision, ByArgument)
     if name not in library.numbers(machine):
         return  # there is none on this machine
     number = library.numbers(machine)[name]
