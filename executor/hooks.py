@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.catalog.findings import Finding
@@ -15,6 +16,7 @@ from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
+from executor.environments.provide import wants_own
 
 __all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
 
@@ -48,11 +50,18 @@ class Bound:
         plugins: By manifest name.
         hooks: By hook id.
         warnings: Findings that do not stop the start, one sentence each.
+        own: Names of plugins whose environment has to be built, unless it is there.
     """
 
     plugins: Mapping[str, Plugin]
     hooks: Mapping[str, BoundHook]
     warnings: tuple[str, ...]
+    own: frozenset[str] = frozenset()
+
+    def with_plugins(self, plugins: Mapping[str, Plugin]) -> Bound:
+        """The same with other plugins of the same names."""
+        hooks = {name: replace(hook, plugin=plugins[hook.plugin.name]) for name, hook in self.hooks.items()}
+        return replace(self, plugins=plugins, hooks=hooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ def bind_hooks(config: Config) -> Bound:
     hooks = {hook_id: bind_hook(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
     if problems:
         raise ConfigError(tuple(problems))
-    return Bound(paired.plugins, hooks, paired.warnings)
+    return Bound(paired.plugins, hooks, paired.warnings, _find_own(config, paired.plugins))
 
 
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
@@ -128,10 +137,22 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
     return plugins
 
 
+def _find_own(config: Config, plugins: Mapping[str, Plugin]) -> frozenset[str]:
+    """Name the plugins that get an environment of their own, which is built from their files."""
+    places = {Path(os.path.realpath(source.path)): source.environment for source in config.plugins}
+    default = config.environments.default
+    found = set()
+    for name, plugin in plugins.items():
+        place = places.get(plugin.root)
+        if not isinstance(place, Path) and wants_own(plugin.root, place, default):
+            found.add(name)
+    return frozenset(found)
+
+
 def _find_environment(config: Config, index: int, problems: list[Problem]) -> Environment | None:
     """Look at the environment of a configured plugin, if it has one."""
     folder = config.plugins[index].environment
-    if folder is None:
+    if not isinstance(folder, Path):
         return None
     try:
         return find_environment(folder)

@@ -24,6 +24,8 @@ import structlog
 from executor.config.instance import announce, make_state_dir
 from executor.config.model import Config
 from executor.config.places import ConfigError
+from executor.environments.builder import EnvironmentBuilder
+from executor.environments.provide import Provided, provide_environments
 from executor.errors import StartupError
 from executor.figures.admin import create_admin_app
 from executor.figures.live import Snapshot
@@ -91,6 +93,7 @@ class Service:
         self._gateway = Gateway(self._run_invocation)
         self._store: Store
         self._host: HostIsolation
+        self._builder: EnvironmentBuilder
         self._supervisor: Supervisor
         self._public: HttpServer
         self._admin: HttpServer
@@ -110,6 +113,7 @@ class Service:
             self._make_state_dir(config.state_dir)
             self._store = await stack.enter_async_context(keep_store(config, self._registry.observe_store))
             self._host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
+            self._builder = stack.enter_context(EnvironmentBuilder(config.state_dir, config.environments, self._host))
             self._supervisor = Supervisor(
                 host=self._host, admission=config.admission, spares=config.spares, record=self._registry.record
             )
@@ -128,7 +132,8 @@ class Service:
         """Prove that a worker of each plugin answers, before anybody is told that the service is ready."""
         for warning in self._bound.warnings:
             log.warning("plugin.warning", detail=warning)
-        problems = await self._probe(self._bound)
+        self._bound, problems = await self._provide(self._bound)
+        problems += await self._probe(self._bound) if not problems else []
         if problems:
             raise StartupError("\n".join(problems))
         self._put_in_force(self._config, self._bound)
@@ -239,12 +244,33 @@ class Service:
         except Exception as error:
             log.exception("service.reload_failed")
             return [f"the configuration could not be read: {error!r}"]
-        problems = await self._probe(bound)
+        self._builder.settings = config.environments
+        bound, problems = await self._provide(bound)
+        problems += await self._probe(bound) if not problems else []
         if not problems:
             self._warn_of_fixed_settings(config)
             self._put_in_force(config, bound)
             log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
         return problems
+
+    async def _provide(self, bound: Bound) -> tuple[Bound, list[str]]:
+        """Have the environments of plugins, and let go of those that nobody has used for long."""
+        builder = self._builder
+
+        def provide() -> Provided:
+            provided = provide_environments(bound.plugins, bound.own, builder, _tell_progress)
+            for removed in builder.collect():
+                log.info("environment.removed", folder=str(removed))
+            return provided
+
+        work = asyncio.ensure_future(asyncio.to_thread(provide))
+        try:
+            provided = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            builder.cancel()
+            await asyncio.wait({work})
+            raise
+        return bound.with_plugins(provided.plugins), list(provided.problems)
 
     async def _probe(self, bound: Bound) -> list[str]:
         by_memory = sorted(bound.hooks.values(), key=lambda hook: hook.limits.memory)
@@ -333,6 +359,11 @@ def _spare_collections() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def _tell_progress(plugin: str, line: str) -> None:
+    log.info("environment.build", plugin=plugin, detail=line)
+    notify_manager(f"STATUS=Building the environment of {plugin}: {line}")
 
 
 def _unusable(state_dir: Path, error: OSError) -> StartupError:

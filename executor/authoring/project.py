@@ -185,7 +185,7 @@ def _only_entry(places: Mapping[KeyPath, Place], index: int) -> dict[KeyPath, Pl
 def _with_environment(options: Options, config: Config, plugin: Plugin) -> Plugin:
     """Find what the plugin's workers import from: what the command line or the configuration says, or our own."""
     folder = options.environment or next((entry.environment for entry in config.plugins), None)
-    if folder is None:
+    if not isinstance(folder, Path):
         return plugin
     try:
         return replace(plugin, environment=find_environment(folder))

@@ -22,6 +22,9 @@ Examples:
 
 Every endpoint is then at http://HOST:PORT/e/<hook_id>/<path>. SIGHUP reads the configuration and the plugins
 again; SIGTERM lets running requests finish and then ends the service.
+
+A plugin whose pyproject.toml or requirements.txt names more than dify_plugin gets an environment of its own, which is
+built at the first start: in a sandbox, from the package index that uv or pip use here.
 """
 
 
@@ -57,6 +60,12 @@ def serve(
     debug: Annotated[
         bool | None, typer.Option("--debug", help="Show errors and tracebacks of endpoints to clients.")
     ] = None,
+    shared_environment: Annotated[
+        bool,
+        typer.Option(
+            "--shared-environment", help="Build no environments; plugins get the executor's, with the bundled SDK."
+        ),
+    ] = False,
 ) -> None:
     """Serve until a signal says otherwise."""
     overrides = Overrides(
@@ -65,6 +74,7 @@ def serve(
         admin_port=admin_port,
         state_dir=state_dir,
         debug=debug,
+        environment="shared" if shared_environment else None,
         plugins=tuple(plugins or ()),
         settings=tuple(settings or ()),
     )

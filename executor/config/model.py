@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
+from executor.config.environments import EnvironmentPlace, EnvironmentSettings
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.config.packages import Packages
@@ -182,10 +183,11 @@ class PluginSource(Section):
     """A plugin folder to serve; a plain path stands for `{path: PATH}`."""
 
     path: FilePath = Field(description="The folder that holds `manifest.yaml`.")
-    environment: FilePath | None = Field(
+    environment: EnvironmentPlace | None = Field(
         default=None,
-        description="Folder of a virtual environment with the Dify SDK and the plugin's requirements, for Python 3.11 "
-        "to 3.14. Its workers run in it. Not given: the executor's own environment, with the bundled SDK.",
+        description="What its workers import from. `own`: an environment built from the plugin's `pyproject.toml` or "
+        "`requirements.txt`, with the Dify SDK that they name. `shared`: the executor's own, with the bundled SDK. "
+        "A path: a virtual environment that is there, for Python 3.11 to 3.14. Not given: as in `environments`.",
     )
     limits: Limits = Field(
         default_factory=Limits,
@@ -266,6 +268,9 @@ class Config(Section):
     isolation: Isolation = Field(default_factory=Isolation, description=Isolation.__doc__)
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
     spares: SpareSettings = Field(default_factory=SpareSettings, description=SpareSettings.__doc__)
+    environments: EnvironmentSettings = Field(
+        default_factory=EnvironmentSettings, description=EnvironmentSettings.__doc__
+    )
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     packages: Packages = Field(default_factory=Packages, description=Packages.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")

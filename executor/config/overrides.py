@@ -47,6 +47,7 @@ class Overrides:
         admin_port: `admin.port`.
         state_dir: `state_dir`.
         debug: `debug`.
+        environment: `environments.default`.
         plugins: Plugin folders, served besides those of the file.
         settings: Texts of `--set`.
         values: Further values, of which later ones win; those of `settings` win over all of them.
@@ -57,6 +58,7 @@ class Overrides:
     admin_port: int | None = None
     state_dir: Path | None = None
     debug: bool | None = None
+    environment: str | None = None
     plugins: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
     values: tuple[GivenValue, ...] = ()
@@ -90,6 +92,7 @@ def _simple(overrides: Overrides) -> Iterator[tuple[KeyPath, object, str]]:
         (("admin", "port"), overrides.admin_port, "--admin-port"),
         (("state_dir",), state_dir, "--state-dir"),
         (("debug",), overrides.debug, "--debug"),
+        (("environments", "default"), overrides.environment, "--shared-environment"),
     )
     return (row for row in rows if row[1] is not None)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from executor.config.confidential import Confidential
+from executor.config.environments import BuildLimits
 from executor.config.isolation import HostIds, Isolation
 from executor.config.limits import Limits
 from executor.config.model import Config, Hook, PluginSource
@@ -82,6 +83,7 @@ KINDS: Final[dict[Any, str]] = {
     bool: "`true` or `false`",
     Path: "a path",
     Confidential: "a secret: a text or a reference",
+    BuildLimits: "a map",
     HostIds: "a map",
     Limits: "a map, see `limits`",
     PluginSource: "a path, or a map, see `plugins[]`",
@@ -164,7 +166,7 @@ def _kind(annotation: Any, metadata: Iterable[object] = ()) -> str:
     if origin is Annotated:
         return _kind(arguments[0], arguments[1:])
     if origin in {Union, UnionType}:
-        return _kind(arguments[0])
+        return " or ".join(dict.fromkeys(_kind(part) for part in arguments if part is not NoneType))
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin is tuple:

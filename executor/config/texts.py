@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-__all__ = ["FilePath", "HookId", "HostName", "Network", "NonEmpty", "Origin", "Text"]
+__all__ = ["FilePath", "HookId", "HostName", "Network", "NonEmpty", "Origin", "Text", "make_path"]
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -79,8 +79,12 @@ def _origin(text: str) -> str | None:
     return text if text == "*" or (whole and "@" not in parts.netloc) else None
 
 
-def _path(value: object, info: ValidationInfo) -> Path:
-    """Make a path absolute: `~` is the home folder; relative ones start at the configuration's folder."""
+def make_path(value: object, info: ValidationInfo) -> Path:
+    """Make a path absolute: `~` is the home folder; relative ones start at the configuration's folder.
+
+    Raises:
+        PydanticCustomError: It is none.
+    """
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise PydanticCustomError("path", "expected {expected}", {"expected": "a path"})
     base = (info.context or {}).get("base") or Path.cwd()
@@ -105,5 +109,5 @@ Network = Annotated[
 ]
 Origin = Annotated[str, Text(_origin, 'an origin such as https://app.example.org, or "*"')]
 FilePath = Annotated[
-    Path, BeforeValidator(_path), WithJsonSchema({"type": "string"}), PlainSerializer(str, when_used="json")
+    Path, BeforeValidator(make_path), WithJsonSchema({"type": "string"}), PlainSerializer(str, when_used="json")
 ]

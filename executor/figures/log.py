@@ -25,6 +25,9 @@ FIRST: Final = ("timestamp", "level", "logger", "event")
 SILENT: Final = ("uvicorn.access",)
 """Loggers that would tell too much."""
 
+TERSE: Final = ("httpx", "httpcore")
+"""Loggers that would tell of every request of ours, with its address."""
+
 
 class _Lines:
     """Writes lines. A log that cannot be written must not fail a request: such lines are lost."""
@@ -96,6 +99,8 @@ def _route_libraries(
     logging.captureWarnings(capture=True)
     for name in SILENT:
         logging.getLogger(name).disabled = True
+    for name in TERSE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _json_renderers() -> list[Processor]:

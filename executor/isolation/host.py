@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -44,6 +45,7 @@ class HostIsolation:
         self.off: tuple[str, ...] = tuple(settings.off)
         self.first_id, self.ids, self._block = _take_block(settings) if os.geteuid() == 0 else (0, 0, None)
         self.groups = _open_groups(self.off)
+        self._numbers = threading.Lock()  # builds of environments take theirs in threads of their own
         self._next_number = 0
         self._free_numbers: list[int] = []
 
@@ -64,17 +66,19 @@ class HostIsolation:
         Raises:
             OutOfSlotsError: All are in use.
         """
-        if self._free_numbers:
-            return self._free_numbers.pop()
-        number = self._next_number
-        if self.ids and 2 * number + 2 >= self.ids:
-            raise OutOfSlotsError(f"all {self.ids} host ids of isolation.ids are in use")
-        self._next_number += 1
-        return number
+        with self._numbers:
+            if self._free_numbers:
+                return self._free_numbers.pop()
+            number = self._next_number
+            if self.ids and 2 * number + 2 >= self.ids:
+                raise OutOfSlotsError(f"all {self.ids} host ids of isolation.ids are in use")
+            self._next_number += 1
+            return number
 
     def give_number(self, number: int) -> None:
         """Give a slot's number back, when no process of it is left."""
-        self._free_numbers.append(number)
+        with self._numbers:
+            self._free_numbers.append(number)
 
     def create_group(self, name: str) -> ControlGroup | None:
         """Make the control group of a slot; None where there are no control groups.

@@ -32,11 +32,11 @@ def write(folder: Path, text: str) -> str:
 
 def test_the_effective_configuration_is_shown(tmp_path: Path) -> None:
     """As YAML on standard output; notes on standard error."""
-    file = write(tmp_path, "limits: {concurrency: 100}\nhooks: {cat: {settings: {key: secret}}}\n")
+    file = write(tmp_path, "limits: {concurrency: 100}\nhooks: {cat: {settings: {key: classified}}}\n")
     result = run("show", "--config", file, "--set", "cat.other=hidden")
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["limits"]["concurrency"] == 100
-    assert "secret" not in result.stdout
+    assert "classified" not in result.stdout
     assert f"# key: hidden, given in {file}:2:31" in result.stdout
     assert "note: " in result.stderr
     assert "admission.concurrency is 64" in result.stderr
