@@ -19,7 +19,7 @@ class LineReader:
     """Takes a stream apart at line ends, however it comes cut.
 
     Args:
-        max_size: Longest line, in bytes.
+        max_size: Longest line, in bytes, with the CR of its end.
     """
 
     __slots__ = ("_buffer", "_max_size", "_searched")
