@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.store.records import InstalledPlugin, StoredHook
+from sqlalchemy import func, select
 
-__all__ = ["Place", "make_hook", "make_plugin"]
+from executor.store.database import Database
+from executor.store.records import InstalledPlugin, StoredHook
+from executor.store.tables import EntryRow, ScopeRow
+
+__all__ = ["Place", "check_counters", "make_hook", "make_plugin"]
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,20 @@ def make_hook(hook_id: str = "hook000000000001", *, plugin: InstalledPlugin | No
         created_at=1_700_000_001.5,
         updated_at=1_700_000_001.5,
     )
+
+
+def check_counters(database: Database) -> None:
+    """Check that each scope counts the bytes and keys that it has, and each entry its own bytes."""
+    totals = (
+        select(EntryRow.scope_id, func.count().label("number"), func.sum(EntryRow.size).label("total"))
+        .group_by(EntryRow.scope_id)
+        .subquery()
+    )
+    counted = select(ScopeRow.used_bytes, ScopeRow.keys, totals.c.total, totals.c.number).join(
+        totals, totals.c.scope_id == ScopeRow.scope_id, isouter=True
+    )
+    wrong = select(EntryRow.key).where(EntryRow.size != func.length(EntryRow.value))
+    with database.read() as session:
+        for used_bytes, keys, total, number in session.execute(counted):
+            assert (used_bytes, keys) == (total or 0, number or 0)
+        assert session.scalars(wrong).all() == []
