@@ -29,10 +29,12 @@ serve: setup ## Serve the example plugin (ARGS="--port 0" and the like)
 	@exec $(BIN)/executor serve --config examples/executor.yaml $(ARGS)
 
 test: setup ## Run the tests (ARGS="-k cat -x" and the like)
+	@scripts/setup-postgresql.sh
 	@$(BIN)/python -m compileall -q protocol worker executor
 	$(PYTEST) $(ARGS)
 
 test-e2e: setup ## Run only the tests with a real service and real workers
+	@scripts/setup-postgresql.sh
 	$(PYTEST) -m "e2e and not stress" $(ARGS)
 
 test-sandbox: setup ## Run the attacks: contained, and successful where their layers are off
@@ -55,6 +57,7 @@ fuzz: ## Fuzz the protocol for SECONDS=60
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 cov: setup ## Run the tests with branch coverage, of services that they start as well
+	@scripts/setup-postgresql.sh
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet

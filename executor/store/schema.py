@@ -21,6 +21,7 @@ __all__ = ["HEAD", "REVISION_TABLE", "migrate", "read_revision", "script_directo
 HEAD: Final = "0001"
 """The newest step of `migrations`."""
 
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 REVISION_TABLE: Final = "executor_revision"
 
 
@@ -68,5 +69,4 @@ def script_directory() -> ScriptDirectory:
     """Find the steps."""
     from alembic.script import ScriptDirectory
 
-    folder = str(Path(__file__).parent / "migrations")
-    return ScriptDirectory(folder, version_locations=[folder])
+    return ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
