@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -80,7 +81,7 @@ class Exchange:
 class _Server(uvicorn.Server):
     """Tells when it listens."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, certificate: Path | None = None) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             exchange = Exchange(scope, receive, send)
             await exchange.read()
@@ -90,7 +91,14 @@ class _Server(uvicorn.Server):
                 exchange.cut()
 
         super().__init__(
-            uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                log_level="critical",
+                timeout_graceful_shutdown=1,
+                ssl_certfile=certificate,
+            )
         )
         self.listening = threading.Event()
 
@@ -106,14 +114,14 @@ def listen(port: int = 0) -> tuple[socket.socket, str]:
 
 
 @asynccontextmanager
-async def serving(application: Application) -> AsyncIterator[str]:
-    """Serve within this event loop, and give the URL."""
+async def serving(application: Application, certificate: Path | None = None) -> AsyncIterator[str]:
+    """Serve within this event loop, and give the URL; with TLS if there is a certificate, its key in the same file."""
     listener, url = listen()
-    server = _Server(application)
+    server = _Server(application, certificate)
     task = asyncio.ensure_future(server._serve(sockets=[listener]))  # the other one takes the signals of the process
     try:
         assert await asyncio.to_thread(server.listening.wait, WAIT_S)
-        yield url
+        yield url if certificate is None else url.replace("http:", "https:")
     finally:
         server.should_exit = server.force_exit = True
         await task

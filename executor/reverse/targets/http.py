@@ -11,6 +11,7 @@ import ssl
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, final
 
 import httpx
@@ -61,6 +62,7 @@ class HttpPeer:
                 max_keepalive_connections=IDLE_CONNECTIONS,
                 keepalive_expiry=IDLE_TIME_S,
             ),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # calls have nothing in common
             verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
             proxy=settings.proxy,
             trust_env=False,
