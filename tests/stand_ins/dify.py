@@ -54,6 +54,7 @@ class DifyStandIn:
 
     Attributes:
         calls: What was asked, in order: `path`, `request`, `headers`.
+        refusals: What it has said no to, in order.
         uploads: Files that were uploaded: `filename`, `mimetype`, `content`.
         asked: Set when something was asked.
         left: Set when a client has gone before its answer was complete.
@@ -64,6 +65,7 @@ class DifyStandIn:
     def __init__(self, key: str = "inner-key") -> None:
         self.key = key
         self.calls: list[dict[str, Any]] = []
+        self.refusals: list[str] = []
         self.uploads: list[dict[str, Any]] = []
         self.asked = threading.Event()
         self.left = threading.Event()
@@ -107,6 +109,7 @@ class DifyStandIn:
                 self._upload_url(exchange, request) if path == "upload/file/request" else ANSWERS[path](request)
             )
         except RefusedError as error:
+            self.refusals.append(str(error))
             await exchange.answer_json(error.document, error.status)
             return
         if path in STREAMS:

@@ -116,6 +116,7 @@ def test_a_dify_that_knows_no_users_is_asked_for_nobody() -> None:
         for _ in range(2):
             assert await collect(target, make_call("moderation")) == [{"result": True}]
         assert [call["request"]["user_id"] for call in stand_in.calls] == ["", ""]
+        assert stand_in.refusals == ["user not found"]
 
     run(test)
 
