@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.environments import build_environment, find_pythons
 from tests.sandbox.lures import Lures
 from tests.sandbox.services import NOBODY, Service, open_plugins, start
 
@@ -45,13 +46,21 @@ def plugins() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module", params=["root", "rootless"])
+@pytest.fixture(scope="module", params=["root", "rootless", "environment"])
 def service(request: pytest.FixtureRequest, plugins: Path, lures: Lures) -> Iterator[Service]:
-    """Start the service with all layers: as root, and as a user without rights."""
+    """Start the service with all layers: as root, as a user without rights, and in an environment of the plugin's own.
+
+    That one is without the real SDK, whose gevent closes descriptors late: what forks and reads a pipe would hang.
+    """
     root = os.geteuid() == 0
     if request.param == "root" and not root:
         cannot_run("the tests do not run as root")
-    with start(plugins, lures, user=NOBODY if root and request.param == "rootless" else None) as service:
+    user = NOBODY if root and request.param == "rootless" else None
+    environment = None
+    if request.param == "environment":
+        python = next(version for version in ("3.12", "3.13", "3.11") if version in find_pythons())
+        environment = build_environment("werkzeug", "msgpack", python=find_pythons()[python])
+    with start(plugins, lures, user=user, environment=environment) as service:
         yield service
 
 

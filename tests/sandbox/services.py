@@ -158,6 +158,7 @@ def start(
     off: Sequence[str] = (),
     limits: Mapping[str, object] | None = None,
     user: int | None = None,
+    environment: Path | None = None,
 ) -> Iterator[Service]:
     """Start a service.
 
@@ -167,9 +168,13 @@ def start(
         off: Layers to switch off.
         limits: Limits that differ from the defaults.
         user: As whom; the tests' own unless given.
+        environment: What the hostile plugin is run in; the executor's own unless given.
     """
+    hostile = {"path": str(plugins / "hostile")}
+    if environment is not None:
+        hostile["environment"] = str(environment)
     config = {
-        "plugins": [str(plugins / "hostile"), str(plugins / "lab")],
+        "plugins": [hostile, str(plugins / "lab")],
         "hooks": {
             "hostile": {},
             "lab": {"settings": {"token": canary("setting"), "greeting": {"from_env": ENVIRONMENT}}},
@@ -180,9 +185,11 @@ def start(
     }
     python = sys.executable if user is None else python_for(plugins)
     groups = [GROUP] if user is None and os.geteuid() == 0 else None
-    environment = {ENVIRONMENT: canary("environment")}
-    executor = Executor(config=config, environment=environment, python=python, user=user, groups=groups)
+    variables = {ENVIRONMENT: canary("environment")}
+    executor = Executor(config=config, environment=variables, python=python, user=user, groups=groups)
     executor.resting_count = 4  # supervisor, base zygote, and those of two plugins
+    if environment is not None:
+        executor.resting_count += 1  # a base zygote for it
     (executor.folder / "secret").write_text(canary("file"))
     for path in (executor.folder / "secret", executor.config_file):
         path.chmod(0o600)
