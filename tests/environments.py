@@ -12,29 +12,38 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["build_environment", "find_pythons", "plant"]
+__all__ = ["build_environment", "find_pythons", "plant", "python_for_anybody"]
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "endpoint-executor-tests"
+_OPEN_CACHE: Final = Path(tempfile.gettempdir()) / f"endpoint-executor-tests-{os.getuid()}"
+"""For what other users must be able to read as well."""
+
+_PROJECT: Final = Path(__file__).parent.parent
+_SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/opt/bin"
+_MINORS: Final = (sys.version_info.minor, 13, 12, 11, 14)
 _BUILD_TIME_S: Final = 280
 _UV: Final = [sys.executable, "-m", "uv", "--quiet", "--no-config"]
 
 
-def build_environment(*requirements: str, python: str = sys.executable) -> Path:
+def build_environment(*requirements: str, python: str = sys.executable, cache: Path = _CACHE) -> Path:
     """The folder of an environment with these requirements, built unless it is there.
 
     Args:
         requirements: As pip takes them.
         python: Interpreter to make it with.
+        cache: Where environments are kept.
     """
     program = Path(python).resolve()
     name = hashlib.sha256("\n".join(["compiled", str(program), *requirements]).encode()).hexdigest()[:16]
-    folder = _CACHE / name
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / f"{name}.lock").open("w") as lock:
+    folder = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -43,6 +52,33 @@ def build_environment(*requirements: str, python: str = sys.executable) -> Path:
                 _run("pip", "install", "--compile-bytecode", "--python", f"{folder}/bin/python", *requirements)
             (folder / "complete").write_text("\n".join(requirements))
     return folder
+
+
+def python_for_anybody(folder: Path) -> str | None:
+    """An interpreter that every user may run, and that can run the executor; `None` where this machine has none.
+
+    It is the system's, of this version if there is such a one, so that it can import our packages. One of another
+    version gets the packages that the executor needs from the index.
+
+    Args:
+        folder: Where everybody may read; the environment is put there.
+    """
+    found = (shutil.which(f"python3.{minor}", path=_SYSTEM_PATH) for minor in _MINORS)
+    system = next(filter(None, found), None)
+    if system is None:
+        return None
+    packages = sysconfig.get_path("purelib")
+    if system.rpartition(".")[2] != str(sys.version_info.minor):
+        lock = (_PROJECT / "requirements" / "run.lock").read_text()
+        pins = [line.rstrip(" \\") for line in lock.splitlines() if not line.startswith(" ")]
+        built = build_environment(*pins, python=system, cache=_OPEN_CACHE)
+        packages = str(next((built / "lib").glob("python3.*/site-packages")))
+    venv = folder / "venv"
+    if not venv.exists():
+        subprocess.run([system, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = (venv / "lib").glob("python3.*/site-packages")
+    (site / "ours.pth").write_text(f"{_PROJECT}\n{packages}\n")
+    return str(venv / "bin" / "python")
 
 
 def plant(environment: Path, folder: Path, code: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -111,7 +112,9 @@ def _chapters() -> Iterator[str]:
     for name, field in Config.model_fields.items():
         section = _section_of(field.annotation)
         if section is not None:
-            yield from _chapter(f"`{name}`", field.description or "", section.model_fields, f"{name}.")
+            yield from _chapter(
+                f"`{name}`", inspect.cleandoc(field.description or ""), section.model_fields, f"{name}."
+            )
         if section is Isolation:
             yield from _layers()
     for section, prefix in REPEATED.items():

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.e2e.harness import COMMAND, LAB, Executor
+from tests.environments import python_for_anybody
 
 pytestmark = pytest.mark.e2e
 
@@ -231,19 +232,6 @@ def test_nothing_is_left_of_files(lab: Executor) -> None:
     assert not Path(answer.text).exists()
 
 
-def python_for_anybody(folder: Path) -> str:
-    """An interpreter that every user may run, with the packages of this one."""
-    system = f"/usr/bin/python3.{sys.version_info.minor}"
-    if not os.access(system, os.X_OK):
-        pytest.skip(f"the tests' interpreter is root's own, and there is no {system}")
-    venv = folder / "venv"
-    subprocess.run([system, "-m", "venv", "--without-pip", venv], check=True)
-    (site,) = (venv / "lib").glob("python3.*/site-packages")
-    root = LAB.parent.parent.parent
-    (site / "ours.pth").write_text(f"{root}\n{Path(psutil.__file__).parent.parent}\n")
-    return str(venv / "bin" / "python")
-
-
 def test_serving_as_an_ordinary_user() -> None:
     """Nothing here needs root: as `nobody` the service starts, answers and ends."""
     with tempfile.TemporaryDirectory() as name:
@@ -251,6 +239,7 @@ def test_serving_as_an_ordinary_user() -> None:
         folder.chmod(0o755)
         root = os.geteuid() == 0
         python = python_for_anybody(folder) if root else sys.executable
+        assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
         with Executor(LAB, python=python, user=65534 if root else None) as executor:
             (process, *_) = executor.processes()
             assert process.uids().effective != 0

@@ -7,9 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import httpx
 import psutil
 
 from tests.e2e.harness import LAB, Executor
+from tests.environments import python_for_anybody
 from tests.sandbox.attacks import HOSTILE, AttackRecord
 from tests.sandbox.lures import Lures
 
@@ -56,23 +55,16 @@ def reachable(path: Path) -> bool:
 def python_for(folder: Path) -> str:
     """Tell an interpreter that ordinary users may run, with the packages of this one.
 
-    It is this one where they can reach it. Otherwise it is the system's, of the same version, in an environment of
-    its own that imports from ours.
+    It is this one where they can reach it, otherwise one of the system's.
 
     Args:
         folder: That of `open_plugins`; the environment is put next to it.
     """
     if os.geteuid() != 0 or reachable(Path(sys.executable)):
         return sys.executable
-    system = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin:/opt/bin")
-    assert system is not None, f"{sys.executable} is root's own, and there is no python3.{sys.version_info.minor} else"
-    venv = folder.parent / "venv"
-    if not venv.exists():
-        subprocess.run([system, "-m", "venv", "--without-pip", venv], check=True)
-    (site,) = (venv / "lib").glob("python3.*/site-packages")
-    root = Path(__file__).parent.parent.parent
-    (site / "ours.pth").write_text(f"{root}\n{sysconfig.get_path('purelib')}\n")
-    return str(venv / "bin" / "python")
+    python = python_for_anybody(folder.parent)
+    assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
+    return python
 
 
 class Service:
