@@ -136,7 +136,7 @@ class Database:
         except sqlite3.Error as error:
             raise StoreError(explain(error, self.shown)) from error
         except SQLAlchemyError as error:
-            raise StoreError(f"the store {self.shown} could not be used: {error}") from error
+            raise StoreError(explain(error, self.shown)) from error
 
 
 def open_sqlite(path: Path) -> Database:
@@ -154,6 +154,7 @@ def open_sqlite(path: Path) -> Database:
         ) from error
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
+        hide_parameters=True,  # values are not for logs
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         pool_size=8,
         max_overflow=-1,  # readers do not wait for each other; there are no more of them than threads
@@ -178,7 +179,7 @@ def open_postgresql(url: URL) -> Database:
         StoreError: The library for it is not installed.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=_POSTGRESQL_OPTIONS)
     except ImportError as error:
         raise StoreError(
             f"PostgreSQL needs a library that is not installed ({error.name}): pip install "

@@ -11,6 +11,7 @@ __all__ = [
     "InUseError",
     "InvalidKeyError",
     "InvalidTtlError",
+    "InvalidValueError",
     "KeyMissingError",
     "NotStoredError",
     "QuotaExceededError",
@@ -43,6 +44,12 @@ class NotStoredError(StoreError):
     """There is none with this id; nothing was changed."""
 
     code = "store.missing"
+
+
+class InvalidValueError(StoreError):
+    """A value cannot be kept; nothing was changed."""
+
+    code = "store.value"
 
 
 class InUseError(StoreError):

@@ -14,6 +14,7 @@ from executor.store.database import Database
 from executor.store.errors import AlreadyStoredError, NotStoredError
 from executor.store.records import StoredHook
 from executor.store.tables import HookRow, PluginRow, ScopeRow
+from executor.store.values import check_row
 
 __all__ = ["HookRepository"]
 
@@ -121,7 +122,9 @@ def _check_versions(session: Session, hook: StoredHook) -> None:
 
 
 def _values(hook: StoredHook) -> dict[str, object]:
-    return asdict(hook) | {"groups": list(hook.groups)}
+    values = asdict(hook) | {"groups": list(hook.groups)}
+    check_row(HookRow, values)
+    return values
 
 
 def _read(row: HookRow) -> StoredHook:

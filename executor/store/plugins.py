@@ -13,6 +13,7 @@ from executor.store.database import Database
 from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
 from executor.store.records import InstalledPlugin
 from executor.store.tables import HookRow, PluginRow
+from executor.store.values import check_row, make_text
 
 __all__ = ["PluginRepository"]
 
@@ -36,7 +37,7 @@ class PluginRepository:
         with self._database.write() as session:
             if session.get(PluginRow, plugin.identifier) is not None:
                 raise AlreadyStoredError(f"{plugin.identifier} is installed already")
-            session.add(PluginRow(**asdict(plugin)))
+            session.add(PluginRow(**_values(plugin)))
             count_change(session)
 
     def get(self, identifier: str) -> InstalledPlugin | None:
@@ -72,7 +73,7 @@ class PluginRepository:
             if row is None:
                 raise _missing(identifier)
             changed = change(_read(row))
-            for name, value in (asdict(changed) | {"identifier": identifier}).items():
+            for name, value in (_values(changed) | {"identifier": identifier}).items():
                 setattr(row, name, value)
             count_change(session)
             return changed
@@ -88,6 +89,7 @@ class PluginRepository:
             InUseError: A hook is served by it.
         """
         with self._database.write() as session:
+            _lock_hooks(session, identifier)  # before the plugin, as changes of hooks do
             row = session.get(PluginRow, identifier, with_for_update=True)
             if row is None:
                 raise _missing(identifier)
@@ -107,10 +109,23 @@ class PluginRepository:
             return frozenset(found for row in session.execute(query) for found in row if found)
 
 
+def _lock_hooks(session: Session, identifier: str) -> None:
+    of_it = or_(HookRow.active == identifier, HookRow.previous == identifier)
+    session.execute(select(HookRow.hook_id).where(of_it).order_by(HookRow.hook_id).with_for_update())
+
+
 def _forget_previous(session: Session, identifier: str) -> None:
     for hook in session.scalars(select(HookRow).where(HookRow.previous == identifier)):
         hook.previous = None
     session.flush()
+
+
+def _values(plugin: InstalledPlugin) -> dict[str, object]:
+    """Make the columns of a row; what a build has said becomes text, whatever it is."""
+    problem = plugin.environment_problem
+    values = asdict(plugin) | {"environment_problem": None if problem is None else make_text(problem)}
+    check_row(PluginRow, values)
+    return values
 
 
 def _read(row: PluginRow) -> InstalledPlugin:
