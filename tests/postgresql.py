@@ -40,6 +40,11 @@ class PostgreSQL:
         self._folder = folder
         self._numbers = itertools.count()
 
+    @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self._folder / "data"
+
     def url(self, database: str) -> str:
         """The address of a database."""
         return f"postgresql://{USER}@/{database}?host={self._folder}&port={PORT}"

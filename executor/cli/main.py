@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from executor.cli import call, check, config, doctor, environment, limits, plugin, ps, secrets, serve, stats
+from executor.cli import call, check, config, doctor, environment, limits, plugin, ps, secrets, serve, stats, store
 from executor.version import __version__
 
 __all__ = ["create_app", "main"]
 
-COMMANDS = (serve, call, check, plugin, environment, config, secrets, limits, doctor, ps, stats)
+COMMANDS = (serve, call, check, plugin, environment, config, store, secrets, limits, doctor, ps, stats)
 """In the order of the help."""
 
 EPILOG = """

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from executor.store.hooks import HookRepository
-    from executor.vault.keyring import KeySource
+from executor.cli.opening import ConfigFile, StateDir, opened_store
 
 __all__ = ["check", "new_key", "register", "rotate"]
 
@@ -25,11 +20,6 @@ Examples:
 Running services go on: each key can be read until nothing is encrypted with it any more. The key before stays in the
 file until the next time, unless --forget-old is given.
 """
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (YAML).")]
-StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", metavar="DIR", help="Folder for state. (default: in $XDG_STATE_HOME)")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,10 +40,12 @@ def rotate(
     ] = False,
 ) -> None:
     """Encrypt all secrets with a new key."""
+    from executor.vault.keyring import key_source
     from executor.vault.rotation import rotate as rotate_keys
 
-    with _opened(config, state_dir) as (hooks, source):
-        done = rotate_keys(hooks, source, forget=forget_old)
+    with opened_store(config, state_dir) as (store, loaded):
+        source = key_source(loaded.secrets.key, loaded.state_dir)
+        done = rotate_keys(store.hooks, source, forget=forget_old)
     typer.echo(
         f"{done.secrets} secrets of {done.hooks} hooks are encrypted with the key {done.current} of {source.shown}"
     )
@@ -66,12 +58,14 @@ def rotate(
 def check(*, config: ConfigFile = None, state_dir: StateDir = None) -> None:
     """Decrypt every secret, and show none."""
     from executor.vault.errors import SecretUnreadableError
+    from executor.vault.keyring import key_source
     from executor.vault.vault import Vault
 
     good, bad = 0, 0
-    with _opened(config, state_dir) as (hooks, source):
+    with opened_store(config, state_dir) as (store, loaded):
+        source = key_source(loaded.secrets.key, loaded.state_dir)
         vault = Vault(source)
-        for hook in hooks.list():
+        for hook in store.hooks.list():
             for name, sealed in hook.secrets.items():
                 try:
                     vault.open(hook.hook_id, name, sealed)
@@ -91,26 +85,3 @@ def new_key() -> None:
     from executor.vault.keys import write_keys
 
     typer.echo(write_keys((make_key(),)), nl=False)
-
-
-@contextmanager
-def _opened(config: Path | None, state_dir: Path | None) -> Iterator[tuple[HookRepository, KeySource]]:
-    """Open what a configuration names; errors end the command."""
-    from executor.config.load import load_config
-    from executor.config.overrides import Overrides
-    from executor.config.places import ConfigError
-    from executor.errors import ExecutorError
-    from executor.store.configured import open_configured_store
-    from executor.vault.keyring import key_source
-
-    try:
-        loaded = load_config(config, Overrides(state_dir=state_dir))
-        with open_configured_store(loaded) as store:
-            yield store.hooks, key_source(loaded.secrets.key, loaded.state_dir)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(f"{problem.severity}: {problem}", err=True)
-        raise typer.Exit(1) from None
-    except ExecutorError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_status) from None

@@ -35,6 +35,7 @@ def check_config(config: Config) -> list[Problem]:
         *check_isolation(config),
         *_check_cors(config),
         *_check_plugins(config),
+        *_check_store(config),
         *_check_signatures(config),
     )
     return [_locate(config, clash) for clash in clashes]
@@ -125,3 +126,15 @@ def _check_signatures(config: Config) -> Iterator[Clash]:
         message = "no package can be installed: signatures are required, and no key is named"
         path = ("packages", "public_keys")
         yield Clash(path=path, found="none", expected="at least one file with a public key", message=message)
+
+
+def _check_store(config: Config) -> Iterator[Clash]:
+    if config.store.url is not None and config.secrets.key is None:
+        yield Clash(
+            path=("secrets", "key"),
+            found="nothing",
+            expected="a key, or where it is",
+            message="other executors that use the database of store.url cannot read secrets that this one encrypts "
+            "with a key in its state directory; give all of them the same secrets.key",
+            severity="note",
+        )

@@ -20,6 +20,7 @@ from executor.store.hooks import HookRepository
 from executor.store.plugins import PluginRepository
 from executor.store.schema import migrate
 from executor.store.storage import PluginStorage
+from executor.store.summary import Summary, copy_file, summarise
 from executor.store.tables import ChangeRow
 
 __all__ = ["Store", "open_store"]
@@ -60,6 +61,24 @@ class Store:
         """
         with self._database.read() as session:
             return session.scalars(select(ChangeRow.generation)).one()
+
+    def summary(self) -> Summary:
+        """Count what is in it.
+
+        Raises:
+            StoreError: The database could not be used.
+        """
+        return summarise(self._database)
+
+    def backup(self, target: Path) -> None:
+        """Copy it into a new file, all of one moment, while others use it.
+
+        Raises:
+            StoreError: It is on a server, or could not be copied.
+        """
+        if self.kind != "sqlite":
+            raise StoreError(f"the store {self.shown} is on a server: make a backup with pg_dump, see docs/store.md")
+        copy_file(Path(self.shown), target)
 
     def close(self) -> None:
         """Close all connections."""

@@ -87,3 +87,12 @@ def test_the_largest_head_fits_into_the_worker_protocol() -> None:
     assert high["header_count"] <= MAX_HEADERS - 50
     assert high["header_size"] + 3 * high["url_size"] <= MAX_HEADER_BYTES
     assert 3 * high["url_size"] <= MAX_URL_PART
+
+
+def test_a_shared_store_needs_a_shared_key(tmp_path: Path) -> None:
+    """Its absence is worth a note: with one executor it does no harm."""
+    url = "store: {url: {from_env: DATABASE}}"
+    (note,) = load(tmp_path, url).notes
+    assert (note.name, note.severity) == ("secrets.key", "note")
+    assert "give all of them the same secrets.key" in note.message
+    assert load(tmp_path, f"{url}\nsecrets: {{key: {{from_env: KEY}}}}").notes == ()
