@@ -71,6 +71,7 @@ class Code(Enum):
     MANIFEST_ICON = ("manifest.icon", "warning", "The icon is not in the folder `_assets`.")
     MANIFEST_LANGUAGE = ("manifest.language", "error", "The plugin is not written in Python.")
     MANIFEST_MEMORY = ("manifest.memory", "warning", "The memory hint is not a number of bytes above zero.")
+    MANIFEST_PERMISSION = ("manifest.permission", "warning", "A permission is not declared as Dify's daemon reads it.")
     MANIFEST_MIXED = ("manifest.mixed", "warning", "Dify refuses endpoints together with this kind of provider.")
     MANIFEST_GROUPS = ("manifest.groups", "warning", "Dify's daemon keeps only the last of several groups.")
     MANIFEST_NO_ENDPOINTS = ("manifest.no_endpoints", "error", "The plugin declares no endpoints.")

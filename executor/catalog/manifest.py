@@ -10,6 +10,7 @@ from typing import Final
 from executor.catalog.cursor import Cursor
 from executor.catalog.findings import Code
 from executor.catalog.i18n import LocalText, read_text
+from executor.catalog.permissions import Permissions, read_permissions
 from executor.catalog.scalars import Kind
 
 __all__ = ["MANIFEST", "Manifest", "read_manifest"]
@@ -53,6 +54,7 @@ class Manifest:
         label: Name for people.
         memory_hint_bytes: What the author thinks is enough memory; `None` when not given. Real plugins say 1 MiB,
             less than Python itself needs, so this must not be used as a limit.
+        permissions: What it may ask of Dify.
         groups: Where the files of its groups are named.
         icons: Where files in the folder `_assets` are named.
     """
@@ -62,6 +64,7 @@ class Manifest:
     version: str
     label: LocalText
     memory_hint_bytes: int | None
+    permissions: Permissions
     groups: tuple[Cursor, ...]
     icons: tuple[Cursor, ...]
 
@@ -83,6 +86,7 @@ def read_manifest(at: Cursor) -> Manifest:
         version=_read_version(at.key("version")),
         label=read_text(at.key("label"), required=True),
         memory_hint_bytes=_read_memory(at.key("resource")),
+        permissions=read_permissions(at.key("resource")),
         groups=_read_groups(at.key("plugins")),
         icons=tuple(icon for icon in (at.key("icon"), at.key("icon_dark")) if icon.text(required=False)),
     )

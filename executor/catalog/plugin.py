@@ -15,6 +15,7 @@ from executor.catalog.findings import Code, Finding, Findings, has_errors
 from executor.catalog.group import Group, read_group
 from executor.catalog.i18n import LocalText
 from executor.catalog.manifest import MANIFEST, Manifest, read_manifest
+from executor.catalog.permissions import NO_PERMISSIONS, Permissions
 from executor.catalog.scalars import Kind
 from executor.catalog.setting import SettingDraft
 from executor.catalog.settings import MAX_SETTINGS, Setting
@@ -47,6 +48,7 @@ class Plugin:
         memory_hint_bytes: What its author thinks is enough; not a limit. `None` when not given.
         digest: SHA-256 over its files, in hexadecimal.
         environment: What its workers import from; `None` for the executor's own. Nothing in its folder says which.
+        permissions: What it may ask of Dify.
     """
 
     root: Path
@@ -60,6 +62,7 @@ class Plugin:
     memory_hint_bytes: int | None
     digest: str
     environment: Environment | None = None
+    permissions: Permissions = NO_PERMISSIONS
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ class _Loader:
             memory_hint_bytes=manifest.memory_hint_bytes,
             digest=compute_digest(self._files.root),
             environment=self._environment,
+            permissions=manifest.permissions,
         )
 
     def _read_groups(self, manifest: Manifest) -> list[Cursor]:

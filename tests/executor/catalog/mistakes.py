@@ -177,6 +177,9 @@ MISTAKES: tuple[Mistake, ...] = (
     _edit("language", Code.MANIFEST_LANGUAGE, "manifest.yaml:18:15", MANIFEST, "language: python", "language: go"),
     _edit("memory", Code.MANIFEST_MEMORY, "manifest.yaml:12:11", MANIFEST, "268435456", "256 MiB"),
     _edit("no memory", Code.MANIFEST_MEMORY, "manifest.yaml:12:11", MANIFEST, "268435456", "0"),
+    _edit(
+        "permission", Code.MANIFEST_PERMISSION, "manifest.yaml:13:15", MANIFEST, "268435456", "1\n  permission: [app]"
+    ),
     _edit("with a model", Code.MANIFEST_MIXED, "manifest.yaml:16:3", MANIFEST, "meta:", "  models: [m.yaml]\nmeta:"),
     Mistake(
         "two groups", Code.MANIFEST_GROUPS, "manifest.yaml:15:5", {**edited(*SECOND_GROUP), "group/dog.yaml": "{}"}
