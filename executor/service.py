@@ -39,6 +39,8 @@ from executor.isolation.host import HostIsolation
 from executor.isolation.remedies import find_remedy
 from executor.isolation.state import LayerState, failed_layer, summarise
 from executor.notify import notify_manager
+from executor.reverse.desk import CallDesk
+from executor.reverse.open_target import ClosableTarget, open_target
 from executor.server import HttpServer, open_listener
 from executor.store.keeper import keep_store
 from executor.store.store import Store
@@ -136,7 +138,7 @@ class Service:
         problems += await self._probe(self._bound) if not problems else []
         if problems:
             raise StartupError("\n".join(problems))
-        self._put_in_force(self._config, self._bound)
+        self._put_in_force(self._config, self._bound, open_target(self._config.reverse))
 
     async def _start_servers(
         self, public: socket.socket, admin: socket.socket, stack: contextlib.AsyncExitStack
@@ -239,6 +241,7 @@ class Service:
         try:
             config = await asyncio.to_thread(self._reload_config)
             bound = await asyncio.to_thread(bind_hooks, config)
+            target = await asyncio.to_thread(open_target, config.reverse)
         except ConfigError as error:
             return [str(problem) for problem in error.problems]
         except Exception as error:
@@ -249,7 +252,7 @@ class Service:
         problems += await self._probe(bound) if not problems else []
         if not problems:
             self._warn_of_fixed_settings(config)
-            self._put_in_force(config, bound)
+            self._put_in_force(config, bound, target)
             log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
         return problems
 
@@ -303,7 +306,7 @@ class Service:
             control_groups=f"{groups.version} at {groups.place}" if groups is not None else None,
         )
 
-    def _put_in_force(self, config: Config, bound: Bound) -> None:
+    def _put_in_force(self, config: Config, bound: Bound, target: ClosableTarget) -> None:
         self._gateway.state = GatewayState(
             hooks=bound.hooks,
             cors=CorsPolicy(config.cors),
@@ -314,6 +317,8 @@ class Service:
         self._registry.expect_hooks(bound.hooks)
         self._supervisor.limit_admission(config.admission)
         self._supervisor.limit_spares(config.spares)
+        desk = CallDesk(config.reverse, target, storage=self._store.storage, figures=self._registry.calls)
+        self._supervisor.use_desk(desk)
         self._supervisor.keep_only(bound.plugins.values())
         self._config = config
         self._bound = bound

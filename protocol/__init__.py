@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.checks import clip
 from protocol.connection import Connection
 from protocol.control import (
@@ -33,7 +34,9 @@ from protocol.control import (
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import VERSION
 from protocol.limits import (
+    INITIAL_CALL_CREDIT,
     INITIAL_CREDIT,
+    MAX_CALL_BYTES,
     MAX_CONTROL,
     MAX_CREDIT,
     MAX_DATA,
@@ -42,13 +45,12 @@ from protocol.limits import (
     MAX_HEADERS,
     MAX_LOG_MESSAGE,
     MAX_LOGGER_NAME,
+    MAX_OPEN_CALLS,
     MAX_SETTINGS_BYTES,
 )
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -64,10 +66,13 @@ from protocol.messages import (
     Scalar,
 )
 from protocol.states import Role, SupervisorState, WorkerState
+from protocol.values import pack_value, unpack_value
 
 __all__ = [
     "COMPILE_SOURCE",
+    "INITIAL_CALL_CREDIT",
     "INITIAL_CREDIT",
+    "MAX_CALL_BYTES",
     "MAX_CONTROL",
     "MAX_CREDIT",
     "MAX_DATA",
@@ -76,11 +81,15 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_LOGGER_NAME",
     "MAX_LOG_MESSAGE",
+    "MAX_OPEN_CALLS",
     "MAX_SETTINGS_BYTES",
     "VERSION",
     "Body",
     "BodyEnd",
     "Call",
+    "CallCancel",
+    "CallCredit",
+    "CallData",
     "CallResult",
     "Cancel",
     "Chunk",
@@ -117,4 +126,6 @@ __all__ = [
     "clip",
     "decode_control",
     "encode_control",
+    "pack_value",
+    "unpack_value",
 ]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import frame_header
 from protocol.limits import (
-    MAX_CALL_FRAME,
     MAX_DATA_FRAME,
     MAX_ERROR_FRAME,
     MAX_FRAME,
@@ -27,8 +27,6 @@ from protocol.limits import (
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -78,8 +76,9 @@ TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
             0x02: MessageType(Body, MAX_DATA_FRAME),
             0x03: MessageType(BodyEnd, MAX_SMALL_FRAME),
             0x04: MessageType(Credit, MAX_SMALL_FRAME),
-            0x05: MessageType(CallResult, MAX_CALL_FRAME, nested=True),
+            0x05: MessageType(CallResult, MAX_DATA_FRAME),
             0x06: MessageType(Cancel, MAX_LOG_FRAME),
+            0x07: MessageType(CallCredit, MAX_SMALL_FRAME),
         },
         Role.WORKER: {
             0x41: MessageType(Ready, MAX_SMALL_FRAME),
@@ -88,8 +87,11 @@ TYPES: Final[Mapping[Role, Mapping[int, MessageType]]] = MappingProxyType(
             0x44: MessageType(End, MAX_SMALL_FRAME),
             0x45: MessageType(Error, MAX_ERROR_FRAME),
             0x46: MessageType(Log, MAX_LOG_FRAME),
-            0x47: MessageType(Call, MAX_CALL_FRAME, nested=True),
+            0x47: MessageType(Call, MAX_DATA_FRAME),
             0x48: MessageType(Credit, MAX_SMALL_FRAME),
+            0x49: MessageType(CallData, MAX_DATA_FRAME),
+            0x4A: MessageType(CallCredit, MAX_SMALL_FRAME),
+            0x4B: MessageType(CallCancel, MAX_SMALL_FRAME),
         },
     }
 )

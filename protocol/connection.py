@@ -4,7 +4,7 @@
     receive_data(data)    bytes that were read; b"" at the end of the stream
     next_message()     -> message, or None: more bytes are needed, or `at_eof`
 
-Order of checks when sending: state, credit, encoding; only then does anything change. When receiving: frame,
+Order of checks when sending: state, credit, encoding, calls; only then does anything change. When receiving: frame,
 payload, state, credit. Whatever a peer sends, the only exception is `RemoteProtocolError`, after which the
 connection is dead.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from protocol.calls import CALL_MESSAGES, CallTable
 from protocol.codec import FRAME_LIMITS, decode_message, encode_message
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
@@ -42,6 +43,7 @@ class Connection:
         self._failure: str | None = None
         self._send_window = INITIAL_CREDIT
         self._receive_window = INITIAL_CREDIT
+        self._calls = CallTable()
 
     @property
     def role(self) -> Role:
@@ -69,6 +71,11 @@ class Connection:
         return self._receive_window
 
     @property
+    def calls(self) -> CallTable:
+        """The reverse calls that are open, as this side knows them. To be looked at only."""
+        return self._calls
+
+    @property
     def at_eof(self) -> bool:
         """Whether the peer's stream has ended between frames and every message in it has been returned."""
         return self._failure is None and self._reader.at_eof
@@ -90,6 +97,8 @@ class Connection:
         elif isinstance(message, Credit):
             receive_window = _grant(receive_window, message.amount)
         data = encode_message(self._role, message)
+        if isinstance(message, CALL_MESSAGES):
+            self._calls.apply(self._role, message)
         if self._preface:
             data, self._preface = self._preface + data, b""
         self._states, self._send_window, self._receive_window = states, send_window, receive_window
@@ -132,6 +141,8 @@ class Connection:
             self._receive_window = _spend(self._receive_window, len(message.data))
         elif isinstance(message, Credit):
             self._send_window = _grant(self._send_window, message.amount)
+        elif isinstance(message, CALL_MESSAGES):
+            self._calls.apply(self._peer, message)
         self._states = states
         return message
 

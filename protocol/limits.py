@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "INITIAL_CALL_CREDIT",
     "INITIAL_CREDIT",
     "MAX_CALL_BYTES",
-    "MAX_CALL_FRAME",
+    "MAX_CALL_DEPTH",
+    "MAX_CALL_NODES",
     "MAX_CONTROL",
     "MAX_CREDIT",
     "MAX_DATA",
@@ -33,6 +35,7 @@ __all__ = [
     "MAX_LOG_MESSAGE",
     "MAX_NAME",
     "MAX_NODES",
+    "MAX_OPEN_CALLS",
     "MAX_PATH",
     "MAX_PATHS",
     "MAX_PATH_VALUES",
@@ -58,6 +61,23 @@ INITIAL_CREDIT: Final = 256 * _KIB
 MAX_CREDIT: Final = 16 * _MIB
 """Bytes of credit outstanding. RFC 9113 section 6.9.1 allows 2**31-1; here it also bounds memory."""
 
+# Reverse calls.
+
+MAX_CALL_BYTES: Final = 64 * _MIB
+"""Encoded bytes of one request, or of one item of an answer. Dify's inner API sends parts of at most 30 MiB."""
+
+MAX_CALL_NODES: Final = 2**20
+"""Values in one request, or in one item of an answer: 256 vectors of 4096 numbers."""
+
+MAX_CALL_DEPTH: Final = 64
+"""Levels of arrays and maps in one request, or in one item of an answer. protobuf stops at 100."""
+
+MAX_OPEN_CALLS: Final = 128
+"""Calls of a worker that are not over, answered or not. RFC 9113 section 6.5.2 wants 100 streams at least."""
+
+INITIAL_CALL_CREDIT: Final = 64 * _KIB
+"""Bytes of a request, and of the items of its answer, that may be sent before the first CALL_CREDIT."""
+
 # The head of a request or response.
 
 MAX_HEADERS: Final = 1000
@@ -76,9 +96,6 @@ MAX_PATH_VALUES: Final = 64
 
 MAX_SETTINGS_BYTES: Final = 1 * _MIB
 """Encoded bytes of a hook's settings. A request to etcd may have 1.5 MiB, a ConfigMap of Kubernetes 1 MiB."""
-
-MAX_CALL_BYTES: Final = 1 * _MIB
-"""Encoded bytes of the request of a CALL or the data of a CALL_RESULT."""
 
 MAX_LIMITS_BYTES: Final = 16 * _KIB
 """Encoded bytes of the limits in FORK_WORKER."""
@@ -127,10 +144,10 @@ MAX_ID: Final = 2**63 - 1
 # Frames: bytes of payload. Each holds the largest legal message of its type; a test proves it.
 
 MAX_SMALL_FRAME: Final = 16
-"""READY, END, BODY_END, CREDIT."""
+"""READY, END, BODY_END, CREDIT, CALL_CREDIT, CALL_CANCEL."""
 
-MAX_DATA_FRAME: Final = MAX_DATA + 16
-"""BODY, CHUNK: one array header and one bin header besides the data."""
+MAX_DATA_FRAME: Final = MAX_DATA + 128
+"""BODY, CHUNK, CALL, CALL_DATA, CALL_RESULT: an identifier, a word, a size and headers besides the data."""
 
 MAX_HEAD_FRAME: Final = MAX_HEADER_BYTES + 16 * _KIB
 """RESPONSE: at most eleven bytes of msgpack for each field besides its name and value."""
@@ -140,9 +157,6 @@ MAX_LOG_FRAME: Final = MAX_LOG_MESSAGE + 1 * _KIB
 
 MAX_ERROR_FRAME: Final = 2 * MAX_ERROR_TEXT + 1 * _KIB
 """ERROR."""
-
-MAX_CALL_FRAME: Final = MAX_CALL_BYTES + 1 * _KIB
-"""CALL, CALL_RESULT."""
 
 MAX_FRAME: Final = 2 * _MIB
 """INVOKE: everything at its limit, rounded up."""

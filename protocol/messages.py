@@ -1,4 +1,4 @@
-"""The messages, one frozen class each, and the rules that their values keep.
+"""The messages, one frozen class each, and the rules that their values keep; those of calls are in `call_messages`.
 
 Every message checks itself when it is made and raises `LocalProtocolError`, so that an illegal message cannot
 exist, whoever made it: this side, or the decoder from what the peer sent. On the wire a message is one
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.checks import (
     check_bool,
     check_bytes,
@@ -25,7 +26,6 @@ from protocol.checks import (
 )
 from protocol.errors import LocalProtocolError
 from protocol.limits import (
-    MAX_CALL_BYTES,
     MAX_CREDIT,
     MAX_DATA,
     MAX_ERROR_TEXT,
@@ -40,17 +40,14 @@ from protocol.limits import (
     MAX_URL_PART,
     MAX_WORD,
 )
-from protocol.plain import check_plain, utf8_size
+from protocol.plain import utf8_size
 
 __all__ = [
-    "CALL_RESULT_KINDS",
     "ERROR_CODES",
     "LOG_LEVELS",
     "VALUE_KINDS",
     "Body",
     "BodyEnd",
-    "Call",
-    "CallResult",
     "Cancel",
     "Chunk",
     "Credit",
@@ -75,7 +72,6 @@ VALUE_KINDS: Final = frozenset({"str", "int", "float", "uuid"})
 """How a path value is read: text; decimal text of an int of any size; float; canonical text of a UUID."""
 ERROR_CODES: Final = frozenset({"load", "raised", "not_found", "wrong_type", "body", "cancelled", "internal"})
 LOG_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
-CALL_RESULT_KINDS: Final = frozenset({"response", "error", "end"})
 
 _MAX_PORT: Final = 65535
 _MIN_STATUS: Final = 200
@@ -201,21 +197,6 @@ class Credit:
 
 @final
 @dataclass(frozen=True, slots=True)
-class CallResult:
-    """Supervisor, reserved: a part of the answer to a CALL."""
-
-    call_id: int
-    kind: str
-    data: object
-
-    def __post_init__(self) -> None:
-        check_int("call_id", self.call_id, 0, MAX_ID)
-        check_word("kind", self.kind, CALL_RESULT_KINDS)
-        check_plain("data", self.data, MAX_CALL_BYTES)
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class Cancel:
     """Supervisor: nobody waits for the answer any more; stop. The worker is killed if it does not."""
 
@@ -299,21 +280,22 @@ class Log:
         check_text("message", self.message, 0, MAX_LOG_MESSAGE)
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Worker, reserved: a reverse call, that is a request of the endpoint to the service that hosts it."""
-
-    call_id: int
-    kind: str
-    request: object
-
-    def __post_init__(self) -> None:
-        check_int("call_id", self.call_id, 0, MAX_ID)
-        check_token("kind", self.kind, MAX_WORD)
-        check_plain("request", self.request, MAX_CALL_BYTES)
-
-
 Message: TypeAlias = (
-    Invoke | Body | BodyEnd | Credit | CallResult | Cancel | Ready | Response | Chunk | End | Error | Log | Call
+    Invoke
+    | Body
+    | BodyEnd
+    | Credit
+    | CallResult
+    | CallCredit
+    | Cancel
+    | Ready
+    | Response
+    | Chunk
+    | End
+    | Error
+    | Log
+    | Call
+    | CallData
+    | CallCancel
 )
+"""Whatever can be sent."""

@@ -42,39 +42,43 @@ def utf8_size(what: str, text: str) -> int:
         raise LocalProtocolError(f"{what}: lone surrogate at index {error.start}") from None
 
 
-def check_plain(what: str, value: object, limit_bytes: int) -> None:
+def check_plain(what: str, value: object, limit_bytes: int, *, nodes: int = MAX_NODES, depth: int = MAX_DEPTH) -> None:
     """Check plain data.
 
     Args:
         what: Name of the field, for the error. Values are not shown, they may be secret.
         value: Data of any depth, also cyclic. Borrowed, not changed.
         limit_bytes: Largest size of its msgpack encoding.
+        nodes: Most values in it.
+        depth: Most levels of arrays and maps.
 
     Raises:
         LocalProtocolError: Another type (tuples and subclasses included), an int beyond 64 bits, a lone
-            surrogate, deeper than MAX_DEPTH, more than MAX_NODES values, or too large.
+            surrogate, too deep, too many values, or too large.
     """
-    size, nodes = 0, 1
+    size, count = 0, 1
     level: list[object] = [value]
     pending: list[tuple[Iterable[object], int]] = [(level, 0)]
     while pending:
-        items, depth = pending.pop()
+        items, above = pending.pop()
         for item in items:
             kind = type(item)
             if kind is str:
                 size += _text_size(what, item)  # type: ignore[arg-type]  # mypy does not narrow by `kind is`
             elif isinstance(item, dict | list) and (kind is dict or kind is list):
-                nodes += len(item) if kind is list else 2 * len(item)
-                if depth == MAX_DEPTH:
-                    raise LocalProtocolError(f"{what}: nested deeper than {MAX_DEPTH}")
-                if nodes > MAX_NODES:
-                    raise LocalProtocolError(f"{what}: more than {MAX_NODES} values")
+                count += len(item) if kind is list else 2 * len(item)
+                if above == depth:
+                    raise LocalProtocolError(f"{what}: nested deeper than {depth}")
+                if count > nodes:
+                    raise LocalProtocolError(f"{what}: more than {nodes} values")
                 size += 1 if len(item) < 1 << 4 else 3 if len(item) < 1 << 16 else 5
                 if isinstance(item, dict):
                     size += sum([_key_size(what, key) for key in item])
-                    pending.append((item.values(), depth + 1))
+                    pending.append((item.values(), above + 1))
+                elif set(map(type, item)) == {float}:  # a vector: counted without a step for each number
+                    size += 9 * len(item)
                 else:
-                    pending.append((item, depth + 1))
+                    pending.append((item, above + 1))
             else:
                 size += _scalar_size(what, item)
         if size > limit_bytes:
@@ -133,21 +137,23 @@ _COUNTED: Final[Mapping[int, int]] = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 
 """First byte -> width of the length that follows: bin, str."""
 _NESTED: Final[Mapping[int, tuple[int, int]]] = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 """First byte -> width of the count that follows, values per entry: array, map."""
+_FLOAT: Final = b"\xcb"
+"""First of the nine bytes of a float 64."""
 
 
-def check_structure(payload: bytes) -> None:
-    """Check that a payload stays within MAX_DEPTH and MAX_PAYLOAD_NODES when it is unfolded.
+def check_structure(payload: bytes, *, nodes: int = MAX_PAYLOAD_NODES, depth: int = MAX_DEPTH + 1) -> None:
+    """Check that a payload stays within a number of values and of levels when it is unfolded.
 
     Raises:
         RemoteProtocolError: It does not, it is cut short, or it uses ext types or the unused byte 0xc1.
     """
     containers = len(payload) - len(payload.translate(None, _CONTAINERS))
     if containers * len(payload) > _HARMLESS:
-        _walk(payload)
+        _walk(payload, nodes, depth)
 
 
-def _walk(payload: bytes) -> None:
-    position, nodes = 0, 1
+def _walk(payload: bytes, nodes: int, depth: int) -> None:
+    position, seen = 0, 1
     remaining = [1]
     while remaining:
         if not remaining[-1]:
@@ -158,12 +164,15 @@ def _walk(payload: bytes) -> None:
             raise RemoteProtocolError(f"payload: cut short at {len(payload)} bytes")
         position, count = _step(payload, position)
         if count:
-            remaining.append(count)
-            nodes += count
-            if len(remaining) > MAX_DEPTH + 2:
-                raise RemoteProtocolError(f"payload: nested deeper than {MAX_DEPTH}")
-            if nodes > MAX_PAYLOAD_NODES:
-                raise RemoteProtocolError(f"payload: more than {MAX_PAYLOAD_NODES} values")
+            seen += count
+            if seen > nodes:
+                raise RemoteProtocolError(f"payload: more than {nodes} values")
+            if len(remaining) > depth:
+                raise RemoteProtocolError(f"payload: nested deeper than {depth}")
+            if payload[position : position + 9 * count : 9] == _FLOAT * count:  # a vector: skipped as a whole
+                position += 9 * count
+            else:
+                remaining.append(count)
 
 
 def _step(payload: bytes, position: int) -> tuple[int, int]:

@@ -11,8 +11,8 @@ READY has come in. `PEER_EVENTS` holds these moves. They may cross with an ERROR
 meanwhile; a failed worker stays failed.
 
 Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or
-raises, and so an illegal move changes nothing. Sizes and credit are not its business. The documentation draws
-these tables, and a test compares.
+raises, and so an illegal move changes nothing. Sizes and credit are not its business, nor is which calls there are:
+`CallTable` knows. The documentation draws these tables, and a test compares.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -113,9 +112,10 @@ _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
         BodyEnd: _S.SENT,
         Credit: _S.SENDING,
         CallResult: _S.SENDING,
+        CallCredit: _S.SENDING,
         Cancel: _S.CANCELLED,
     },
-    _S.SENT: {Credit: _S.SENT, CallResult: _S.SENT, Cancel: _S.CANCELLED},
+    _S.SENT: {Credit: _S.SENT, CallResult: _S.SENT, CallCredit: _S.SENT, Cancel: _S.CANCELLED},
     _S.CANCELLED: {},
 }
 
@@ -126,6 +126,9 @@ _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
         Response: _W.RESPONDING,
         Credit: _W.INVOKED,
         Call: _W.INVOKED,
+        CallData: _W.INVOKED,
+        CallCredit: _W.INVOKED,
+        CallCancel: _W.INVOKED,
         Error: _W.FAILED,
         Log: _W.INVOKED,
     },
@@ -134,10 +137,19 @@ _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
         End: _W.ENDED,
         Credit: _W.RESPONDING,
         Call: _W.RESPONDING,
+        CallData: _W.RESPONDING,
+        CallCredit: _W.RESPONDING,
+        CallCancel: _W.RESPONDING,
         Error: _W.FAILED,
         Log: _W.RESPONDING,
     },
-    _W.ENDED: {Log: _W.ENDED},
+    _W.ENDED: {
+        Log: _W.ENDED,
+        Call: _W.ENDED,
+        CallData: _W.ENDED,
+        CallCredit: _W.ENDED,
+        CallCancel: _W.ENDED,
+    },
     _W.FAILED: {},
 }
 

@@ -1,128 +1,59 @@
-"""Blocking input and output around the protocol, for a worker and all its threads.
+"""What a worker and its threads say and hear: the request, its body, the answer, reverse calls.
 
-Theory of operation
--------------------
-Endpoint code may have threads: one streams the answer, another reads the body, a third logs. They share one
-`Connection`, which knows nothing of threads, and two pipes. So:
-
-1. All state is guarded by one re-entrant lock. Re-entrant, because a signal handler or a finaliser may log while its
-   own thread is in here.
-2. Nobody waits for a pipe with the lock held. Whoever has to wait takes a role, polls with the lock released, then
-   moves bytes with the lock held and wakes the others, who wait for a condition meanwhile. There are two roles, each
-   held by one thread at a time: *the reader* waits for input, and *the writer* for room in the outgoing pipe. A
-   writer takes the reader's role too when it is free, so that a cancellation is seen; while it is not, the writer
-   looks again now and then. Nobody but the reader reads: what it waits for is not taken away while it polls.
-3. Both descriptors are non-blocking. What the pipe does not take at once stays in `_outgoing`, so a frame is never
-   torn, not even when a wait is cut short by a cancellation.
-4. Cancellation (CANCEL, the end of the supervisor's pipe, or a broken protocol) is noted when seen and raised as
-   `Cancelled` where the endpoint sends body or reads body, never where it logs. From then on nothing waits: what the
-   pipe does not take is kept up to a bound, then dropped.
-5. Only the process that made the channel may use it. A child forked by the endpoint abandons it at once (a hook of
-   `os.register_at_fork`), and any use by one that came about in another way ends in `NotTheWorkerError`.
-6. What the gevent of the real SDK replaces (`select.poll`, `threading.RLock`, `os.close`, `signal.signal`, ...) is
-   taken by name, here and in the zygote, before anything of the SDK is imported: we always use the original.
+How threads share the pipes is in `worker.pipes`.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable
-from os import close, getpid, set_blocking
-from select import POLLIN, POLLOUT, poll
-from threading import Condition, RLock, get_ident
+from contextlib import suppress
 from typing import Final
 
 from protocol import (
+    INITIAL_CALL_CREDIT,
     INITIAL_CREDIT,
     MAX_DATA,
+    MAX_OPEN_CALLS,
     Body,
     BodyEnd,
+    Call,
+    CallCancel,
+    CallCredit,
+    CallData,
+    CallResult,
     Cancel,
     Chunk,
-    Connection,
     Credit,
     Invoke,
     Log,
     Message,
     ProtocolError,
-    RemoteProtocolError,
-    Role,
     WorkerState,
 )
+from worker.pipes import Cancelled, NotTheWorkerError, Pipes
 
 __all__ = ["Cancelled", "Channel", "NotTheWorkerError"]
-
-READ_SIZE: Final = 65_536
-"""Bytes asked of the pipe at once: the default capacity of a Linux pipe (pipe(7))."""
 
 CREDIT_STEP: Final = INITIAL_CREDIT // 4
 """Credit goes back in steps of at least so many bytes, not for every read."""
 
-LAST_WORDS: Final = 65_536
-"""Bytes kept for a supervisor that does not read, once the invocation is cancelled."""
-
-RECHECK_MS: Final = 20
-"""Milliseconds after which a writer looks whether the reader's role has become free."""
+CALL_CREDIT_STEP: Final = INITIAL_CALL_CREDIT // 4
+"""Likewise, for the answer of one call."""
 
 _CAN_CREDIT: Final = frozenset({WorkerState.INVOKED, WorkerState.RESPONDING})
 
 
-class Cancelled(BaseException):
-    """Nobody waits for the answer any more. Clean up and let it pass; the process is killed soon."""
-
-
-class NotTheWorkerError(BaseException):
-    """A process that the endpoint has forked tried to speak or read as if it were the worker."""
-
-
-class Channel:
-    """The worker's end of the two pipes.
-
-    It is made before the fork, and given its pipes after it.
-    """
+class Channel(Pipes):
+    """The worker's end of the two pipes."""
 
     def __init__(self) -> None:
-        self._read_fd = self._write_fd = -1
-        self._pid = 0
-        self._connection = Connection(Role.WORKER)
-        self._changed = Condition(RLock())
-        self._reader: int | None = None
-        self._writer: int | None = None
-        self._outgoing = bytearray()
+        super().__init__()
         self._invoke: Invoke | None = None
         self._body: deque[bytes] = deque()
         self._body_complete = False
         self._owed_credit = 0
-        self._cancel_reason: str | None = None
-        self._violation: ProtocolError | None = None
-
-    def open(self, read_fd: int, write_fd: int) -> None:
-        """Use these pipes, in this process.
-
-        Args:
-            read_fd: The supervisor writes into it. Owned.
-            write_fd: The supervisor reads from it. Owned.
-        """
-        self._read_fd, self._write_fd = read_fd, write_fd
-        self._pid = getpid()
-        set_blocking(read_fd, False)
-        set_blocking(write_fd, False)
-
-    @property
-    def cancel_reason(self) -> str | None:
-        """Why nobody waits for the answer any more; `None` as long as somebody does, as far as is known."""
-        return self._cancel_reason
-
-    @property
-    def violation(self) -> ProtocolError | None:
-        """How the supervisor broke the protocol, if it did."""
-        return self._violation
-
-    @property
-    def ours(self) -> bool:
-        """Whether this is the process that made the channel."""
-        return getpid() == self._pid
+        self._answers: dict[int, deque[CallResult]] = {}
+        self._owed_call_credit: dict[int, int] = {}
 
     def receive(self) -> Invoke | None:
         """Wait for the request.
@@ -164,17 +95,6 @@ class Channel:
             self._grant(len(data))
             return data
 
-    def send(self, message: Message) -> None:
-        """Send a message, waiting until the pipe has taken it. Dropped when the supervisor has gone.
-
-        Raises:
-            LocalProtocolError: The message is illegal now.
-        """
-        self._check_process()
-        with self._changed:
-            self._enqueue(message)
-            self._wait_sent()
-
     def send_chunk(self, data: bytes) -> None:
         """Send a piece of the response body, waiting for credit.
 
@@ -208,39 +128,94 @@ class Channel:
             self._wait_sent()
             return True
 
-    def abandon(self) -> None:
-        """Let go of the pipes; for a process that the endpoint has forked."""
-        for descriptor in (self._read_fd, self._write_fd):
+    def open_call(self, kind: str, request: bytes) -> int:
+        """Make a reverse call, waiting until all of its request has been sent.
+
+        Args:
+            kind: What is called.
+            request: 1..MAX_CALL_BYTES bytes.
+
+        Returns:
+            The identifier, for `read_call` and `close_call`.
+
+        Raises:
+            Cancelled: Nobody waits for the answer any more.
+            LocalProtocolError: There was an error, after which no call can be made.
+        """
+        self._check_process()
+        view = memoryview(request)
+        with self._changed:
+            self._read_all_nowait()
+            self._wait(lambda: self._connection.calls.count < MAX_OPEN_CALLS)
+            self._raise_if_cancelled()
+            first = view[: min(MAX_DATA, INITIAL_CALL_CREDIT)]
+            call_id = self._connection.calls.next_id
+            self._enqueue(Call(call_id=call_id, kind=kind, size=len(view), data=bytes(first)))
+            self._answers[call_id] = deque()
             try:
-                close(descriptor)
-            except OSError:
-                continue
+                self._wait_sent()
+                self._send_request(call_id, view[len(first) :])
+                self._raise_if_cancelled()
+            except BaseException:
+                self.close_call(call_id)
+                raise
+            return call_id
 
-    def _check_process(self) -> None:
-        if getpid() != self._pid:
-            raise NotTheWorkerError("only the worker itself can answer, not a process that it has forked")
+    def read_call(self, call_id: int, timeout_s: float | None) -> CallResult | None:
+        """Wait for the next piece of an answer.
 
-    def _raise_if_cancelled(self) -> None:
-        if self._cancel_reason is not None:
-            raise Cancelled(self._cancel_reason)
+        Args:
+            call_id: From `open_call`.
+            timeout_s: Longest wait in seconds; None for any.
+
+        Returns:
+            None when nothing has come in time.
+
+        Raises:
+            Cancelled: Nobody waits for the answer any more.
+            LookupError: The call has been closed.
+        """
+        self._check_process()
+        with self._changed:
+            pieces = self._answers[call_id]
+            self._read_all_nowait()
+            self._wait(lambda: bool(pieces), timeout_s)
+            self._raise_if_cancelled()
+            if not pieces:
+                return None
+            piece = pieces.popleft()
+            self._grant_call(call_id, len(piece.data) if piece.kind == "response" else 0)
+            return piece
+
+    def close_call(self, call_id: int) -> None:
+        """Forget a call; tell the supervisor, if it is still at it."""
+        if not self.ours:
+            return
+        with self._changed:
+            self._owed_call_credit.pop(call_id, None)
+            if self._answers.pop(call_id, None) is None:
+                return
+            call = self._connection.calls.find(call_id)
+            if call is not None and not call.cancelled and self._cancel_reason is None:
+                with suppress(ProtocolError):  # after an ERROR nothing is sent
+                    self._enqueue(CallCancel(call_id=call_id))
 
     def _finished(self) -> bool:
         return self._connection.our_state in {WorkerState.ENDED, WorkerState.FAILED}
 
-    def _cancel(self, reason: str) -> None:
-        if self._cancel_reason is None:
-            self._cancel_reason = reason
-        if len(self._outgoing) > LAST_WORDS:
-            del self._outgoing[:]
-
-    def _enqueue(self, message: Message) -> None:
-        if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
-            return
-        try:
-            self._outgoing += self._connection.send(message)
-        except RemoteProtocolError:
-            return  # the connection is dead; the supervisor knows
-        self._write_nowait()
+    def _send_request(self, call_id: int, rest: memoryview) -> None:
+        """Send what is left of a request, as the supervisor has room; nothing more of it once there is an error."""
+        while rest and (call := self._connection.calls.find(call_id)) is not None and not call.answered:
+            self._wait(lambda call=call: call.request_window > 0 or call.answered)  # type: ignore[misc]  # bound at once
+            size = min(len(rest), call.request_window, MAX_DATA)
+            if self._cancel_reason is not None or call.answered:
+                break
+            self._enqueue(CallData(call_id=call_id, data=bytes(rest[:size])))
+            self._wait_sent()
+            rest = rest[size:]
+        call = self._connection.calls.find(call_id)
+        if rest and call is not None and self._cancel_reason is None:
+            self._enqueue(CallCancel(call_id=call_id))
 
     def _grant(self, amount: int) -> None:
         self._owed_credit += amount
@@ -251,80 +226,14 @@ class Channel:
             self._owed_credit = 0
             self.send(credit)
 
-    def _wait(self, ready: Callable[[], bool]) -> None:
-        """Wait, with the lock held, until reading has made `ready()` true, or until the invocation is cancelled."""
-        me = get_ident()
-        while not ready() and self._cancel_reason is None:
-            if self._reader in {None, me}:
-                self._poll(reading=True, writing=False)
-            else:
-                self._changed.wait()
-
-    def _wait_sent(self) -> None:
-        """Wait, with the lock held, until the pipe has taken everything, or until the invocation is cancelled."""
-        me = get_ident()
-        while self._outgoing and self._cancel_reason is None:
-            if self._writer in {None, me}:
-                self._poll(reading=self._reader in {None, me}, writing=True)
-            else:
-                self._changed.wait()
-
-    def _poll(self, *, reading: bool, writing: bool) -> None:
-        """Take the roles, wait with the lock released until a pipe is ready, and move what can be moved."""
-        reader, writer = self._reader, self._writer  # ours already where a signal handler has interrupted us
-        poller = poll()
-        if reading:
-            self._reader = get_ident()
-            poller.register(self._read_fd, POLLIN)
-        if writing:
-            self._writer = get_ident()
-            poller.register(self._write_fd, POLLOUT)
-        try:
-            self._changed.release()
-            try:
-                poller.poll(None if reading else RECHECK_MS)
-            finally:
-                self._changed.acquire()
-            self._write_nowait()
-            self._read_all_nowait()
-        finally:
-            if reading:
-                self._reader = reader
-            if writing:
-                self._writer = writer
-            self._changed.notify_all()
-
-    def _read_all_nowait(self) -> None:
-        """Take what has come, unless another thread is waiting for it."""
-        while self._reader in {None, get_ident()} and self._cancel_reason is None and self._read_nowait():
-            pass
-
-    def _write_nowait(self) -> None:
-        try:
-            while self._outgoing:
-                del self._outgoing[: os.write(self._write_fd, self._outgoing)]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:
-            del self._outgoing[:]
-            self._cancel("the supervisor has gone")
-
-    def _read_nowait(self) -> bool:
-        """Read once; whether there may be more."""
-        try:
-            data = os.read(self._read_fd, READ_SIZE)
-        except BlockingIOError:
-            return False
-        try:
-            self._connection.receive_data(data)
-            while (message := self._connection.next_message()) is not None:
-                self._dispatch(message)
-        except ProtocolError as error:
-            self._violation = error
-            self._cancel(f"the supervisor broke the protocol: {error}")
-        if not data:
-            self._cancel("the supervisor has gone")
-        return len(data) == READ_SIZE
+    def _grant_call(self, call_id: int, amount: int) -> None:
+        owed = self._owed_call_credit.get(call_id, 0) + amount
+        call = self._connection.calls.find(call_id)
+        if owed >= CALL_CREDIT_STEP and call is not None and not call.answered:
+            with suppress(ProtocolError):  # after an ERROR nothing is sent
+                self._enqueue(CallCredit(call_id=call_id, amount=owed))
+            owed = 0
+        self._owed_call_credit[call_id] = owed
 
     def _dispatch(self, message: Message) -> None:
         match message:
@@ -337,5 +246,12 @@ class Channel:
                 self._body_complete = not message.has_body
             case Cancel():
                 self._cancel(message.reason or "cancelled")
+            case CallResult():
+                self._take_answer(message)
             case _:
-                pass  # CREDIT is the connection's; CALL_RESULT is reserved
+                pass  # CREDIT and CALL_CREDIT are the connection's
+
+    def _take_answer(self, message: CallResult) -> None:
+        pieces = self._answers.get(message.call_id)
+        if pieces is not None:
+            pieces.append(message)

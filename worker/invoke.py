@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from werkzeug.wrappers import Request, Response
 
 from protocol import MAX_ERROR_TEXT, End, Error, Invoke, Ready, clip
+from worker.calls import CallClient
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.loader import EndpointClass, LoadError
 from worker.request import convert_values, make_request
@@ -89,7 +90,7 @@ def answer(channel: Channel, loader: EndpointSource, invoke: Invoke) -> None:
     """Call the endpoint and send what it answers."""
     endpoint = _load(loader, invoke.source)
     request = make_request(invoke, channel)
-    result = _call(endpoint, request, invoke)
+    result = _call(channel, endpoint, request, invoke)
     try:
         _send(channel, _read(result, request, f"{invoke.source}: {endpoint.__name__}._invoke"))
     finally:
@@ -104,9 +105,10 @@ def _load(loader: EndpointSource, source: str) -> EndpointClass:
         raise _FailureError("load", str(error)) from error.__cause__
 
 
-def _call(endpoint: EndpointClass, request: Request, invoke: Invoke) -> object:
+def _call(channel: Channel, endpoint: EndpointClass, request: Request, invoke: Invoke) -> object:
     values = convert_values(invoke.values)
-    session = make_session(invocation_id=invoke.invocation_id, hook_id=invoke.hook_id)
+    calls = CallClient(channel)
+    session = make_session(invocation_id=invoke.invocation_id, hook_id=invoke.hook_id, calls=calls)
     try:
         return endpoint(session)._invoke(request, values, invoke.settings)  # noqa: SLF001 - the contract's name
     except NOT_OURS:

@@ -11,6 +11,7 @@ from executor.config.isolation_checks import check_isolation
 from executor.config.limit_checks import check_limits
 from executor.config.model import Config
 from executor.config.places import Problem, dotted
+from executor.config.reverse_checks import check_reverse
 from protocol.checks import check_map
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_NODES, MAX_SETTINGS_BYTES
@@ -37,6 +38,7 @@ def check_config(config: Config) -> list[Problem]:
         *_check_plugins(config),
         *_check_store(config),
         *_check_signatures(config),
+        *check_reverse(config),
     )
     return [_locate(config, clash) for clash in clashes]
 

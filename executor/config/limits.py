@@ -115,6 +115,28 @@ class Limits(Section):
         default=128 * 1024**2,
         description="Largest size of each file that is written. Over it: `OSError` (EFBIG) in the endpoint.",
     )
+    calls: Annotated[int, Count(0, 1_000_000)] = Field(
+        default=10_000,
+        description="Reverse calls of an invocation. Over it each further one fails, and then the invocation: "
+        "502 `worker.protocol`.",
+    )
+    calls_at_once: Annotated[int, Count(1, 128)] = Field(
+        default=16,
+        description="Reverse calls of an invocation that go on at the same time; more of them wait.",
+    )
+    call_time: Annotated[float, Duration("10ms", "24h")] = Field(
+        default=300.0,
+        description="Longest duration of one reverse call; waiting for others counts. Over it the call fails.",
+    )
+    call_request: Annotated[int, Size("1 KiB", "64 MiB", "16 MiB")] = Field(
+        default=16 * 1024**2,
+        description="Largest request of one reverse call, uploaded files and stored values included. Over it the call "
+        "fails.",
+    )
+    call_answer: Annotated[int, Size("1 KiB", "1 TiB", "256 MiB")] = Field(
+        default=256 * 1024**2,
+        description="Largest answer of one reverse call, all its parts together. Over it the call fails.",
+    )
 
 
 def quantity_of(name: str) -> Quantity:

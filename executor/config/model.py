@@ -22,6 +22,7 @@ from executor.config.limits import Limits
 from executor.config.packages import Packages
 from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
+from executor.config.reverse import Reverse
 from executor.config.section import Section
 from executor.config.store import StoreSettings
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
@@ -273,6 +274,7 @@ class Config(Section):
     )
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     packages: Packages = Field(default_factory=Packages, description=Packages.__doc__)
+    reverse: Reverse = Field(default_factory=Reverse, description=Reverse.__doc__)
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
     hooks: dict[HookId, Hook] = Field(
         default_factory=dict,

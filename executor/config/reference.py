@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from executor.config.confidential import Confidential
-from executor.config.environments import BuildLimits
-from executor.config.isolation import HostIds, Isolation
+from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.config.model import Config, Hook, PluginSource
 from executor.config.texts import Text
@@ -84,8 +83,6 @@ KINDS: Final[dict[Any, str]] = {
     bool: "`true` or `false`",
     Path: "a path",
     Confidential: "a secret: a text or a reference",
-    BuildLimits: "a map",
-    HostIds: "a map",
     Limits: "a map, see `limits`",
     PluginSource: "a path, or a map, see `plugins[]`",
 }
@@ -174,7 +171,9 @@ def _kind(annotation: Any, metadata: Iterable[object] = ()) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin is tuple:
         return f"a list of: {_kind(arguments[0])}"
-    return "a map" if origin is dict else KINDS[annotation]
+    if origin is dict or (annotation not in KINDS and _section_of(annotation) is not None):
+        return "a map"
+    return KINDS[annotation]
 
 
 def _default(field: FieldInfo) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from prometheus_client.exposition import choose_encoder
 
+from executor.figures.calls import CallFigures
 from executor.figures.figures import Figures
 from executor.figures.instruments import HookInstruments, Instruments
 from executor.figures.live import Snapshot
@@ -31,6 +32,9 @@ class Registry:
 
     Args:
         clock: Monotonic seconds.
+
+    Attributes:
+        calls: Counts reverse calls.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,6 +42,7 @@ class Registry:
         self._started = clock()
         self._started_at = time.time()
         self._instruments = Instruments()
+        self.calls = CallFigures(self._instruments.registry)
         self._hooks: dict[str, tuple[HookInstruments, Statistics]] = {}
         self._other = self._make(OTHER)
         self._total = Statistics()

@@ -20,6 +20,7 @@ WATCH: Final = "a watch on the whole tree, 10 times a second"
 COUNTS: Final = "the supervisor counts bytes"
 CLOCK: Final = "the supervisor's clock"
 ADMISSION: Final = "the supervisor's queue"
+CALLS: Final = "the supervisor counts calls"
 
 _EVERYWHERE: Final[Mapping[str, str]] = {
     "wall_time": CLOCK,
@@ -33,6 +34,11 @@ _EVERYWHERE: Final[Mapping[str, str]] = {
     "log_line": COUNTS,
     "concurrency": ADMISSION,
     "queue_length": ADMISSION,
+    "calls": CALLS,
+    "calls_at_once": CALLS,
+    "call_time": CLOCK,
+    "call_request": COUNTS,
+    "call_answer": COUNTS,
     "scratch_size": "tmpfs, size",
     "scratch_files": "tmpfs, nr_inodes",
 }

@@ -27,6 +27,7 @@ import structlog
 from executor.config.limits import Limits
 from executor.figures.figures import Figures
 from executor.outcome import Outcome
+from executor.reverse.broker import CallBroker, CallLink
 from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
 from executor.supervisor.measurements import Measurements
@@ -42,7 +43,10 @@ from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
 from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
 
-__all__ = ["Invocation"]
+__all__ = ["Invocation", "OpenBroker"]
+
+OpenBroker = Callable[[CallLink, Callable[[], None]], CallBroker]
+"""Makes the broker of reverse calls, given the way to the worker, and what is to be told when calls begin and end."""
 
 log = structlog.get_logger("executor.invocation")
 
@@ -78,6 +82,9 @@ class Invocation:
         admission: Who may start when.
         record: Takes the figures at the end.
         emit_log: Takes each line of the endpoint's output.
+
+    Attributes:
+        open_broker: Carries the endpoint's reverse calls; without, there is nobody to make them to.
     """
 
     def __init__(
@@ -106,6 +113,9 @@ class Invocation:
         self._client = client
         self._admission = admission
         self._record = record
+        self.open_broker: OpenBroker | None = None
+        self._calls: CallBroker | None = None
+        self._client_is_waited_for = False
         self._worker: ReadyWorker | None = None
         self._usage_watch: UsageWatch | None = None
         self._admitted = False
@@ -175,7 +185,7 @@ class Invocation:
         self._admitted = True
         self.measured.admitted = time.monotonic()
         self.state = "starting"
-        self._expect_first_byte()
+        self._watch_endpoint()
         try:
             self._worker = await self.runtime.obtain_worker(
                 (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug
@@ -187,6 +197,9 @@ class Invocation:
         self.state = "running"
         handle = self._worker.handle
         self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
+        if self.open_broker is not None:
+            self._calls = self.open_broker(handle, self._watch_endpoint)
+            handle.serve_calls(self._calls.take)
         handle.send(self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())
@@ -223,9 +236,11 @@ class Invocation:
 
     async def _to_client(self, sending: Awaitable[None]) -> None:
         """Send something, on the client's clock; afterwards the endpoint's clock runs."""
+        self._client_is_waited_for = True
         self._watchdog.watch(Outcome.CLIENT_TIMEOUT, self.limits.client_idle_time)
         await sending
-        self._watchdog.watch(Outcome.TIMEOUT_IDLE, self.limits.idle_time)
+        self._client_is_waited_for = False
+        self._watch_endpoint()
 
     async def _listen(self) -> None:
         """Carry the request body, if there is one, to the worker; then wait for the client to go away."""
@@ -253,14 +268,16 @@ class Invocation:
 
     async def _receive_body(self) -> bytes | None:
         """Wait for the client, on the client's clock: the endpoint cannot be expected to answer meanwhile."""
-        if self.measured.first_byte is None:
+        if self.state == "running":
+            self._client_is_waited_for = True
             self._watchdog.rest()
         try:
             async with asyncio.timeout(self.limits.client_idle_time):
                 return await self._client.receive()
         finally:
-            if self.measured.first_byte is None:
-                self._expect_first_byte()
+            if self.state == "running":
+                self._client_is_waited_for = False
+                self._watch_endpoint()
 
     async def _send_body(self, handle: WorkerHandle, data: bytes) -> None:
         """Send one piece as fast as the worker takes it; a worker that has ended takes nothing any more."""
@@ -272,8 +289,16 @@ class Invocation:
             handle.send(Body(data=bytes(view[:size])))
             view = view[size:]
 
-    def _expect_first_byte(self) -> None:
-        self._watchdog.watch(Outcome.TIMEOUT_FIRST_BYTE, self.limits.first_byte_time)
+    def _watch_endpoint(self) -> None:
+        """Have the endpoint's clock run, unless it is others who are waited for: the client, or those it calls."""
+        if self._client_is_waited_for:
+            return
+        if self._calls is not None and self._calls.busy:
+            self._watchdog.rest()
+        elif self.state == "responding":
+            self._watchdog.watch(Outcome.TIMEOUT_IDLE, self.limits.idle_time)
+        else:
+            self._watchdog.watch(Outcome.TIMEOUT_FIRST_BYTE, self.limits.first_byte_time)
 
     async def _bad_end(self, handle: WorkerHandle, message: object) -> Verdict:
         """Find out why a worker ended other than with `END`."""
@@ -306,12 +331,14 @@ class Invocation:
         try:
             if verdict.outcome is not Outcome.OK:
                 self._stop_worker(verdict.outcome)
+                await self._end_calls()
                 await self._tell_client(verdict)
             self.measured.answered = time.monotonic()
         finally:  # whatever went wrong: neither the worker nor its place may be lost
             try:
                 report = await self._finish_worker(verdict.outcome)
             finally:
+                await self._end_calls()
                 if self._admitted:
                     self._admission.release(self.invoke.hook_id)
         self.output.close()
@@ -328,6 +355,11 @@ class Invocation:
             return
         with contextlib.suppress(LocalProtocolError):
             self._worker.handle.send(Cancel(reason=outcome.code))
+
+    async def _end_calls(self) -> None:
+        """End reverse calls: at once after a failure, with the worker after a whole answer."""
+        if self._calls is not None:
+            await self._calls.close()
 
     async def _tell_client(self, verdict: Verdict) -> None:
         if self.measured.first_byte is not None:

@@ -18,6 +18,7 @@ from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
 from executor.isolation.host import HostIsolation
 from executor.outcome import Outcome
+from executor.reverse.desk import CallDesk
 from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
 from executor.supervisor.invocation import Invocation
@@ -61,6 +62,7 @@ class Supervisor:
             queue_length=admission.queue_length,
             queue_time_s=admission.queue_time,
         )
+        self._desk: CallDesk | None = None
         self._budget = SpareBudget(spares)
         self._tree = ZygoteTree(asyncio.get_running_loop(), host)
         self._record = record
@@ -72,6 +74,7 @@ class Supervisor:
     async def run(self, invoke: Invoke, rule: str, hook: BoundHook, client: Client) -> None:
         """Run one invocation to its end."""
         runtime = self._runtimes[_key(hook.plugin)]
+        desk = self._desk
         invocation = Invocation(
             invoke=invoke,
             rule=rule,
@@ -82,8 +85,10 @@ class Supervisor:
             record=self._record,
             emit_log=_emit_log,
         )
+        if desk is not None:
+            invocation.open_broker = desk.for_invocation(invoke, hook.plugin, hook.limits)
         self._live.add(invocation)
-        with runtime.in_use():
+        with runtime.in_use(), desk.in_use() if desk is not None else contextlib.nullcontext():
             try:
                 await invocation.run()
             finally:
@@ -139,6 +144,14 @@ class Supervisor:
         self.admission.concurrency = limits.concurrency
         self.admission.queue_length = limits.queue_length
         self.admission.queue_time_s = limits.queue_time
+
+    def use_desk(self, desk: CallDesk) -> None:
+        """Have the reverse calls of invocations from now on answered there."""
+        if self._desk is not None:
+            task = asyncio.create_task(self._desk.retire())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        self._desk = desk
 
     def limit_spares(self, settings: SpareSettings) -> None:
         """Put new settings of spare workers in force."""

@@ -23,13 +23,19 @@ from typing import Final, Protocol
 
 from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
+from executor.supervisor.pipes import close_quietly, open_pipes
 from executor.supervisor.slots import Slot
 from executor.supervisor.zygote import WorkerTask
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
+from protocol.calls import CallState
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protocol.messages import Call, CallResult, Credit, Log, Message
+from protocol.messages import Credit, Log, Message
 from protocol.states import Role
+
+CallerMessage = Call | CallData | CallCredit | CallCancel
+"""What a worker says about its reverse calls."""
 
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
 
@@ -40,8 +46,9 @@ MESSAGES_PER_WAKEUP: Final = 64
 INBOX_HIGH: Final = 64
 """Messages waiting for the invocation at which the worker's pipe is no longer read."""
 
-OUTGOING_HIGH: Final = 65_536
-"""Bytes that wait for a worker to read, above which its reverse calls are not answered any more."""
+OUTGOING_HIGH: Final = 2 * 1024**2
+"""Bytes that wait for a worker to read, above which it may make no more calls. Much more than it can come to by itself:
+short errors for all the calls that may be open, and a piece of each answer."""
 
 CREDIT_STEP: Final = 65_536
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
@@ -95,13 +102,14 @@ class WorkerHandle:
         self._at_end = False
         self._closed = False
         self._violation: ProtocolError | None = None
-        ours, theirs = _open_pipes()
+        self._take_call: Callable[[CallerMessage], None] | None = None
+        ours, theirs = open_pipes()
         self._write_fd, self._read_fd, stdout, stderr = ours
         self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
             self.child: Child = slot.client.fork_worker(task, theirs)
         except BaseException:
-            _close_quietly(ours)
+            close_quietly(ours)
             raise
         self._resume_reading()
         for stream, descriptor in self._streams.items():
@@ -152,10 +160,37 @@ class WorkerHandle:
             False when the worker will read no more.
         """
         while not self._at_end and (self._outgoing or self._connection.send_window == 0):
-            if self._writable is None:
-                self._writable = self._loop.create_future()
-            await asyncio.shield(self._writable)
+            await self._wait_change()
         return not self._at_end
+
+    async def wait_drained(self) -> bool:
+        """Wait until the pipe has taken what was sent before.
+
+        Returns:
+            False when the worker will read no more.
+        """
+        while not self._at_end and self._outgoing:
+            await self._wait_change()
+        return not self._at_end
+
+    async def _wait_change(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+        await asyncio.shield(self._writable)
+
+    def find_call(self, call_id: int) -> CallState | None:
+        """Return what the protocol knows of a reverse call that is open."""
+        return self._connection.calls.find(call_id)
+
+    def serve_calls(self, take: Callable[[CallerMessage], None]) -> None:
+        """Have what the worker says about reverse calls taken from now on; until then they are refused."""
+        self._take_call = take
+
+    def break_off(self, reason: str) -> None:
+        """End the worker as one that broke the protocol."""
+        if self._violation is None:
+            self._violation = RemoteProtocolError(reason)
+            self._schedule_drain()
 
     def receive_nowait(self) -> Message | None:
         """The next message that the worker has sent already, if any."""
@@ -231,7 +266,7 @@ class WorkerHandle:
         self._loop.remove_writer(self._write_fd)
         for descriptor in self._streams.values():
             self._loop.remove_reader(descriptor)
-        _close_quietly((self._write_fd, self._read_fd, *self._streams.values()))
+        close_quietly((self._write_fd, self._read_fd, *self._streams.values()))
         self._end()
 
     def _resume_reading(self) -> None:
@@ -298,19 +333,20 @@ class WorkerHandle:
                 self._sink.add_message(message)
             case Credit():
                 self._wake_writers()
-            case Call():
-                self._refuse_call(message)
+            case Call() | CallData() | CallCredit() | CallCancel():
+                self._dispatch_call(message)
             case _:
                 self._inbox.append(message)
 
-    def _refuse_call(self, call: Call) -> None:
-        """Answer a reverse call; one that comes although earlier answers were not read is a flood."""
-        if len(self._outgoing) > OUTGOING_HIGH:
+    def _dispatch_call(self, message: CallerMessage) -> None:
+        """Hand on what is about calls; one that comes although earlier answers were not read is a flood."""
+        if isinstance(message, Call) and len(self._outgoing) > OUTGOING_HIGH:
             self._violation = RemoteProtocolError("the worker makes calls without reading the answers")
-            return
-        text = "reverse calls are not available on this executor"
-        with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
-            self.send(CallResult(call_id=call.call_id, kind="error", data={"message": text}))
+        elif self._take_call is not None:
+            self._take_call(message)
+        elif isinstance(message, Call):
+            with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
+                self.send(CallResult(message.call_id, "error", b"there is nobody to make reverse calls to", more=False))
 
     def _on_output(self, stream: Stream, descriptor: int) -> bool:
         try:
@@ -362,25 +398,3 @@ def describe_exit(report: Exited | None, failure: str = "") -> str:
     with contextlib.suppress(ValueError):
         return f"signal {-code} ({signal.Signals(-code).name})"
     return f"signal {-code}"
-
-
-def _open_pipes() -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
-    """Open the four pipes; our ends (write, read, stdout, stderr) and the worker's (read, write, stdout, stderr)."""
-    opened: list[int] = []
-    try:
-        for _ in range(4):
-            opened += os.pipe2(os.O_CLOEXEC)
-    except OSError:
-        _close_quietly(opened)
-        raise
-    requests_r, requests_w, responses_r, responses_w, stdout_r, stdout_w, stderr_r, stderr_w = opened
-    ours = (requests_w, responses_r, stdout_r, stderr_r)
-    for descriptor in ours:
-        os.set_blocking(descriptor, False)
-    return ours, (requests_r, responses_w, stdout_w, stderr_w)
-
-
-def _close_quietly(descriptors: tuple[int, ...] | list[int]) -> None:
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)

@@ -11,6 +11,8 @@ from typing import Any
 
 from protocol import Invoke
 from tests.bench.workloads import PLUGIN, Workload
+from worker.calls import CallClient
+from worker.channel import Channel
 from worker.loader import provide_sdk
 from worker.request import BodySource, convert_values, make_request
 from worker.response import Answer, read_response
@@ -73,6 +75,7 @@ def make_invoke(workload: Workload, content_length: int | None = None) -> Invoke
 def answer_with(endpoint: Any, invoke: Invoke, body: BodySource) -> Answer:
     """Call an endpoint, as a worker does."""
     request = make_request(invoke, body)
-    session = make_session(invocation_id=invoke.invocation_id, hook_id=invoke.hook_id)
+    calls = CallClient(Channel())  # of no process: a call would fail
+    session = make_session(invocation_id=invoke.invocation_id, hook_id=invoke.hook_id, calls=calls)
     result = endpoint(session)._invoke(request, convert_values(invoke.values), invoke.settings)
     return read_response(result, method=request.method, environ=request.environ)

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.codec import TYPES, encode_message
 from protocol.control import encode_control
 from protocol.frames import PREFACE, frame_header
 from protocol.limits import (
+    INITIAL_CALL_CREDIT,
     INITIAL_CREDIT,
+    MAX_CALL_BYTES,
     MAX_CREDIT,
     MAX_DATA,
     MAX_ID,
     MAX_LAYERS,
     MAX_LIMITS_BYTES,
+    MAX_OPEN_CALLS,
     MAX_PATH,
     MAX_WORD,
 )
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
     Cancel,
     Chunk,
     Credit,
@@ -37,7 +40,7 @@ from protocol.messages import (
     Response,
 )
 from protocol.states import Role
-from tests.protocol.support import EXAMPLES, INVOKE, PEER, changed, message_to_json
+from tests.protocol.support import INVOKE, PEER, changed, message_to_json
 from tests.protocol.test_control import EXAMPLES as CONTROL_EXAMPLES
 from tests.protocol.test_control import FORK_SLOT, FORK_WORKER, LEAST, ROOTLESS
 
@@ -54,6 +57,13 @@ ASKED: Final[Replies] = ((1, INVOKE),)
 """What a supervisor sends, when the worker's first message is READY."""
 SPARE: Final[Replies] = ((0, READY),)
 """What a worker sends before it hears anything."""
+CALLING: Final[Replies] = (
+    (0, READY),
+    (1, Call(0, "llm", 1, b"\x80")),
+    (1, Call(1, "llm", 1, b"\x80")),
+    (1, Call(2, "llm", 2, b"\x81")),
+)
+"""What a worker sends that makes three calls."""
 MOST: Final = replace(FORK_WORKER, sources=("a" * MAX_PATH, "é"), limits={"": 0, "memory": MAX_ID}, debug=True)
 ALL_OFF: Final = replace(FORK_SLOT, off=("a" * MAX_WORD,) * MAX_LAYERS)
 LOG: Final = Log(1700000000.25, "info", "endpoint", "hello")
@@ -106,7 +116,43 @@ VALID: Final[dict[str, Case]] = {
         End(),
     ),
     "worker-full-chunk": from_worker("A chunk of the largest size.", READY, HEAD, Chunk(b"c" * MAX_DATA), End()),
-    "worker-calls": from_worker("Reverse calls, reserved.", READY, Call(0, "llm.invoke", {"a": [1]}), HEAD, End()),
+    "worker-calls": from_worker(
+        "Reverse calls: whole, in pieces, two at a time, cancelled, after the answer.",
+        READY,
+        Call(0, "llm", 4, b"\x81\xa1a\xc0"),
+        Call(7, "storage", 6, b"\x81\xa1k"),
+        HEAD,
+        CallData(7, b"\xa1"),
+        CallCredit(0, 9),
+        CallData(7, b"v\xc0"),
+        CallCancel(0),
+        End(),
+        LOG,
+        Call(8, "storage", 1, b"\x80"),
+    ),
+    "worker-calls-crossing": from_worker(
+        "Credit and cancellations of calls that are over already, as they may cross with the end.",
+        READY,
+        Call(0, "llm", 1, b"\x80"),
+        Call(1, "llm", 2, b"\x81"),
+        CallCredit(0, 1),
+        CallCancel(0),
+        CallCancel(1),
+        HEAD,
+        End(),
+        replies=(
+            *ASKED,
+            (2, CallResult(0, "end", b"", more=False)),
+            (3, CallResult(1, "error", b"no", more=False)),
+        ),
+    ),
+    "worker-call-large": from_worker(
+        "A request as large as its credit.",
+        READY,
+        Call(0, "upload_file", MAX_DATA + 1, b"c" * MAX_DATA),
+        CallData(0, b"c"),
+        replies=((1, INVOKE), (2, CallCredit(0, 1))),
+    ),
     "worker-credit": from_worker("Credit for the body.", READY, Credit(65536), Credit(1), HEAD, Credit(9), End()),
     "worker-cut": from_worker("A worker that died within its answer, but between frames.", READY, HEAD),
     "worker-cut-ready": from_worker("A worker that died while it waited.", READY, LOG, replies=()),
@@ -128,7 +174,19 @@ VALID: Final[dict[str, Case]] = {
     "supervisor-cancel": to_worker("Cancelled within the body.", INVOKE, Body(b"a"), Cancel("client.gone")),
     "supervisor-cancel-spare": to_worker("Cancelled before it was asked.", Cancel("")),
     "supervisor-cancel-early": to_worker("Cancelled while it imports.", Cancel("shutdown"), replies=()),
-    "supervisor-call-result": to_worker("Answers to reverse calls, reserved.", INVOKE, *EXAMPLES[S][4:5]),
+    "supervisor-call-result": to_worker(
+        "Answers to reverse calls: items whole and in pieces, an end, an error within an item.",
+        INVOKE,
+        CallResult(0, "response", b"\x81\xa1a\xc0", more=False),
+        CallResult(1, "response", b"\x81", more=True),
+        CallCredit(2, 5),
+        CallResult(0, "response", b"\xc0", more=False),
+        CallResult(0, "end", b"", more=False),
+        CallResult(1, "error", "kaputt é".encode(), more=False),
+        Credit(1),
+        CallResult(2, "end", b"", more=False),
+        replies=CALLING,
+    ),
     "supervisor-credit": to_worker("Credit for the answer.", INVOKE, Credit(1), BodyEnd(), Credit(2**20)),
     "supervisor-null-fields": to_worker(
         "Everything that may be missing is.",
@@ -198,13 +256,28 @@ def out_of_turn(receiver: Role, replies: Replies, *messages: Message) -> Case:
     return Case(f"{last} out of turn.", data, messages[:-1], receiver, replies, f"{last} is illegal while")
 
 
+ONE: Final = Call(3, "llm", 2, b"\x81")
+MORE: Final = CallData(3, b"x")
+
+
+def calling(about: str, error: str, *messages: Message, replies: Replies = ()) -> Case:
+    """Messages of a worker about calls, of which the last is illegal."""
+    return Case(about, stream(W, READY, *messages), (READY, *messages[:-1]), S, (*ASKED, *replies), error)
+
+
+def answering(about: str, error: str, *messages: Message) -> Case:
+    """Messages of a supervisor about calls, of which the last is illegal."""
+    return Case(about, stream(S, INVOKE, *messages), (INVOKE, *messages[:-1]), W, CALLING, error)
+
+
 FULL: Final = tuple(Chunk(b"c" * MAX_DATA) for _ in range(INITIAL_CREDIT // MAX_DATA))
 
 INVALID: Final[dict[str, Case]] = {
     "preface-http": Case("Another protocol.", b"HTTP/1.1 200 OK\r\n", error="byte 0 of the preface"),
     "preface-version-0": Case("A version that never was.", b"EEP\0", error="version"),
-    "preface-version-2": Case("The version before.", b"EEP\2" + stream(W, READY)[4:], error="got 2, expected 3"),
-    "preface-version-4": Case("A version of the future.", b"EEP\4" + stream(W, READY)[4:], error="version"),
+    "preface-version-2": Case("An old version.", b"EEP\2" + stream(W, READY)[4:], error="version"),
+    "preface-version-3": Case("The version before.", b"EEP\3" + stream(W, READY)[4:], error="got 3, expected 4"),
+    "preface-version-5": Case("A version of the future.", b"EEP\5" + stream(W, READY)[4:], error="version"),
     "preface-cut": Case("An end within the preface.", b"EE", error="ended within a frame"),
     "header-cut": after_head("An end within a header.", "after 4 bytes", b"\0\0\0\1"),
     "payload-cut": after_head("An end within a payload.", "after 6 bytes", b"\0\0\0\2\x44\x90"),
@@ -228,21 +301,30 @@ INVALID: Final[dict[str, Case]] = {
     "payload-unused-byte": after_head("The byte that msgpack does not use.", "End", frame(0x44, b"\xc1")),
     "payload-map": damaged(0x46, "A map in place of the array.", "Log", {"level": "info"}),
     "payload-nil": damaged(0x44, "Nil in place of the array.", "expected an array", None),
-    "payload-ext": damaged(0x47, "An ext type.", "Call", [0, "k", {"a": msgpack.ExtType(5, b"x")}]),
-    "payload-timestamp": damaged(0x47, "A timestamp.", "Call", [0, "k", {"a": msgpack.Timestamp(1, 0)}]),
-    "payload-not-utf8": after_head("A text that is not UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa1\xff")),
-    "payload-surrogate": after_head("A surrogate in UTF-8.", "Call", frame(0x47, b"\x93\0\xa1k\xa3\xed\xa0\x80")),
-    "payload-deep": after_head(
-        "Arrays nested 100 deep.", "Call", frame(0x47, b"\x93\0\xa1k" + b"\x91" * 100 + b"\xc0")
+    "payload-ext": damaged(0x47, "An ext type.", "Call", [0, "k", 1, msgpack.ExtType(5, b"x")]),
+    "payload-timestamp": damaged(0x47, "A timestamp.", "Call", [0, "k", 1, msgpack.Timestamp(1, 0)]),
+    "payload-not-utf8": after_head("A text that is not UTF-8.", "Call", frame(0x47, b"\x94\0\xa1\xff\1\xc4\0")),
+    "payload-surrogate": after_head("A surrogate.", "Call", frame(0x47, b"\x94\0\xa3\xed\xa0\x80\1\xc4\0")),
+    "payload-deep": Case(
+        "Arrays nested 100 deep.",
+        stream(W, READY) + frame(0x42, b"\x92\xcc\xc8" + b"\x91" * 100 + b"\xc0"),
+        (READY,),
+        S,
+        ASKED,
+        "Response",
     ),
-    "payload-bomb": after_head(
-        "Arrays that claim to be long.", "Call", frame(0x47, b"\x93\0\xa1k" + b"\xdd\0\1\0\0" * 99)
+    "payload-bomb": Case(
+        "Arrays that claim to be long.",
+        stream(W, READY) + frame(0x42, b"\x92\xcc\xc8" + b"\xdd\0\1\0\0" * 99),
+        (READY,),
+        S,
+        ASKED,
+        "Response",
     ),
-    "payload-key-int": damaged(0x47, "A key that is no text.", "Call", [0, "k", {1: 2}]),
-    "payload-key-bytes": damaged(0x47, "A key of bytes.", "key is bytes", [0, "k", {b"a": 2}]),
     "ready-of-version-2": damaged(0x41, "A report.", "Ready", [{"python": "3.11.7"}]),
     "ready-report-empty": damaged(0x41, "A report of nothing.", "Ready", [{}]),
-    "locked-of-version-2": first("A message that was.", "0x49", frame(0x49, msgpack.packb([{"seccomp": True}]))),
+    "locked-of-version-2": first("A message that was.", "CallData", frame(0x49, msgpack.packb([{"seccomp": True}]))),
+    "call-of-version-3": damaged(0x47, "A request that is no bytes.", "3 fields, expected 4", [0, "k", None]),
     "fields-missing": damaged(0x46, "A field too few.", "3 fields, expected 4", [1.5, "info", ""]),
     "fields-extra": damaged(0x44, "A field too many.", "End", [1]),
     "field-type": damaged(0x46, "Bytes in place of text.", "message: expected str", [1.5, "info", "", b"x"]),
@@ -252,7 +334,66 @@ INVALID: Final[dict[str, Case]] = {
     "field-level": damaged(0x46, "A level that does not exist.", "level: expected one of", [1.5, "loud", "", ""]),
     "field-code": damaged(0x45, "An error code that does not exist.", "code: expected one of", ["bad", "", ""]),
     "field-log-long": damaged(0x46, "A log message over its limit.", "16385 bytes", [1.5, "info", "", "a" * 16385]),
-    "field-call-id": damaged(0x47, "A negative identifier.", "call_id: -1", [-1, "k", None]),
+    "field-call-id": damaged(0x47, "A negative identifier.", "call_id: -1", [-1, "k", 1, b"x"]),
+    "call-size-zero": damaged(0x47, "A request of nothing.", "size: 0", [0, "k", 0, b""]),
+    "call-size-large": damaged(0x47, "A request over the limit.", "size: ", [0, "k", MAX_CALL_BYTES + 1, b"x"]),
+    "call-size-short": damaged(0x47, "More than announced.", "2 bytes, allowed are 0..1", [0, "k", 1, b"xx"]),
+    "call-kind": damaged(0x47, "A kind with a space.", "token", [0, "a b", 1, b"x"]),
+    "call-data-empty": damaged(0x49, "A piece of nothing.", "0 bytes", [0, b""]),
+    "call-credit-zero": damaged(0x4A, "Credit of nothing.", "amount: 0", [0, 0]),
+    "call-id-twice": calling("An identifier again.", "identifier 3 after 3", ONE, ONE),
+    "call-id-smaller": calling("A smaller identifier.", "identifier 2 after 3", ONE, changed(ONE, call_id=2)),
+    "call-unknown-data": calling("Data of a call that is not there.", "no call 3", CallData(3, b"x")),
+    "call-unknown-credit": calling("Credit of one that never was.", "no call 4", ONE, CallCredit(4, 1)),
+    "call-unknown-cancel": calling("The end of one that never was.", "no call 4", ONE, CallCancel(4)),
+    "call-overlong": calling("More than announced, later.", "of which 1 are left", ONE, CallData(3, b"xx")),
+    "call-data-after-request": calling("More than the request.", "of which 0", ONE, MORE, MORE),
+    "call-data-after-cancel": calling("Data after the cancellation.", "cancelled", ONE, CallCancel(3), MORE),
+    "call-cancel-twice": calling("Cancelled twice.", "cancelled before", ONE, CallCancel(3), CallCancel(3)),
+    "call-data-after-both": calling(
+        "Data of a call that is over.",
+        "no call 3",
+        ONE,
+        MORE,
+        MORE,
+        replies=((3, CallResult(3, "end", b"", more=False)),),
+    ),
+    "call-overrun": calling(
+        "One byte more than the credit.",
+        "the credit is 0",
+        Call(0, "k", INITIAL_CALL_CREDIT + 1, b"c" * MAX_DATA),
+        *(CallData(0, b"c" * MAX_DATA),) * (INITIAL_CALL_CREDIT // MAX_DATA - 1),
+        CallData(0, b"x"),
+    ),
+    "call-credit-overflow": calling("More credit than may be.", "outstanding", ONE, CallCredit(3, MAX_CALL_BYTES)),
+    "call-too-many": calling(
+        "More calls than may be open.",
+        f"at most {MAX_OPEN_CALLS}",
+        *(Call(number, "k", 1, b"") for number in range(MAX_OPEN_CALLS + 1)),
+    ),
+    "answer-unknown": answering("An answer to nobody.", "no call 9", CallResult(9, "end", b"", more=False)),
+    "answer-twice": answering("An end twice.", "no call 0", *(CallResult(0, "end", b"", more=False),) * 2),
+    "answer-after-error": answering(
+        "More after an error.",
+        "answered before",
+        CallResult(2, "error", b"", more=False),
+        CallResult(2, "response", b"x", more=False),
+    ),
+    "answer-cut-item": answering(
+        "An end within an item.",
+        "after 1 bytes of an item",
+        CallResult(0, "response", b"x", more=True),
+        CallResult(0, "end", b"", more=False),
+    ),
+    "answer-overrun": answering(
+        "One byte more than the credit.",
+        "the credit is 0",
+        *(CallResult(0, "response", b"c" * MAX_DATA, more=True),) * (INITIAL_CALL_CREDIT // MAX_DATA),
+        CallResult(0, "response", b"x", more=False),
+    ),
+    "answer-credit-unknown": answering(
+        "Credit for nobody.", "no call 0", CallResult(0, "end", b"", more=False), CallCredit(0, 1)
+    ),
     "chunk-empty": damaged(0x43, "A chunk of nothing.", "0 bytes", [b""]),
     "chunk-text": damaged(0x43, "A chunk of text.", "expected bytes", ["x"]),
     "chunk-large": damaged(0x43, "A chunk over the limit.", "65537 bytes", [bytes(MAX_DATA + 1)]),
@@ -287,7 +428,7 @@ INVALID: Final[dict[str, Case]] = {
     "turn-ready-after-head": out_of_turn(S, ASKED, READY, HEAD, READY),
     "turn-ready-after-error": out_of_turn(S, (), Error("internal", "", ""), READY),
     "turn-response-before-invoke": out_of_turn(S, (), READY, HEAD),
-    "turn-call-before-ready": out_of_turn(S, (), Call(0, "k", None)),
+    "turn-call-before-ready": out_of_turn(S, (), Call(0, "k", 1, b"")),
     "turn-credit-before-ready": out_of_turn(S, (), Credit(1)),
     "turn-ready-twice": out_of_turn(S, (), READY, READY),
     "turn-chunk-before-head": out_of_turn(S, ASKED, READY, Chunk(b"x")),
@@ -297,7 +438,8 @@ INVALID: Final[dict[str, Case]] = {
     "turn-error-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Error("raised", "", "")),
     "turn-credit-after-end": out_of_turn(S, ASKED, READY, HEAD, End(), Credit(1)),
     "turn-log-after-error": out_of_turn(S, ASKED, READY, Error("raised", "", ""), LOG),
-    "turn-call-before-invoke": out_of_turn(S, (), READY, Call(0, "k", None)),
+    "turn-call-after-error": out_of_turn(S, ASKED, READY, Error("raised", "", ""), Call(0, "k", 1, b"")),
+    "turn-call-before-invoke": out_of_turn(S, (), READY, Call(0, "k", 1, b"")),
     "turn-invoke-before-ready": out_of_turn(W, (), INVOKE),
     "turn-invoke-after-cancel": out_of_turn(W, SPARE, Cancel(""), INVOKE),
     "turn-cancel-twice": out_of_turn(W, SPARE, Cancel(""), Cancel("")),

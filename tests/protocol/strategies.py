@@ -6,8 +6,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from protocol import control, messages
-from protocol.limits import MAX_CREDIT, MAX_ID, MAX_LAYERS
+from protocol import call_messages, control, messages
+from protocol.limits import MAX_CALL_BYTES, MAX_CREDIT, MAX_ERROR_TEXT, MAX_ID, MAX_LAYERS
 from protocol.messages import ERROR_CODES, LOG_LEVELS, VALUE_KINDS, Message
 from protocol.states import Role
 
@@ -45,6 +45,23 @@ def path_values(draw: st.DrawFn) -> tuple[messages.PathValue, ...]:
     return tuple((draw(name), kind, draw(finite) if kind == "float" else draw(text)) for kind in kinds)
 
 
+@st.composite
+def calls(draw: st.DrawFn) -> call_messages.Call:
+    """The beginning of a call."""
+    beginning = draw(st.binary(max_size=600))
+    size = draw(st.integers(max(len(beginning), 1), MAX_CALL_BYTES))
+    return call_messages.Call(draw(count), draw(token), size, beginning)
+
+
+@st.composite
+def call_results(draw: st.DrawFn) -> call_messages.CallResult:
+    """A part of an answer."""
+    kind = draw(st.sampled_from(sorted(call_messages.CALL_RESULT_KINDS)))
+    content = {"response": data, "error": st.binary(max_size=min(600, MAX_ERROR_TEXT)), "end": st.just(b"")}[kind]
+    more = draw(st.booleans()) if kind == "response" else False
+    return call_messages.CallResult(draw(count), kind, draw(content), more=more)
+
+
 credit = st.builds(messages.Credit, st.integers(1, MAX_CREDIT))
 BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     messages.Invoke: st.builds(
@@ -71,9 +88,8 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     messages.Body: st.builds(messages.Body, data),
     messages.BodyEnd: st.builds(messages.BodyEnd),
     messages.Credit: credit,
-    messages.CallResult: st.builds(
-        messages.CallResult, count, st.sampled_from(sorted(messages.CALL_RESULT_KINDS)), plain
-    ),
+    call_messages.CallResult: call_results(),
+    call_messages.CallCredit: st.builds(call_messages.CallCredit, count, st.integers(1, MAX_CALL_BYTES)),
     messages.Cancel: st.builds(messages.Cancel, text),
     messages.Ready: st.builds(messages.Ready),
     messages.Response: st.builds(messages.Response, st.integers(200, 599), headers),
@@ -81,7 +97,9 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     messages.End: st.builds(messages.End),
     messages.Error: st.builds(messages.Error, st.sampled_from(sorted(ERROR_CODES)), text, text),
     messages.Log: st.builds(messages.Log, st.floats(0, 2.0**40), st.sampled_from(sorted(LOG_LEVELS)), text, text),
-    messages.Call: st.builds(messages.Call, count, token, plain),
+    call_messages.Call: calls(),
+    call_messages.CallData: st.builds(call_messages.CallData, count, data),
+    call_messages.CallCancel: st.builds(call_messages.CallCancel, count),
 }
 """By class: any legal message, its sizes kept small."""
 
@@ -143,7 +161,7 @@ def worker_streams(draw: st.DrawFn) -> list[tuple[Role, Message]]:
     way = [*some(messages.Log), *one(Role.WORKER, messages.Ready)]
     way += [*some(messages.Log), *one(Role.SUPERVISOR, messages.Invoke)]
     way += [(Role.SUPERVISOR, item) for item in body]
-    way += [*one(Role.SUPERVISOR, messages.BodyEnd), *some(messages.Log, messages.Call)]
+    way += [*one(Role.SUPERVISOR, messages.BodyEnd), *some(messages.Log)]
     way += [*one(Role.WORKER, messages.Response), *some(messages.Chunk, messages.Log)]
     way += (
         [*one(Role.WORKER, messages.End), *some(messages.Log)]

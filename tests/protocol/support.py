@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.codec import TYPES
 from protocol.connection import Connection
 from protocol.control import CONTROL_TYPES, ControlMessage
@@ -12,8 +13,6 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -58,8 +57,9 @@ EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
         Body(b"payload"),
         BodyEnd(),
         Credit(4096),
-        CallResult(1, "response", {"answer": [42]}),
+        CallResult(1, "response", b"\x81\xa6answer\x91\x2a", more=False),
         Cancel("client gone"),
+        CallCredit(1, 4096),
     ),
     Role.WORKER: (
         Ready(),
@@ -68,11 +68,24 @@ EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
         End(),
         Error("raised", "ValueError: é", "Traceback ..."),
         Log(1700000000.25, "info", "endpoint", "hello"),
-        Call(1, "llm.invoke", {"prompt": "hi"}),
+        Call(2, "llm", 12, b"\x81\xa6prompt"),
         Credit(8192),
+        CallData(1, b"\xa2hi"),
+        CallCredit(1, 8192),
+        CallCancel(1),
     ),
 }
 """One legal message of every class that a sender has, in the order of the type bytes."""
+
+
+OPEN_CALL: Final = Call(1, "llm", 12, b"\x81\xa6prompt")
+"""The call that the other examples are about."""
+
+
+def with_open_call(connection: Connection) -> Connection:
+    """Let a connection know of a call that is open."""
+    connection.calls.apply(Role.WORKER, OPEN_CALL)
+    return connection
 
 
 class ConnectionPair:

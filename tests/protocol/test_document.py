@@ -8,11 +8,11 @@ from dataclasses import fields
 import pytest
 
 from protocol import limits
+from protocol.call_messages import CALL_RESULT_KINDS, Call
 from protocol.codec import TYPES, encode_message
 from protocol.control import CONTROL_TYPES, ForkSlot, ForkWorker, Kill, encode_control
 from protocol.frames import PREFACE
 from protocol.messages import (
-    CALL_RESULT_KINDS,
     ERROR_CODES,
     LOG_LEVELS,
     VALUE_KINDS,
@@ -71,14 +71,15 @@ def test_the_bytes_are_those_of_the_code() -> None:
         "BODY": encode_message(Role.SUPERVISOR, Body(b"hi")),
         "BODY_END": encode_message(Role.SUPERVISOR, BodyEnd()),
         "RESPONSE": encode_message(Role.WORKER, Response(200, ((b"A", b"b"),))),
+        "CALL": encode_message(Role.WORKER, Call(7, "llm", 4, b"hi")),
         "Control datagrams": encode_control(Kill(300)),
         "FORK_WORKER": encode_control(ForkWorker(worker_id=7, sources=("a.py",), limits={"m": 9}, debug=False)),
         "FORK_SLOT": encode_control(ForkSlot(7, "s", 3, ())),
     }
     for title, data in examples.items():
         assert data.hex(" ") in re.sub(" +", " ", section(title))
-    assert PREFACE == b"EEP\x03"
-    assert "Version 3." in TEXT
+    assert PREFACE == b"EEP\x04"
+    assert "Version 4." in TEXT
 
 
 def test_every_state_and_every_limit_that_is_named_exists() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from protocol import limits
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.codec import FRAME_LIMITS, TYPES, decode_message, encode_message
 from protocol.frames import HEADER_SIZE
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -64,8 +63,9 @@ LARGEST: dict[Role, list[Message]] = {
         Body(bytes(limits.MAX_DATA)),
         BodyEnd(),
         Credit(limits.MAX_CREDIT),
-        CallResult(limits.MAX_ID, "response", text(limits.MAX_CALL_BYTES - 5)),
+        CallResult(limits.MAX_ID, "response", bytes(limits.MAX_DATA), more=True),
         Cancel(text(limits.MAX_NAME)),
+        CallCredit(limits.MAX_ID, limits.MAX_CALL_BYTES),
     ],
     Role.WORKER: [
         Ready(),
@@ -74,8 +74,11 @@ LARGEST: dict[Role, list[Message]] = {
         End(),
         Error("not_found", text(limits.MAX_ERROR_TEXT), text(limits.MAX_ERROR_TEXT)),
         Log(FLOAT, "critical", text(limits.MAX_LOGGER_NAME), text(limits.MAX_LOG_MESSAGE)),
-        Call(limits.MAX_ID, text(limits.MAX_WORD), WIDE),
+        Call(limits.MAX_ID, text(limits.MAX_WORD), limits.MAX_CALL_BYTES, bytes(limits.MAX_DATA)),
         Credit(limits.MAX_CREDIT),
+        CallData(limits.MAX_ID, bytes(limits.MAX_DATA)),
+        CallCredit(limits.MAX_ID, limits.MAX_CALL_BYTES),
+        CallCancel(limits.MAX_ID),
     ],
 }
 
@@ -103,6 +106,8 @@ def test_the_limits_fit_each_other() -> None:
     assert max(max(by_type.values()) for by_type in FRAME_LIMITS.values()) == limits.MAX_FRAME
     assert limits.MAX_FRAME + limits.MAX_DATA < limits.MAX_RECEIVE_BUFFER
     assert limits.MAX_NODES < limits.MAX_PAYLOAD_NODES
+    assert limits.MAX_DATA <= limits.INITIAL_CALL_CREDIT <= limits.MAX_CALL_BYTES
+    assert limits.MAX_ERROR_TEXT <= limits.MAX_DATA
 
 
 def test_every_limit_is_final_and_explained() -> None:

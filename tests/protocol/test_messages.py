@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from protocol import limits
+from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
-    CALL_RESULT_KINDS,
     ERROR_CODES,
     LOG_LEVELS,
     VALUE_KINDS,
     Body,
-    Call,
-    CallResult,
     Cancel,
     Chunk,
     Credit,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 ALL = tuple({type(message): message for messages in EXAMPLES.values() for message in messages}.values())
 RESPONSE = Response(200, ())
 ERROR, LOG = Error("raised", "", ""), Log(1.0, "info", "", "")
-CALL, RESULT = Call(1, "k", None), CallResult(1, "end", None)
+CALL, RESULT = Call(1, "k", 1, b""), CallResult(1, "response", b"x", more=False)
 MIB = 2**20
 
 
@@ -65,8 +63,15 @@ LEGAL: list[tuple[Message, str, list[object]]] = [
     (Body(b"a"), "data", [b"a", bytes(limits.MAX_DATA)]),
     (Credit(1), "amount", [1, limits.MAX_CREDIT]),
     (RESULT, "call_id", [0, limits.MAX_ID]),
-    (RESULT, "kind", [*CALL_RESULT_KINDS]),
-    (RESULT, "data", [None, sized(limits.MAX_CALL_BYTES)]),
+    (RESULT, "kind", ["response", "error"]),
+    (RESULT, "data", [b"x", bytes(limits.MAX_DATA)]),
+    (RESULT, "more", [True, False]),
+    (CallResult(1, "error", b"", more=False), "data", [b"", bytes(limits.MAX_ERROR_TEXT)]),
+    (CallCredit(1, 1), "call_id", [0, limits.MAX_ID]),
+    (CallCredit(1, 1), "amount", [1, limits.MAX_CALL_BYTES]),
+    (CallData(1, b"x"), "call_id", [0, limits.MAX_ID]),
+    (CallData(1, b"x"), "data", [b"x", bytes(limits.MAX_DATA)]),
+    (CallCancel(1), "call_id", [0, limits.MAX_ID]),
     (Cancel(""), "reason", ["", "a" * limits.MAX_NAME]),
     (RESPONSE, "status", [200, 599]),
     (RESPONSE, "headers", [(), ((b"A", b"\xff"),) * limits.MAX_HEADERS]),
@@ -80,7 +85,9 @@ LEGAL: list[tuple[Message, str, list[object]]] = [
     (LOG, "message", ["", "\0\x1b", "a" * limits.MAX_LOG_MESSAGE]),
     (CALL, "call_id", [0, limits.MAX_ID]),
     (CALL, "kind", ["a", "llm.invoke", "a" * limits.MAX_WORD]),
-    (CALL, "request", [None, "x", sized(limits.MAX_CALL_BYTES)]),
+    (CALL, "size", [1, limits.MAX_CALL_BYTES]),
+    (CALL, "data", [b"", b"x"]),
+    (Call(1, "k", limits.MAX_CALL_BYTES, b""), "data", [bytes(limits.MAX_DATA)]),
 ]
 
 ILLEGAL: list[tuple[Message, str, list[object]]] = [
@@ -110,7 +117,17 @@ ILLEGAL: list[tuple[Message, str, list[object]]] = [
     (Credit(1), "amount", [0, -1, True, 1.0, limits.MAX_CREDIT + 1]),
     (RESULT, "call_id", [-1, True, None, limits.MAX_ID + 1]),
     (RESULT, "kind", ["", "other", None, [1]]),
-    (RESULT, "data", [object(), sized(limits.MAX_CALL_BYTES + 1)]),
+    (RESULT, "data", [b"", "x", None, bytearray(b"x"), bytes(limits.MAX_DATA + 1)]),
+    (RESULT, "more", [None, 1]),
+    (CallResult(1, "error", b"", more=False), "data", ["", bytes(limits.MAX_ERROR_TEXT + 1)]),
+    (CallResult(1, "error", b"", more=False), "more", [True]),
+    (CallResult(1, "end", b"", more=False), "data", [b"x"]),
+    (CallResult(1, "end", b"", more=False), "more", [True]),
+    (CallCredit(1, 1), "call_id", [-1, None]),
+    (CallCredit(1, 1), "amount", [0, True, limits.MAX_CALL_BYTES + 1]),
+    (CallData(1, b"x"), "call_id", [-1, True]),
+    (CallData(1, b"x"), "data", [b"", "x", bytes(limits.MAX_DATA + 1)]),
+    (CallCancel(1), "call_id", [-1, None, limits.MAX_ID + 1]),
     (Cancel(""), "reason", [None, b"", "a" * (limits.MAX_NAME + 1)]),
     (RESPONSE, "status", [199, 600, 100, True, 200.0, "200"]),
     (RESPONSE, "headers", [None, ((b"A", b"\xff"),) * (limits.MAX_HEADERS + 1)]),
@@ -124,7 +141,9 @@ ILLEGAL: list[tuple[Message, str, list[object]]] = [
     (LOG, "message", [None, b"", "\ud800", "a" * (limits.MAX_LOG_MESSAGE + 1)]),
     (CALL, "call_id", [-1, False, "1", limits.MAX_ID + 1]),
     (CALL, "kind", ["", "a b", None, "a" * (limits.MAX_WORD + 1)]),
-    (CALL, "request", [object(), {"a": (1,)}, sized(limits.MAX_CALL_BYTES + 1)]),
+    (CALL, "size", [0, -1, True, None, limits.MAX_CALL_BYTES + 1]),
+    (CALL, "data", [None, "x", b"xx"]),
+    (Call(1, "k", limits.MAX_CALL_BYTES, b""), "data", [bytes(limits.MAX_DATA + 1)]),
 ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from protocol.codec import decode_payload
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CALL_FRAME, MAX_DEPTH, MAX_NODES, MAX_PAYLOAD_NODES
+from protocol.limits import MAX_DEPTH, MAX_NODES, MAX_PAYLOAD_NODES
 from protocol.plain import check_plain, check_structure, utf8_size
 from tests.protocol import strategies
 
@@ -178,7 +178,7 @@ PADDING = b"\xc6\0\1\0\0" + b"\x80" * 65536
 BOMBS = {
     "deep": b"\x91" * 100_000 + b"\xc0",
     "deep by one": b"\x92" + PADDING + b"\x91" * (MAX_DEPTH + 1) + b"\xc0",
-    "deep and claiming": (b"\xdd\0\x0f\0\0" * 200_000)[:MAX_CALL_FRAME],
+    "deep and claiming": (b"\xdd\0\x0f\0\0" * 200_000)[:1_000_000],
     "claiming": b"\xdd\xff\xff\xff\xff" + bytes(1_000_000),
     "claiming a map": b"\xdf\xff\xff\xff\xff" + bytes(1_000_000),
     "wide nil": b"\xdd\0\x0f\0\0" + b"\xc0" * 0xF0000,

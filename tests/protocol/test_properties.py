@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocol.codec import TYPES, decode_message, encode_message
+from protocol.codec import TYPES, decode_message, encode_message, pack
 from protocol.connection import Connection
 from protocol.errors import RemoteProtocolError
 from protocol.frames import HEADER_SIZE, PREFACE, frame_header
@@ -111,7 +111,7 @@ def test_garbage_in_well_formed_frames(receiver: Role, data: st.DataObject) -> N
 
 def encode_any(value: object) -> bytes:
     """The msgpack encoding of plain data."""
-    return encode_message(Role.WORKER, TYPES[Role.WORKER][0x47].message(0, "k", value))[5:]  # type: ignore[call-arg, arg-type]
+    return pack(value)
 
 
 @given(st.lists(st.integers(1, 70_000), min_size=1, max_size=20), st.sampled_from(Role))

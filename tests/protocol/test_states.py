@@ -19,21 +19,23 @@ from protocol.states import (
     WorkerState,
     advance,
 )
-from tests.protocol.support import EXAMPLES, PEER, ConnectionPair
+from tests.protocol.support import EXAMPLES, PEER, ConnectionPair, with_open_call
 
 EXPECTED = {
     Role.SUPERVISOR: """
         START      Invoke:SENDING Cancel:CANCELLED
-        SENDING    Body:SENDING BodyEnd:SENT Credit:SENDING CallResult:SENDING Cancel:CANCELLED
-        SENT       Credit:SENT CallResult:SENT Cancel:CANCELLED
+        SENDING    Body:SENDING BodyEnd:SENT Credit:SENDING CallResult:SENDING CallCredit:SENDING Cancel:CANCELLED
+        SENT       Credit:SENT CallResult:SENT CallCredit:SENT Cancel:CANCELLED
         CANCELLED
     """,
     Role.WORKER: """
         START      Ready:READY Error:FAILED Log:START
         READY      Error:FAILED Log:READY
-        INVOKED    Response:RESPONDING Credit:INVOKED Call:INVOKED Error:FAILED Log:INVOKED
-        RESPONDING Chunk:RESPONDING End:ENDED Credit:RESPONDING Call:RESPONDING Error:FAILED Log:RESPONDING
-        ENDED      Log:ENDED
+        INVOKED    Response:RESPONDING Credit:INVOKED Call:INVOKED CallData:INVOKED CallCredit:INVOKED \\
+                   CallCancel:INVOKED Error:FAILED Log:INVOKED
+        RESPONDING Chunk:RESPONDING End:ENDED Credit:RESPONDING Call:RESPONDING CallData:RESPONDING \\
+                   CallCredit:RESPONDING CallCancel:RESPONDING Error:FAILED Log:RESPONDING
+        ENDED      Log:ENDED Call:ENDED CallData:ENDED CallCredit:ENDED CallCancel:ENDED
         FAILED
     """,
 }
@@ -45,7 +47,7 @@ EXPECTED_PEER_EVENTS = {
 PAIRS = [StatePair(*states) for states in product(SupervisorState, WorkerState)]
 SENT = [(sender, message) for sender, messages in EXAMPLES.items() for message in messages]
 """Every message that either side has."""
-FOREIGN = [(PEER[sender], message) for sender, message in SENT if type(message).__name__ != "Credit"]
+FOREIGN = [(PEER[sender], message) for sender, message in SENT if "Credit" not in type(message).__name__]
 """Every message in the mouth of the side that does not have it."""
 
 
@@ -53,7 +55,8 @@ def legal_after(states: StatePair, sender: Role, message: Message) -> StatePair 
     """What the copy made by hand says: the states after a message, None where it is illegal."""
     own = states.supervisor if sender is Role.SUPERVISOR else states.worker
     event = type(message).__name__
-    rows = {row.split()[0]: row.split()[1:] for row in EXPECTED[sender].strip().splitlines()}
+    lines = EXPECTED[sender].replace("\\\n", " ").strip().splitlines()
+    rows = {row.split()[0]: row.split()[1:] for row in lines}
     following = dict(cell.split(":") for cell in rows[own.name]).get(event)
     if following is None:
         return None
@@ -79,7 +82,7 @@ def connection_in(states: StatePair, role: Role) -> Connection:
     """A connection put into states."""
     connection = Connection(role)
     connection._states = states
-    return connection
+    return with_open_call(connection)
 
 
 def test_the_tables_have_a_row_for_every_state() -> None:
@@ -153,6 +156,8 @@ def test_both_ends_agree_in_every_reachable_pair_of_states(states: StatePair) ->
     for sender, message in SENT:
         pair = ConnectionPair()
         pair.walk(REACHABLE[states])
+        for end in pair.ends.values():
+            with_open_call(end)
         assert pair.ends[sender]._states == states
         expected = legal_after(states, sender, message)
         if expected is not None:

@@ -26,6 +26,8 @@ from protocol import (
     MAX_DATA,
     Body,
     BodyEnd,
+    Call,
+    CallResult,
     Cancel,
     Chunk,
     Connection,
@@ -374,8 +376,11 @@ class WorkerDriver:
             data = data[os.write(self.write_fd, data) :]
 
     def receive_any(self) -> Message | None:
-        """Wait for the next message; None at the end of the pipe."""
-        while (message := self.connection.next_message()) is None:
+        """Wait for the next message; None at the end of the pipe. Reverse calls are refused."""
+        while (message := self.connection.next_message()) is None or isinstance(message, Call):
+            if isinstance(message, Call):
+                self.send(CallResult(message.call_id, "error", b"nobody takes reverse calls here", more=False))
+                continue
             if self.connection.at_eof:
                 return None
             wait_readable(self.read_fd)

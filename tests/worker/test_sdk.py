@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.worker.played_calls import PlayedCalls
 from worker.loader import STAND_IN
-from worker.session import REVERSE_CALLS_REFUSED, _find_session_class, make_session
+from worker.session import _find_session_class, make_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,59 +119,13 @@ def test_import_is_light() -> None:
 
 def test_session(sdk: None) -> None:
     """The session knows who is called, and is of nobody else."""
-    session = make_session(invocation_id="i", hook_id="h")
+    session = make_session(invocation_id="i", hook_id="h", calls=PlayedCalls())
 
     assert (session.session_id, session.endpoint_id) == ("i", "h")
     assert (session.conversation_id, session.message_id, session.app_id) == (None, None, None)
     assert session.context.credentials.get_credential_id("x") is None
     with pytest.raises(AttributeError):
         session.nothing  # noqa: B018 - reading is the test
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(f"model.{name}.invoke" for name in ("llm", "llm_structured_output", "moderation", "rerank", "speech2text")),
-        *(f"model.{name}.invoke" for name in ("summary", "text_embedding", "tts")),
-        *(f"app.{name}.invoke" for name in ("chat", "completion", "workflow")),
-        *(f"workflow_node.{name}.invoke" for name in ("parameter_extractor", "question_classifier")),
-        *(f"storage.{name}" for name in ("get", "set", "delete", "exist")),
-        *(f"tool.{name}" for name in ("invoke", "invoke_builtin_tool", "invoke_workflow_tool", "invoke_api_tool")),
-        "app.fetch_app",
-        "file.upload",
-    ],
-)
-def test_reverse_calls_are_refused(sdk: None, path: str) -> None:
-    """Every call back to Dify raises at once, with the reason; not a ValueError, which would be a 404."""
-    call: Any = make_session(invocation_id="i", hook_id="h")
-    for name in path.split("."):
-        call = getattr(call, name)
-
-    with pytest.raises(RuntimeError) as caught:
-        call("x")
-
-    assert not isinstance(caught.value, ValueError)
-    assert str(caught.value) == REVERSE_CALLS_REFUSED
-
-
-def test_refusal_for_the_real_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session class that wants a reader and a writer gets ones that refuse."""
-    import types
-
-    class Session:
-        def __init__(self, session_id: str, executor: object, reader: Any, writer: Any) -> None:
-            self.session_id, self.executor, self.reader, self.writer = session_id, executor, reader, writer
-
-    module = types.ModuleType("dify_plugin.core.runtime")
-    module.Session = Session  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dify_plugin.core.runtime", module)
-
-    session = make_session(invocation_id="i", hook_id="h")
-
-    assert session.session_id == "i"
-    with pytest.raises(RuntimeError, match="reverse calls"):
-        session.writer.session_message("i", {})
-    assert not hasattr(session.reader, "__len__")
 
 
 def test_data(sdk: None) -> None:

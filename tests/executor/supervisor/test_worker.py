@@ -15,6 +15,8 @@ from executor.supervisor.output import Stream
 from executor.supervisor.slots import Slot
 from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
 from executor.supervisor.zygote import WorkerTask
+from protocol.call_messages import Call, CallResult
+from protocol.codec import encode_message
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.frames import PREFACE
@@ -22,7 +24,6 @@ from protocol.limits import INITIAL_CREDIT, MAX_DATA
 from protocol.messages import (
     Body,
     BodyEnd,
-    Call,
     Cancel,
     Chunk,
     Credit,
@@ -187,14 +188,14 @@ def test_side_messages_do_not_wait_in_line() -> None:
     async def test(worker: PlayedWorker) -> None:
         await worker.invoked()
         log = Log(time=1.0, level="info", logger="l", message="m")
-        worker.say(log, Credit(amount=5), Call(call_id=7, kind="app", request={}))
+        worker.say(log, Credit(amount=5), Call(call_id=7, kind="app", size=1, data=b"\x80"))
         os.write(worker.stdout, b"out")
         worker.say(Response(status=200, headers=()))
         assert isinstance(await worker.handle.receive(), Response)
         assert worker.logs == [log]
         assert worker.handle.send_window == INITIAL_CREDIT + 5
         (answer,) = worker.hear()
-        assert "not available" in str(answer)
+        assert answer == CallResult(7, "error", b"there is nobody to make reverse calls to", more=False)
         worker.end()
         await worker.handle.wait_exit(1)
         assert worker.output == [("stdout", b"out")]
@@ -298,9 +299,8 @@ def test_a_flood_of_reverse_calls_is_not_answered_for_ever() -> None:
 
     async def test(worker: PlayedWorker) -> None:
         await worker.invoked()
-        data = b"".join(
-            worker.connection.send(Call(call_id=number, kind="app", request={})) for number in range(20_000)
-        )
+        calls = (Call(call_id=number, kind="app", size=1, data=b"\x80") for number in range(80_000))
+        data = b"".join(encode_message(Role.WORKER, call) for call in calls)
         sent = 0
         while worker.handle.violation is None:
             try:
@@ -308,7 +308,7 @@ def test_a_flood_of_reverse_calls_is_not_answered_for_ever() -> None:
             except BlockingIOError:
                 await asyncio.sleep(0)
         assert "without reading" in str(worker.handle.violation)
-        assert len(worker.handle._outgoing) < 1 << 20
+        assert len(worker.handle._outgoing) < 3 << 20
         assert await worker.handle.receive() is None
 
     play(test)
@@ -321,7 +321,7 @@ def test_after_a_cancellation_nothing_is_sent_any_more() -> None:
         await worker.invoked()
         worker.say(Response(status=200, headers=()))
         worker.handle.send(Cancel(reason="client.gone"))
-        worker.say(Call(call_id=1, kind="app", request={}))
+        worker.say(Call(call_id=1, kind="app", size=1, data=b"\x80"))
         assert isinstance(await worker.handle.receive(), Response)
         worker.handle.grant(1 << 20)
         assert worker.hear() == [Cancel(reason="client.gone")]

@@ -1,8 +1,8 @@
-"""A stand-in for the Dify plugin SDK: what endpoint code imports from it, and nothing that talks to Dify.
+"""A stand-in for the Dify plugin SDK: what endpoint code imports from it.
 
 It is used where the real SDK is not installed. The names and their places are those of the SDK; the code is our own.
-Everything that would call Dify raises `ReverseCallError` (`dify_plugin.core.runtime`). Only what every endpoint needs
-is imported at once; the other names are looked up when they are asked for.
+Calls to Dify go through the executor; those that fail raise `ReverseCallError` (`dify_plugin.core.runtime`). Only what
+every endpoint needs is imported at once; the other names are looked up when they are asked for.
 """
 
 from __future__ import annotations

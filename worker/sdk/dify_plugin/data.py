@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-__all__ = ["Data"]
+__all__ = ["Data", "plain"]
 
 
 class Data:
@@ -111,6 +111,11 @@ def _defaults(kind: type) -> dict[str, Any]:
 
 def _is_default(name: str, value: object) -> bool:
     return not name.startswith("_") and not callable(value) and not isinstance(value, property | classmethod)
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold in place of records and enumerations, at any depth."""
+    return _plain(value, "json")
 
 
 def _plain(value: Any, mode: str) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 __all__ = [
-    "REVERSE_CALLS_REFUSED",
     "AppInvocations",
     "BackwardsInvocation",
     "InvokeCredentials",
@@ -17,17 +17,12 @@ __all__ = [
     "WorkflowNodeInvocations",
 ]
 
-REVERSE_CALLS_REFUSED: Final = (
-    "reverse calls (session.app, .model, .tool, .workflow_node, .storage, .file) need a connection to Dify, "
-    "and this executor has none configured"
-)
-
 MAX_INVOCATION_TIMEOUT: Final = 250
 """Seconds; the SDK's default."""
 
 
 class ReverseCallError(RuntimeError):
-    """A call back to Dify that cannot be made. Not a ValueError: that would become an answer 404."""
+    """A call back to Dify that could not be made, or failed. Not a ValueError: that would become an answer 404."""
 
 
 class BackwardsInvocation:
@@ -43,8 +38,51 @@ class BackwardsInvocation:
     def __class_getitem__(cls, _item: object) -> type[BackwardsInvocation]:
         return cls
 
-    def _backwards_invoke(self, *_given: Any, **_named: Any) -> NoReturn:
-        raise ReverseCallError(REVERSE_CALLS_REFUSED)
+    def _backwards_invoke(self, type: Any, data_type: Any, data: Mapping[str, Any]) -> Iterator[Any]:  # noqa: A002
+        """Make a call when the first item is asked for, and iterate over the items of its answer.
+
+        Args:
+            type: One of `InvokeType`.
+            data_type: What the items become, made of their values as keywords.
+            data: The request.
+
+        Raises:
+            ReverseCallError: The call failed, or nothing has come for `max_invocation_timeout` seconds.
+        """
+        calls = self.session.calls if self.session is not None else None
+        if self.session is None or calls is None:
+            raise ReverseCallError("current tool runtime does not support backwards invoke")
+        seconds = self.session.max_invocation_timeout
+        call = _checked(calls.open, type.value, data)
+        try:
+            while True:
+                items = _checked(call.read, seconds)
+                if items:
+                    yield data_type(**items[0])
+                elif call.over:
+                    return
+                else:
+                    raise ReverseCallError(f"invocation exited without response after {seconds} seconds")
+        finally:
+            call.close()
+
+    def _invoke_once(self, type: Any, data_type: Any, data: Mapping[str, Any]) -> Any:  # noqa: A002
+        """Make a call that has one answer, and return it."""
+        items = self._backwards_invoke(type, data_type, data)
+        try:
+            return next(items)
+        except StopIteration:
+            raise ReverseCallError(f"no response to the call {type.value}") from None
+        finally:
+            items.close()  # type: ignore[attr-defined]  # a generator
+
+
+def _checked(function: Any, *given: Any) -> Any:
+    """Call something of the executor's, whose errors are not known here."""
+    try:
+        return function(*given)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint is told in one class
+        raise ReverseCallError(str(error)) from None
 
 
 class _Group:
@@ -135,7 +173,8 @@ class Session(_Group):
 
     Args:
         session_id: Identifier of the invocation.
-        given: `endpoint_id` (the hook) and, always None for endpoints, `conversation_id`, `message_id`, `app_id`.
+        given: `endpoint_id` (the hook), `calls`, which makes calls, and, always None for endpoints, `conversation_id`,
+            `message_id`, `app_id`.
     """
 
     _kinds = {  # noqa: RUF012
@@ -154,6 +193,7 @@ class Session(_Group):
         self.install_method: Any = given.get("install_method")
         self.dify_plugin_daemon_url: str | None = given.get("dify_plugin_daemon_url")
         self.max_invocation_timeout: int = given.get("max_invocation_timeout", MAX_INVOCATION_TIMEOUT)
+        self.calls: Any = given.get("calls")
         self.context: SessionContext = given.get("context") or SessionContext()
         self.app = AppInvocations(self)
         self.model = ModelInvocations(self)

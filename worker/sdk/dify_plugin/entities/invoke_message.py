@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -62,3 +65,28 @@ class InvokeMessage(Data):
 
     message: ClassVar[Any] = None
     meta: ClassVar[Any] = None
+
+    def __init__(self, **given: Any) -> None:
+        kind = given.get("type")
+        if isinstance(kind, str):
+            given["type"] = kind = self.MessageType(kind)
+        message = given.get("message")
+        if isinstance(message, Mapping):
+            given["message"] = self._read_message(message)
+        super().__init__(**given)
+
+    def _read_message(self, message: Mapping[str, Any]) -> Any:
+        """Make the record that a message is about; its class is told by what is in it, as in the SDK."""
+        if "blob" in message and isinstance(message["blob"], str):
+            with contextlib.suppress(ValueError):
+                message = {**message, "blob": base64.b64decode(message["blob"])}
+        for name, kind in (
+            ("text", self.TextMessage),
+            ("json_object", self.JsonMessage),
+            ("variable_name", self.VariableMessage),
+            ("blob", self.BlobMessage),
+            ("label", self.LogMessage),
+        ):
+            if name in message:
+                return kind(**message)
+        return Data(**message)

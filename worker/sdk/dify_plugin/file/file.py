@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from dify_plugin.core.runtime import REVERSE_CALLS_REFUSED, ReverseCallError
+from dify_plugin.core.runtime import ReverseCallError
 from dify_plugin.data import Data
 
 __all__ = ["File"]
@@ -25,4 +25,4 @@ class File(Data):
         Raises:
             ReverseCallError: Always.
         """
-        raise ReverseCallError(REVERSE_CALLS_REFUSED)
+        raise ReverseCallError("the content of a file that Dify passes on is with Dify, and is not fetched here")

@@ -45,6 +45,8 @@ class UploadFileResponse(Data):
 class File(BackwardsInvocation):
     """`session.file`."""
 
-    def upload(self, *given: Any, **named: Any) -> Any:
-        """Upload a file."""
-        return self._backwards_invoke(InvokeType.UploadFile, *given, **named)
+    def upload(self, filename: str, content: bytes, mimetype: str) -> UploadFileResponse:
+        """Upload a file, and return what Dify says about it."""
+        request = {"filename": filename, "mimetype": mimetype, "content": content}
+        answer: UploadFileResponse = self._invoke_once(InvokeType.UploadFile, UploadFileResponse, request)
+        return answer

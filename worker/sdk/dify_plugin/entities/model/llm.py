@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dify_plugin.data import Data
 from dify_plugin.entities.model import BaseModelConfig, ModelType, ModelUsage
+from dify_plugin.entities.model.message import AssistantPromptMessage
 
 __all__ = [
     "LLMMode",
@@ -14,6 +15,8 @@ __all__ = [
     "LLMResult",
     "LLMResultChunk",
     "LLMResultChunkDelta",
+    "LLMResultChunkWithStructuredOutput",
+    "LLMResultWithStructuredOutput",
     "LLMUsage",
     "SummaryResult",
 ]
@@ -54,12 +57,16 @@ class LLMUsage(ModelUsage):
 class LLMResultChunkDelta(Data):
     """What a piece of an answer adds."""
 
+    _kinds = {"message": AssistantPromptMessage, "usage": LLMUsage}  # noqa: RUF012
+
     usage = None
     finish_reason = None
 
 
 class LLMResultChunk(Data):
     """A piece of an answer."""
+
+    _kinds = {"delta": LLMResultChunkDelta}  # noqa: RUF012
 
     system_fingerprint = None
     prompt_messages: ClassVar[list[Any]] = []
@@ -68,8 +75,22 @@ class LLMResultChunk(Data):
 class LLMResult(Data):
     """A whole answer."""
 
+    _kinds = {"message": AssistantPromptMessage, "usage": LLMUsage}  # noqa: RUF012
+
     system_fingerprint = None
     prompt_messages: ClassVar[list[Any]] = []
+
+
+class LLMResultChunkWithStructuredOutput(LLMResultChunk):
+    """A piece of an answer, or its structure."""
+
+    structured_output: ClassVar[Any] = None
+
+
+class LLMResultWithStructuredOutput(LLMResult):
+    """A whole answer, and its structure."""
+
+    structured_output: ClassVar[Any] = None
 
 
 class SummaryResult(Data):

@@ -139,8 +139,10 @@ class AssistantPromptMessage(PromptMessage):
         class ToolCallFunction(Data):
             """Name and arguments."""
 
+        _kinds = {"function": ToolCallFunction}  # noqa: RUF012
         type = "function"
 
+    _kinds = {"tool_calls": [ToolCall]}  # noqa: RUF012
     role = PromptMessageRole.ASSISTANT
     tool_calls: ClassVar[list[Any]] = []
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dify_plugin.data import Data
 from dify_plugin.entities.model import BaseModelConfig, ModelType
 
-__all__ = ["RerankDocument", "RerankModelConfig", "RerankResult"]
+__all__ = [
+    "MultiModalRerankModelConfig",
+    "MultiModalRerankResult",
+    "RerankDocument",
+    "RerankModelConfig",
+    "RerankResult",
+]
 
 
 class RerankDocument(Data):
@@ -15,8 +21,21 @@ class RerankDocument(Data):
 class RerankResult(Data):
     """Documents, best first."""
 
+    _kinds = {"docs": [RerankDocument]}  # noqa: RUF012
+
 
 class RerankModelConfig(BaseModelConfig):
     """A model, selected in a setting."""
 
     model_type = ModelType.RERANK
+
+
+class MultiModalRerankResult(RerankResult):
+    """Documents of any form, best first."""
+
+
+class MultiModalRerankModelConfig(RerankModelConfig):
+    """A model, selected in a setting."""
+
+    score_threshold = None
+    top_n = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dify_plugin.core.entities.invocation import InvokeType
@@ -13,6 +14,7 @@ __all__ = ["FetchAppInvocation"]
 class FetchAppInvocation(BackwardsInvocation):
     """`session.app.fetch_app`."""
 
-    def get(self, *given: Any, **named: Any) -> Any:
-        """Fetch what is known about an app."""
-        return self._backwards_invoke(InvokeType.FetchApp, *given, **named)
+    def get(self, app_id: str) -> Mapping[str, Any]:
+        """Return what is known about an app."""
+        answer: Mapping[str, Any] = self._invoke_once(InvokeType.FetchApp, dict, {"app_id": app_id})
+        return answer

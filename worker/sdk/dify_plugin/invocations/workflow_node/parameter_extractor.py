@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dify_plugin.core.entities.invocation import InvokeType
 from dify_plugin.core.runtime import BackwardsInvocation
+from dify_plugin.entities.workflow_node import ModelConfig, NodeResponse, ParameterConfig
 
 __all__ = ["ParameterExtractorNodeInvocation"]
 
@@ -13,6 +12,10 @@ __all__ = ["ParameterExtractorNodeInvocation"]
 class ParameterExtractorNodeInvocation(BackwardsInvocation):
     """`session.workflow_node.parameter_extractor`."""
 
-    def invoke(self, *given: Any, **named: Any) -> Any:
+    def invoke(
+        self, parameters: list[ParameterConfig], model: ModelConfig, query: str, instruction: str = ""
+    ) -> NodeResponse:
         """Extract parameters."""
-        return self._backwards_invoke(InvokeType.NodeParameterExtractor, *given, **named)
+        request = {"parameters": parameters, "model": model, "query": query, "instruction": instruction}
+        answer: NodeResponse = self._invoke_once(InvokeType.NodeParameterExtractor, NodeResponse, request)
+        return answer

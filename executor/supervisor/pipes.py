@@ -1,0 +1,31 @@
+"""The four pipes of a worker: two of the protocol, and its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+__all__ = ["close_quietly", "open_pipes"]
+
+
+def open_pipes() -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Open the four pipes; our ends (write, read, stdout, stderr) and the worker's (read, write, stdout, stderr)."""
+    opened: list[int] = []
+    try:
+        for _ in range(4):
+            opened += os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        close_quietly(opened)
+        raise
+    requests_r, requests_w, responses_r, responses_w, stdout_r, stdout_w, stderr_r, stderr_w = opened
+    ours = (requests_w, responses_r, stdout_r, stderr_r)
+    for descriptor in ours:
+        os.set_blocking(descriptor, False)
+    return ours, (requests_r, responses_w, stdout_w, stderr_w)
+
+
+def close_quietly(descriptors: tuple[int, ...] | list[int]) -> None:
+    """Close descriptors; those that cannot be closed are no business of anybody."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
