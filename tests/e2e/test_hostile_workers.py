@@ -49,12 +49,12 @@ BEFORE = {
     "worker.protocol": (
         *("garbage", "oversized", "unknown-type", "second-ready", "chunk-before-head", "end-before-head"),
         *("status-100", "status-600", "header-injection", "header-name", "header-count", "unknown-error"),
-        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread"),
+        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread", "calls"),
     ),
     "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes"),
     "endpoint.load": ("forged-load-error",),
     "limit.log_output": ("logs", "stderr-and-exit"),
-    "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits", "calls"),
+    "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits"),
 }
 
 
@@ -189,7 +189,7 @@ def frame(kind, *fields):
     payload = msgpack.packb(list(fields))
     return struct.pack(">IB", len(payload), kind) + payload
 
-os.write(1023, b"EEP\\x03" + frame(0x41) + b"\\xff" * 99)
+os.write(1023, b"EEP\\x04" + frame(0x41) + b"\\xff" * 99)
 
 class Early(Endpoint):
     def _invoke(self, r, values, settings):

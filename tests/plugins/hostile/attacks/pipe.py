@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import stat
 import struct
@@ -21,7 +22,7 @@ from werkzeug import Response
 from attacks import attack, bare, twin
 from attacks.deeds import deed
 
-READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT = range(0x41, 0x49)
+READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT, CALL_DATA, CALL_CREDIT, CALL_CANCEL = range(0x41, 0x4C)
 LOCKED = 0x49  # of version 2
 BROKEN = ("worker.protocol",)
 CRASHED = ("worker.crashed",)
@@ -56,6 +57,18 @@ def _frame(kind: int, *fields: object) -> bytes:
 
 def _head(*headers: tuple[bytes, bytes], status: object = 200) -> bytes:
     return _frame(RESPONSE, status, [list(pair) for pair in headers])
+
+
+def _asks(request: bytes, number: int = 1, kind: str = "storage") -> bytes:
+    """A call with anything for a request, up to 64 KiB."""
+    return _frame(CALL, number, kind, len(request), request)
+
+
+def _call(number: int, kind: str = "storage") -> bytes:
+    return _asks(msgpack.packb({"opt": "exist", "key": "k"}), number, kind)
+
+
+_NUMBERS = itertools.count(1000)
 
 
 def _wait() -> None:
@@ -99,7 +112,20 @@ for _name, _tries, _data in (
     ("honest", "Answers by itself, as it is due", _head() + REST),
     ("honest_head", "Likewise, with headers", _head((b"X", b"a"), (b"Content-Length", b"5")) + REST),
     ("honest_log", "Logs, and answers", _frame(LOG, 1.0, "info", "l", "m") + _head() + REST),
-    ("honest_call", "Makes a call, and answers", _frame(CALL, 1, "app", {}) + _head() + REST),
+    ("honest_call", "Makes a call, and answers", _call(1) + _head() + REST),
+    ("call_bomb", "Asks with maps nested twenty thousand deep", _asks(b"\x81\xa1x" * 20_000) + _head() + REST),
+    (
+        "call_wide",
+        "Asks with as many maps as there is room for",
+        _asks(b"\xdc\xff\xf0" + b"\x80" * 65520) + _head() + REST,
+    ),
+    ("call_claims", "Asks with four billion entries", _asks(b"\xdd\xff\xff\xff\xff") + _head() + REST),
+    ("call_extension", "Asks with a type of its own", _asks(msgpack.packb(msgpack.ExtType(1, b"x"))) + _head() + REST),
+    ("call_no_map", "Asks with a list", _asks(b"\x90") + _head() + REST),
+    ("call_unknown", "Asks for what there is not", _call(1, "encrypt") + _head() + REST),
+    ("call_forbidden", "Asks for what its manifest does not allow", _call(1, "llm") + _head() + REST),
+    ("call_unfinished", "Asks half a question", _frame(CALL, 1, "storage", 1 << 24, b"\x81") + _head() + REST),
+    ("call_unheard", "Asks, and waits for no answer", b"".join(map(_call, range(128))) + _head() + REST),
     ("honest_credit", "Gives credit, and answers", _frame(CREDIT, 1) + _head() + REST),
     ("within_credit", "Sends all that it may", _head() + _frame(CHUNK, b"x" * 65536) * 4 + DONE),
     ("without_body", "Answers without a body", _head(status=204) + DONE),
@@ -109,7 +135,7 @@ for _name, _tries, _data in (
 for _name, _tries, _data in (
     ("garbage", "Says what is no message", b"\xff" * 4096),
     ("zeros", "Says nothing, at length", bytes(4096)),
-    ("preface_again", "Begins once more", b"EEP\x03" + _head() + REST),
+    ("preface_again", "Begins once more", b"EEP\x04" + _head() + REST),
     ("locked", "Says what holds of its isolation, as workers once did", _frame(LOCKED, {"seccomp": {"holds": True}})),
     ("ready_again", "Says once more that it is ready", _frame(READY)),
     ("ready_with_lies", "Says what it is made of, as workers once did", _frame(READY, {"python": "2.7"})),
@@ -124,18 +150,18 @@ for _name, _tries, _data in (
     ("fewer_fields", "Sends less than a message has", _frame(RESPONSE, 200)),
     ("trailing", "Sends two messages as one", _raw(END, msgpack.packb([]) * 2)),
     ("largest", "Announces four gigabytes", _raw(CHUNK, b"x" * 64, 0xFFFF_FFFF)),
-    ("too_large", "Announces one byte too much", _raw(CHUNK, b"x" * 64, 65536 + 17)),
+    ("too_large", "Announces one byte too much", _raw(CHUNK, b"x" * 64, 65536 + 129)),
     ("large_head", "Announces a head of megabytes", _raw(RESPONSE, b"x" * 64, 8 << 20)),
     ("array_bomb", "Announces four billion entries", _raw(RESPONSE, b"\xdd\xff\xff\xff\xff")),
-    ("map_bomb", "Announces four billion pairs", _raw(CALL, b"\x93\x01\xa3app\xdf\xff\xff\xff\xff")),
+    ("map_bomb", "Announces four billion pairs", _raw(RESPONSE, b"\x92\xcc\xc8\xdf\xff\xff\xff\xff")),
     ("text_bomb", "Announces a text of four gigabytes", _raw(LOG, b"\x94\xdb\xff\xff\xff\xff")),
     ("bytes_bomb", "Announces bytes, four billion of them", _raw(CHUNK, b"\x91\xc6\xff\xff\xff\xff")),
-    ("nested", "Nests arrays a thousand deep", _raw(CALL, b"\x93\x01\xa3app" + b"\x91" * 1000 + b"\xc0")),
-    ("nested_maps", "Nests maps a hundred thousand deep", _raw(CALL, b"\x93\x01\xa3app" + b"\x81\xa1x" * 100_000)),
-    ("wide", "Sends a million values", _raw(CALL, b"\x93\x01\xa3app\xdd\x00\x0f\x42\x40" + b"\xc0" * 1_000_000)),
-    ("keys", "Sends keys that are no texts", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb({1: 1, b"x": 2}))),
-    ("extension", "Sends a type of its own", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.ExtType(1, b"x")))),
-    ("timestamp", "Sends a time", _raw(CALL, b"\x93\x01\xa3app" + msgpack.packb(msgpack.Timestamp(1)))),
+    ("nested", "Nests arrays a thousand deep", _raw(RESPONSE, b"\x92\xcc\xc8" + b"\x91" * 1000 + b"\xc0")),
+    ("nested_maps", "Nests maps a hundred thousand deep", _raw(RESPONSE, b"\x92\xcc\xc8" + b"\x81\xa1x" * 50_000)),
+    ("wide", "Sends many values", _raw(RESPONSE, b"\x92\xcc\xc8\xdd\x00\x01\x86\xa0" + b"\xc0" * 100_000)),
+    ("keys", "Sends keys that are no texts", _raw(RESPONSE, b"\x92\xcc\xc8" + msgpack.packb({1: 1, b"x": 2}))),
+    ("extension", "Sends a type of its own", _frame(RESPONSE, 200, msgpack.ExtType(1, b"x"))),
+    ("timestamp", "Sends a time", _frame(RESPONSE, 200, msgpack.Timestamp(1))),
     (
         "no_text",
         "Sends a text that is none",
@@ -150,6 +176,35 @@ for _name, _tries, _data in (
     ("much_credit", "Gives credit in small coin, without end", _frame(CREDIT, 1 << 20) * 20),
     ("empty_chunk", "Sends a piece of nothing", _head() + _frame(CHUNK, b"")),
     ("text_chunk", "Sends a piece of text", _head() + _frame(CHUNK, "x")),
+    ("call_again", "Makes two calls of one name", _call(1) * 2),
+    ("call_before", "Makes a call that was before", _call(2) + _call(1)),
+    ("call_forged_data", "Goes on with a call that is not there", _frame(CALL_DATA, 7, b"x")),
+    ("call_forged_credit", "Takes the answer to a call that is not there", _frame(CALL_CREDIT, 7, 1)),
+    ("call_forged_end", "Ends a call that is not there", _frame(CALL_CANCEL, 7)),
+    ("call_result", "Answers a call itself", _call(1) + _frame(0x05, 1, "end", b"", False)),
+    ("call_overlong", "Asks more than it said", _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_DATA, 1, b"xx")),
+    ("call_of_nothing", "Asks nothing", _frame(CALL, 1, "storage", 0, b"")),
+    ("call_too_large", "Announces a question that is too large", _frame(CALL, 1, "storage", (64 << 20) + 1, b"x")),
+    (
+        "call_beyond_credit",
+        "Asks more than it was allowed",
+        _frame(CALL, 1, "nobody", 1 << 20, b"x" * 65536) + _frame(CALL_DATA, 1, b"x"),
+    ),
+    (
+        "call_much_credit",
+        "Takes more than there may be",
+        _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_CREDIT, 1, 64 << 20),
+    ),
+    (
+        "call_cancelled_twice",
+        "Ends a call twice",
+        _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_CANCEL, 1) * 2,
+    ),
+    (
+        "calls_open",
+        "Has more calls than there may be",
+        b"".join(_frame(CALL, number, "storage", 2, b"x") for number in range(129)),
+    ),
     ("two_heads", "Answers twice", _head() + _head()),
     ("two_heads_late", "Answers twice, in the middle", _head() + FIRST + _head()),
     ("unknown_error", "Fails in a way that there is not", _frame(ERROR, "surprise", "m", "")),
@@ -280,7 +335,23 @@ def credits(_):
 @deed("Makes calls without end, and reads no answer", proof=twin("honest_call"), ends=BROKEN)
 def calls(_):
     while True:
-        _say(_frame(CALL, 1, "app", {}) * 256)
+        _say(*map(_call, itertools.islice(_NUMBERS, 256)))
+
+
+@deed("Makes calls without end, and reads every answer", proof=twin("honest_call"), ends=BROKEN)
+def calls_read(_):
+    reads, _ = _ends()
+    os.set_blocking(reads, True)
+    while True:
+        _say(*map(_call, itertools.islice(_NUMBERS, 16)))
+        os.read(reads, 1 << 20)
+
+
+@deed("Takes calls back as soon as they are made, without end", proof=twin("honest_call"), ends=BROKEN)
+def calls_taken_back(_):
+    while True:
+        numbers = itertools.islice(_NUMBERS, 64)
+        _say(*(_frame(CALL, number, "storage", 9, b"x") + _frame(CALL_CANCEL, number) for number in numbers))
 
 
 @deed("Sends single bytes without end", proof=twin("in_pieces"), ends=("timeout.wall",))

@@ -1,5 +1,6 @@
 """Speaks on the worker's own protocol descriptors: what an endpoint that wants to break its supervisor would do."""
 
+import itertools
 import os
 import signal
 import struct
@@ -10,6 +11,7 @@ from dify_plugin import Endpoint
 from werkzeug import Response
 
 READS, WRITES = 1022, 1023
+NUMBERS = itertools.count()
 READY, RESPONSE, CHUNK, END, ERROR, LOG, CALL, CREDIT = range(0x41, 0x49)
 
 
@@ -98,12 +100,12 @@ class Forge(Endpoint):
     def calls(self):
         os.set_blocking(READS, True)
         while True:
-            say(frame(CALL, 1, "app", {}))
+            say(frame(CALL, next(NUMBERS), "app", 1, b"\x80"))
             os.read(READS, 1 << 20)
 
     def calls_unread(self):
         while True:
-            say(frame(CALL, 1, "app", {}) * 512)
+            say(*(frame(CALL, next(NUMBERS), "app", 1, b"\x80") for _ in range(512)))
 
     def tiny_chunks(self):
         say(head())
