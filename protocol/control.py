@@ -87,7 +87,8 @@ class ForkWorker:
 class ForkZygote:
     """Command to the base zygote: fork the zygote of a plugin, which imports modules and forks slots.
 
-    Descriptors: its socket, then those of the `cgroup.procs` files that it joins.
+    Descriptors: its socket, one for its output where it has an environment, and those of the `cgroup.procs` files that
+    it joins.
 
     Attributes:
         zygote_id: Identifier, in the same space as those of workers and slots.

@@ -153,7 +153,7 @@ class Zygote(ControlLoop):
                 return
 
     def _fork(self, command: ForkZygote | ForkSlot, child_id: int, descriptors: Sequence[int]) -> None:
-        if not descriptors:
+        if len(descriptors) < (2 if isinstance(command, ForkZygote) and command.environment else 1):
             self.fail(child_id, f"{len(descriptors)} descriptors came with {type(command).__name__}")
             return
         if child_id in self._pids:
@@ -200,6 +200,10 @@ class Zygote(ControlLoop):
         self._forget()
         os.setsid()
         control_fd, *groups = descriptors
+        if command.environment:
+            output_fd = groups.pop(0)
+            os.dup2(output_fd, 1)
+            os.dup2(output_fd, 2)
         kept = mapper.descriptors if mapper is not None else set()
         close_other_descriptors({0, 1, 2, control_fd, *groups, *kept})
         set_process_name(f"ee-zygote {command.name}")

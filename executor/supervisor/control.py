@@ -51,6 +51,9 @@ log = structlog.get_logger("executor.control")
 REPORTS_PER_WAKEUP: Final = 64
 """Reports read at one readiness event, so that a busy zygote cannot hold the event loop."""
 
+FAILURES_LOGGED: Final = 64
+"""Failures that are logged of one process: what comes after may be there to fill the log."""
+
 _CREDENTIALS: Final = struct.Struct("iII")
 """`struct ucred` of unix(7): process, user and group id."""
 
@@ -111,6 +114,7 @@ class ControlClient:
         self._control = control
         self._children: dict[int, Child] = {}
         self._next_id = 1
+        self._failures = 0
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         control.setblocking(False)
@@ -238,7 +242,9 @@ class ControlClient:
 
     def _take_failure(self, report: ForkFailed) -> None:
         """Note why a child could not be forked, or, when it is no child's, why the sender itself cannot work."""
-        log.error("control.fork_failed", kind=self.kind, name=self.name, error=report.message)
+        self._failures += 1
+        if self._failures <= FAILURES_LOGGED:
+            log.error("control.fork_failed", kind=self.kind, name=self.name, error=report.message)
         child = self._children.pop(report.id, None)
         if child is None:
             self.failure = self.failure or report.message

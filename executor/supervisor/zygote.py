@@ -73,21 +73,22 @@ class Zygote(ControlClient):
 
     kind = "zygote"
 
-    def fork_zygote(self, command: ForkZygote, groups: Sequence[int] = ()) -> tuple[Child, Zygote]:
+    def fork_zygote(self, command: ForkZygote, descriptors: Sequence[int] = ()) -> tuple[Child, Zygote]:
         """Ask the base zygote for that of a plugin.
 
         Args:
             command: What it is for; the identifier is replaced.
-            groups: Descriptors of `cgroup.procs`. Taken over, whatever happens.
+            descriptors: For its output, then those of `cgroup.procs`, where it has an environment of its own. Taken
+                over, whatever happens.
 
         Raises:
             OSError: No descriptors left.
             ParentLostError: There is no base zygote to ask.
         """
-        ours, theirs = _open_control(groups)
-        child = self._new_parent(ours, [theirs, *groups])
+        ours, theirs = _open_control(descriptors)
+        child = self._new_parent(ours, [theirs, *descriptors])
         zygote = Zygote(command.name, ours, self._loop)
-        self.send(replace(command, zygote_id=child.id), [theirs, *groups])
+        self.send(replace(command, zygote_id=child.id), [theirs, *descriptors])
         self._bind(child, zygote)
         return child, zygote
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -11,10 +10,9 @@ from typing import Final
 import structlog
 
 from executor.environments.environment import Environment, EnvironmentUnfitError
-from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
+from executor.supervisor.confinement import Confinement
 from executor.supervisor.control import Child, ParentLostError
-from executor.supervisor.slots import remove_group
 from executor.supervisor.zygote import Zygote, start_base_zygote
 from protocol.control import ForkZygote
 
@@ -31,19 +29,8 @@ ZYGOTE_EXIT_TIME_S: Final = 10.0
 BASE_IDLE_S: Final = 60.0
 """How long the base zygote of an environment's interpreter is kept although no zygote of a plugin comes from it."""
 
-ZYGOTE_MEMORY_BYTES: Final = 1024**3
-ZYGOTE_PROCESSES: Final = 256
-ZYGOTE_CPUS: Final = 1.0
-"""What the zygote of a plugin with an environment of its own may use, where there are control groups.
-
-It imports what the plugin has chosen: 50 to 80 MB with the SDK. Slots have groups of their own.
-"""
-
 PRELOAD: Final = ("dify_plugin",)
 """Trusted modules that plugin zygotes import: the SDK, real or bundled."""
-
-
-_numbers = itertools.count()
 
 
 class ZygoteTree:
@@ -137,22 +124,35 @@ class BaseZygote:
         try:
             async with self._lock:
                 base = await self._wait_ready()
-            group = self._create_group() if command.environment else None
-            try:
-                child, zygote = base.fork_zygote(command, group.open_procs() if group is not None else ())
-            except BaseException:
-                self._drop_group(group)
-                raise
-            child.exited.add_done_callback(lambda _: self._end_use(group))
-            try:
-                await zygote.wait_ready(ZYGOTE_READY_TIME_S)
-            except BaseException:
-                zygote.close()
-                raise
+            child, zygote = self._fork(base, command)
         finally:
             if child is None:
-                self._end_use(None)
+                self._end_use()
+        try:
+            await zygote.wait_ready(ZYGOTE_READY_TIME_S)
+        except BaseException:
+            zygote.close()
+            raise
         return zygote
+
+    def _fork(self, base: Zygote, command: ForkZygote) -> tuple[Child, Zygote]:
+        confinement: Confinement | None = None
+        forked: list[Zygote] = []
+        if command.environment:
+            confinement = Confinement(command.name, self._host, self._loop, lambda: _end_all(forked))
+        try:
+            child, zygote = base.fork_zygote(command, confinement.take_descriptors() if confinement is not None else ())
+        except BaseException:
+            self._release(confinement)
+            raise
+        forked.append(zygote)
+
+        def release(_: object) -> None:
+            self._release(confinement)
+            self._end_use()
+
+        child.exited.add_done_callback(release)
+        return child, zygote
 
     def close(self) -> None:
         """End it, and with it every zygote that was forked from it."""
@@ -171,20 +171,9 @@ class BaseZygote:
         while self._ending:
             await asyncio.wait(self._ending)
 
-    def _create_group(self) -> ControlGroup | None:
-        """Make the control group of a zygote that imports what a plugin has chosen, where there are any."""
-        group = self._host.create_group(f"zygote-{next(_numbers)}")
-        if group is not None:
-            try:
-                group.apply(memory_bytes=ZYGOTE_MEMORY_BYTES, processes=ZYGOTE_PROCESSES, cpu_share=ZYGOTE_CPUS)
-            except OSError:
-                self._drop_group(group)
-                raise
-        return group
-
-    def _drop_group(self, group: ControlGroup | None) -> None:
-        if group is not None:
-            task = self._loop.create_task(remove_group(group))
+    def _release(self, confinement: Confinement | None) -> None:
+        if confinement is not None:
+            task = self._loop.create_task(confinement.end())
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
@@ -194,8 +183,7 @@ class BaseZygote:
             self._timer.cancel()
             self._timer = None
 
-    def _end_use(self, group: ControlGroup | None) -> None:
-        self._drop_group(group)
+    def _end_use(self) -> None:
         self._users -= 1
         if self._users == 0 and self._interpreter is not None and self._zygote is not None:
             self._timer = self._loop.call_later(BASE_IDLE_S, self._rest)
@@ -231,6 +219,12 @@ class BaseZygote:
         if process is not None:
             status = await asyncio.to_thread(_wait_process, process)
             log.debug("zygote.exited", zygote="base", status=status)
+
+
+def _end_all(zygotes: list[Zygote]) -> None:
+    for zygote in zygotes:
+        log.error("zygote.flood", zygote=zygote.name)
+        zygote.close()
 
 
 def _wait_process(process: subprocess.Popen[bytes]) -> int:

@@ -213,7 +213,7 @@ class ZygoteDriver(ControlDriver):
             message = make_fork_zygote(
                 zygote.id, preload, sys_path, plugin_root=plugin_root, environment=environment, block=block
             )
-            self.command(message, [theirs.fileno()])
+            self.command(message, [theirs.fileno(), *([2] if environment else [])])
         self.report(Forked, zygote.id)
         return zygote
 

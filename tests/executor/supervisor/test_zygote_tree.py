@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 from executor.config.isolation import Isolation
 from executor.environments.environment import Environment, find_environment
 from executor.isolation.host import HostIsolation
-from executor.supervisor import zygote_tree
+from executor.supervisor import confinement, zygote_tree
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.zygote import Zygote
 from executor.supervisor.zygote_tree import ZygoteTree
@@ -148,8 +149,8 @@ def test_what_is_wrong_with_an_environment_is_told(environment: Environment, tmp
 @pytest.mark.parametrize(
     ("code", "limit"),
     [
-        ("hoard = []\nwhile True: hoard.append(bytearray(1 << 20))", ("ZYGOTE_MEMORY_BYTES", 128 * 1024**2)),
-        (FORKS, ("ZYGOTE_PROCESSES", 20)),
+        ("hoard = []\nwhile True: hoard.append(bytearray(1 << 20))", ("MEMORY_BYTES", 128 * 1024**2)),
+        (FORKS, ("PROCESSES", 20)),
     ],
     ids=["memory", "processes"],
 )
@@ -157,7 +158,7 @@ def test_what_an_environment_imports_is_bounded(
     environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, limit: tuple[str, int]
 ) -> None:
     """It runs before any worker is there, and cannot use up the host; others are served."""
-    monkeypatch.setattr(zygote_tree, *limit)
+    monkeypatch.setattr(confinement, *limit)
     hostile = find_environment(plant(environment.folder, tmp_path / "planted", code))
 
     async def test(tree: ZygoteTree) -> None:
@@ -168,6 +169,42 @@ def test_what_an_environment_imports_is_bounded(
         assert (await tree.fork_plugin_zygote("a", "", environment)).alive
 
     with_tree(test)
+
+
+def test_its_output_is_not_the_executors(
+    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed while an environment is imported becomes records, which it cannot forge."""
+    code = "import os\nprint('{\"event\": \"service.ready\"}')\nos.write(2, b'no newline \\x1b[31m')"
+    talking = find_environment(plant(environment.folder, tmp_path / "planted", code))
+
+    async def test(tree: ZygoteTree) -> None:
+        zygote = await tree.fork_plugin_zygote("talking", "", talking)
+        zygote.close()
+
+    with structlog.testing.capture_logs() as logs:
+        with_tree(test)
+    records = [entry["message"] for entry in logs if entry["event"] == "zygote.output"]
+    assert records == ['{"event": "service.ready"}', "no newline \x1b[31m"]
+    assert all(entry["plugin"] == "talking" for entry in logs if entry["event"] == "zygote.output")
+    assert "service.ready" not in "".join(capfd.readouterr())
+
+
+def test_a_flood_of_output_ends_it(environment: Environment, tmp_path: Path) -> None:
+    """Only the beginning is logged."""
+    code = "import os\nwhile True: os.write(2, b'x' * 4000 + b'\\n')"
+    flooding = find_environment(plant(environment.folder, tmp_path / "planted", code))
+
+    async def test(tree: ZygoteTree) -> None:
+        with pytest.raises(ParentLostError, match=r"zygote flooding: it ended"):
+            await tree.fork_plugin_zygote("flooding", "", flooding)
+
+    with structlog.testing.capture_logs() as logs:
+        with_tree(test)
+    records = [entry["message"] for entry in logs if entry["event"] == "zygote.output"]
+    assert 10 < len(records) < 40
+    assert "dropped" in records[-1]
+    assert [entry["zygote"] for entry in logs if entry["event"] == "zygote.flood"] == ["flooding"]
 
 
 def test_its_control_group_goes_with_it(environment: Environment) -> None:

@@ -1,0 +1,76 @@
+"""What the zygote of a plugin with an environment of its own writes to descriptors 1 and 2: lines of our log, bounded.
+
+Other zygotes run trusted code only and write to our own descriptor 2. This one imports what its plugin has chosen: that
+must not be able to fill our log, nor to write lines that pass for ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from executor.supervisor.output import LogRecord, OutputLog
+
+__all__ = ["ZygoteOutput"]
+
+log = structlog.get_logger("executor.runtime")
+
+LIMIT_BYTES: Final = 64 * 1024
+"""Output that is logged of one zygote; with `FLOOD_FACTOR` times as much it is ended."""
+
+LINE_BYTES: Final = 2048
+READ_SIZE: Final = 65_536
+
+
+class ZygoteOutput:
+    """A pipe, and what comes out of it.
+
+    Args:
+        plugin: Whose zygote it is.
+        loop: The supervisor's event loop.
+        flooded: Called once, when there is far too much.
+
+    Attributes:
+        write_fd: The zygote's end. The caller's.
+
+    Raises:
+        OSError: No descriptors left.
+    """
+
+    def __init__(self, plugin: str, loop: asyncio.AbstractEventLoop, flooded: Callable[[], None]) -> None:
+        self._plugin = plugin
+        self._loop = loop
+        self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read_fd, False)
+        self._log = OutputLog(limit_bytes=LIMIT_BYTES, line_bytes=LINE_BYTES, emit=self._emit, flooded=flooded)
+        loop.add_reader(self._read_fd, self._on_readable)
+
+    def close(self) -> None:
+        """Take what is there, and no more."""
+        if self._read_fd >= 0:
+            self._on_readable()
+        self._close()
+
+    def _close(self) -> None:
+        if self._read_fd >= 0:
+            self._loop.remove_reader(self._read_fd)
+            os.close(self._read_fd)
+            self._read_fd = -1
+            self._log.close()
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._read_fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        if data:
+            self._log.feed("stderr", data)
+        else:
+            self._close()
+
+    def _emit(self, record: LogRecord) -> None:
+        log.warning("zygote.output", plugin=self._plugin, message=record.message)
