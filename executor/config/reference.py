@@ -16,6 +16,7 @@ from executor.config.confidential import Confidential
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.config.model import Config, Hook, PluginSource
+from executor.config.reverse_targets import OpenAiApp
 from executor.config.texts import Text
 from executor.config.units import Quantity
 from executor.isolation.layers import LAYERS
@@ -76,7 +77,11 @@ hooks:
 - **A plugin without a hook** gets one whose id is the plugin's name.
 """
 
-REPEATED: Final[dict[type[BaseModel], str]] = {PluginSource: "plugins[]", Hook: "hooks.<hook id>"}
+REPEATED: Final[dict[type[BaseModel], str]] = {
+    OpenAiApp: "reverse.openai.apps.<app id>",
+    PluginSource: "plugins[]",
+    Hook: "hooks.<hook id>",
+}
 """Sections of which there are several, and how they are called."""
 
 KINDS: Final[dict[Any, str]] = {

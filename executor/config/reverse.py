@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from executor.config.reverse_targets import DaemonSettings, DifySettings
+from executor.config.reverse_targets import DaemonSettings, DifySettings, OpenAiSettings
 from executor.config.section import Section
 from executor.config.texts import FilePath, NonEmpty
 from executor.config.units import Size
@@ -34,10 +34,11 @@ class StorageSettings(Section):
 class Reverse(Section):
     """Calls that endpoints make back to Dify: `session.app`, `.model`, `.tool`, `.workflow_node`, `.file`."""
 
-    target: Literal["none", "dify", "daemon", "fixtures"] = Field(
+    target: Literal["none", "dify", "daemon", "openai", "fixtures"] = Field(
         default="none",
         description="Who answers. `none`: nobody, each call fails. `dify`: Dify's inner API, see `dify`. "
-        "`daemon`: a Dify daemon, see `daemon`. `fixtures`: a file, for development, see `fixtures`.",
+        "`daemon`: a Dify daemon, see `daemon`. `openai`: a server that speaks OpenAI's protocol, see `openai`. "
+        "`fixtures`: a file, for development, see `fixtures`.",
     )
     tenant: NonEmpty = Field(
         default="default",
@@ -58,4 +59,5 @@ class Reverse(Section):
     )
     dify: DifySettings | None = Field(default=None, description=DifySettings.__doc__)
     daemon: DaemonSettings | None = Field(default=None, description=DaemonSettings.__doc__)
+    openai: OpenAiSettings | None = Field(default=None, description=OpenAiSettings.__doc__)
     storage: StorageSettings = Field(default_factory=StorageSettings, description="What plugins may keep, and where.")

@@ -9,11 +9,12 @@ from pydantic import Field
 from executor.config.confidential import Confidential
 from executor.config.peer import BaseUrl, Peer
 from executor.config.section import Section
-from executor.config.texts import NonEmpty
+from executor.config.texts import NonEmpty, Text
 
 __all__ = ["DaemonSettings", "DifySettings", "OpenAiApp", "OpenAiSettings"]
 
 Flag = Annotated[bool, Field(strict=True)]
+AnyText = Annotated[str, Text(lambda text: text, "a text")]
 
 
 class DifySettings(Peer):
@@ -49,18 +50,14 @@ class OpenAiApp(Section):
     """An app of Dify's that is stood in for: each message to it is a chat of its own, with one question."""
 
     model: NonEmpty = Field(description="Name of the model at the server.")
-    instructions: str = Field(
+    instructions: AnyText = Field(
         default="",
         description="What the model is told first. `{{name}}` stands for the app's input of that name.",
     )
 
 
 class OpenAiSettings(Peer):
-    """A server that speaks OpenAI's protocol, which answers reverse calls when `reverse.target` is `openai`.
-
-    For people without Dify. It answers `llm`, `llm_structured_output`, `system_summary`, `text_embedding`, `tts`,
-    `speech2text`, `moderation`, and `app` for chats; other calls fail.
-    """
+    """A server that speaks OpenAI's protocol, which answers reverse calls when `reverse.target` is `openai`."""
 
     url: BaseUrl = Field(
         default="https://api.openai.com/v1",

@@ -15,6 +15,7 @@ from executor.reverse.nobody import NobodyTarget
 from executor.reverse.targets.daemon import DaemonTarget
 from executor.reverse.targets.dify import DifyTarget
 from executor.reverse.targets.keys import read_key
+from executor.reverse.targets.openai import OpenAiTarget
 
 __all__ = ["ClosableTarget", "open_target"]
 
@@ -41,6 +42,9 @@ def open_target(config: Reverse) -> ClosableTarget:
         return DifyTarget(config.dify, _read("reverse.dify.api_key", config.dify.api_key))
     if config.daemon is not None and config.target == "daemon":
         return DaemonTarget(config.daemon)
+    if config.openai is not None and config.target == "openai":
+        secret = config.openai.api_key
+        return OpenAiTarget(config.openai, _read("reverse.openai.api_key", secret) if secret is not None else "")
     return NobodyTarget()
 
 

@@ -1,0 +1,168 @@
+"""Endpoints that call back, through the real service and its workers, to stand-ins of those who answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.e2e.harness import Executor
+from tests.stand_ins.daemon import DaemonStandIn
+from tests.stand_ins.dify import DifyStandIn
+from tests.stand_ins.openai import OpenAiStandIn
+from tests.stand_ins.server import running
+
+PLUGIN: Final = Path(__file__).parent.parent / "plugins" / "calls"
+KEY: Final = "inner-key"
+
+pytestmark = pytest.mark.e2e
+
+
+def serve(target: str, **settings: Any) -> Executor:
+    """A service of the plugin `calls`, with one target."""
+    reverse = {"target": target, "tenant": "workspace-1", target: settings}
+    environment = {"DIFY_KEY": KEY, "MODEL_KEY": "model-key"}
+    return Executor(PLUGIN, config={"log": {"format": "json"}, "reverse": reverse}, environment=environment)
+
+
+def call(service: Executor, name: str, content: str = "hi there") -> Any:
+    """Have the endpoint make a call, and return what came of it."""
+    answer = httpx.post(f"{service.url}/e/calls/call/{name}", content=content, timeout=120)
+    assert answer.status_code in {200, 502}, answer.text
+    return answer.json()
+
+
+@pytest.fixture(scope="module")
+def dify() -> Iterator[tuple[Executor, DifyStandIn]]:
+    """A service with Dify."""
+    stand_in = DifyStandIn(KEY)
+    with running(stand_in) as url, serve("dify", url=url, api_key={"from_env": "DIFY_KEY"}) as service:
+        yield service, stand_in
+        assert service.own_failures() == []
+        assert KEY not in service.log_text()
+
+
+EXPECTED: Final[dict[str, Any]] = {
+    "workflow": {"data": {"outputs": {"text": "hi there"}}},
+    "app_info": {"opening_statement": "This is hi there"},
+    "llm": {"model": "m", "message": {"content": "m heard: hi there"}, "usage": {"total_tokens": 18}},
+    "structured": {"structured_output": {"city": "city of hi there"}},
+    "summary": "briefly: hi therehi therehi t",
+    "embedding": {"embeddings": [[1.0, 0.0, 0.5], [0.125, 0.0, 0.5]]},
+    "rerank": {"docs": [{"index": 1, "text": "short", "score": 1 / 6}]},
+    "tts": "alloy: hi there",
+    "speech2text": "hi there",
+    "moderation": False,
+    "storage": ["hi there", True, None],
+}
+
+
+def contains(found: Any, expected: Any) -> bool:
+    """Whether everything that is expected was found; maps may have more."""
+    if isinstance(expected, dict):
+        return isinstance(found, dict) and all(contains(found.get(key), value) for key, value in expected.items())
+    return bool(found == expected)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_dify_answers(dify: tuple[Executor, DifyStandIn], name: str) -> None:
+    """Each kind of call gets what Dify says."""
+    found = call(dify[0], name)
+    assert contains(found, EXPECTED[name]), found
+
+
+def test_dify_knows_the_workspace_and_the_caller(dify: tuple[Executor, DifyStandIn]) -> None:
+    """The user is the same each time, and so conversations go on."""
+    service, stand_in = dify
+    stand_in.calls.clear()
+    for _ in range(2):
+        answer = call(service, "chat")
+        assert (answer["answer"], answer["conversation_id"]) == ("You said: hi there", "mine")
+    requests = [made["request"] for made in stand_in.calls]
+    assert {request["tenant_id"] for request in requests} == {"workspace-1"}
+    assert len({request["user_id"] for request in requests}) == 1
+    assert requests[0]["user_id"]
+
+
+def test_streams_of_parts(dify: tuple[Executor, DifyStandIn]) -> None:
+    """Of a model, and of a tool."""
+    chunks = call(dify[0], "llm_stream")
+    assert "".join(chunk["delta"]["message"]["content"] for chunk in chunks) == "m heard: hi there"
+    assert [message["type"] for message in call(dify[0], "tool")] == ["text", "json"]
+
+
+def test_a_file_is_carried_to_dify(dify: tuple[Executor, DifyStandIn]) -> None:
+    """The worker has no network; the executor uploads."""
+    service, stand_in = dify
+    file = call(service, "upload", "picture")
+    assert (file["name"], file["size"], file["mime_type"]) == ("cat.png", 7, "image/png")
+    assert stand_in.uploads[-1]["content"] == b"picture"
+
+
+def test_a_failure_is_told_with_its_cause(dify: tuple[Executor, DifyStandIn]) -> None:
+    """As an exception in the endpoint, which goes on."""
+    service, stand_in = dify
+    stand_in.fail("error_part", "invoke/llm")
+    try:
+        error = call(service, "llm")["error"]
+    finally:
+        stand_in.fail("", "invoke/llm")
+    assert "Dify failed: [openai] Error: the model is on holiday (request id " in error
+
+
+def test_an_answer_streams_from_the_app_to_the_client(dify: tuple[Executor, DifyStandIn]) -> None:
+    """And when the client goes, the request to Dify ends."""
+    service, stand_in = dify
+    stand_in.left.clear()
+    stand_in.fail("stalls", "invoke/app")
+    try:
+        with httpx.stream("POST", f"{service.url}/e/calls/chat", content="hi there", timeout=120) as answer:
+            assert next(answer.iter_text()) == "You"
+        assert stand_in.left.wait(60)
+    finally:
+        stand_in.fail("", "invoke/app")
+    answer_text = httpx.post(f"{service.url}/e/calls/chat", content="hi there", timeout=120).text
+    assert answer_text == "You said: hi there"
+
+
+def test_a_daemon_answers() -> None:
+    """In the session of the request, which is the invocation's id where no daemon has named one."""
+    stand_in = DaemonStandIn()
+    stand_in.knows_all = True
+    with running(stand_in) as url, serve("daemon", url=url) as service:
+        answer = call(service, "chat")
+        assert (answer["answer"], answer["conversation_id"]) == ("You said: hi there", "mine")
+        assert contains(call(service, "llm"), EXPECTED["llm"])
+        assert call(service, "speech2text") == "hi there"
+        stand_in.fault = "error"
+        assert "read llm model failed: request failed: no more tokens" in call(service, "llm")["error"]
+        assert service.own_failures() == []
+
+
+def test_a_server_of_models_answers() -> None:
+    """What it can; the rest is told."""
+    stand_in = OpenAiStandIn()
+    settings = {
+        "api_key": {"from_env": "MODEL_KEY"},
+        "models": {"openai/m": "llama"},
+        "summary_model": "llama",
+        "apps": {"chat-app": {"model": "llama", "instructions": "Be brief."}},
+    }
+    with running(stand_in) as url, serve("openai", url=f"{url}/v1", **settings) as service:
+        assert call(service, "chat")["answer"] == "You said: hi there"
+        result = call(service, "llm")
+        assert (result["message"]["content"], result["usage"]["total_tokens"]) == ("You said: hi there", 13)
+        assert call(service, "structured")["structured_output"] == {"city": "city of hi there"}
+        assert call(service, "embedding")["embeddings"] == [[2.0, 1.0, -0.5], [0.25, 1.0, -0.5]]
+        assert call(service, "tts") == "alloy: hi there"
+        assert call(service, "speech2text") == "hi there"
+        assert call(service, "moderation") is False
+        assert call(service, "summary").startswith("You said: hi there")
+        assert "calls of the kind tool need Dify" in call(service, "tool")["error"]
+        assert call(service, "storage") == ["hi there", True, None]
+        assert {made["request"].get("model", "llama") for made in stand_in.calls} == {"llama"}
+        assert service.own_failures() == []
+        assert "model-key" not in service.log_text()
