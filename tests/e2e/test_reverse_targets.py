@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.harness import Executor
+from tests.environments import build_environment, find_pythons
 from tests.stand_ins.daemon import DaemonStandIn
 from tests.stand_ins.dify import DifyStandIn
 from tests.stand_ins.openai import OpenAiStandIn
@@ -17,15 +18,26 @@ from tests.stand_ins.server import running
 
 PLUGIN: Final = Path(__file__).parent.parent / "plugins" / "calls"
 KEY: Final = "inner-key"
+BUNDLED: Final = "bundled"
+PYTHON: Final = next(version for version in ("3.12", "3.13", "3.14", "3.11") if version in find_pythons())
+OLD: Final = "0.0.1b72"
+NEW: Final = "0.10.2" if PYTHON != "3.11" else "0.7.4"  # later ones need Python 3.12
 
 pytestmark = pytest.mark.e2e
 
 
-def serve(target: str, **settings: Any) -> Executor:
+def serve(target: str, sdk: str = BUNDLED, **settings: Any) -> Executor:
     """A service of the plugin `calls`, with one target."""
-    reverse = {"target": target, "tenant": "workspace-1", target: settings}
-    environment = {"DIFY_KEY": KEY, "MODEL_KEY": "model-key"}
-    return Executor(PLUGIN, config={"log": {"format": "json"}, "reverse": reverse}, environment=environment)
+    plugin = {"path": str(PLUGIN)}
+    if sdk != BUNDLED:
+        python = find_pythons()[PYTHON]
+        plugin["environment"] = str(build_environment(f"dify_plugin=={sdk}", "msgpack==1.0.8", python=python))
+    config = {
+        "log": {"format": "json"},
+        "plugins": [plugin],
+        "reverse": {"target": target, "tenant": "workspace-1", target: settings},
+    }
+    return Executor(config=config, environment={"DIFY_KEY": KEY, "MODEL_KEY": "model-key"})
 
 
 def call(service: Executor, name: str, content: str = "hi there") -> Any:
@@ -35,11 +47,18 @@ def call(service: Executor, name: str, content: str = "hi there") -> Any:
     return answer.json()
 
 
+@pytest.fixture(scope="module", params=[BUNDLED, OLD, NEW])
+def sdk(request: pytest.FixtureRequest) -> str:
+    """The SDK that the endpoint imports: ours, or a version of Dify's."""
+    version: str = request.param
+    return version
+
+
 @pytest.fixture(scope="module")
-def dify() -> Iterator[tuple[Executor, DifyStandIn]]:
+def dify(sdk: str) -> Iterator[tuple[Executor, DifyStandIn]]:
     """A service with Dify."""
     stand_in = DifyStandIn(KEY)
-    with running(stand_in) as url, serve("dify", url=url, api_key={"from_env": "DIFY_KEY"}) as service:
+    with running(stand_in) as url, serve("dify", sdk, url=url, api_key={"from_env": "DIFY_KEY"}) as service:
         yield service, stand_in
         assert service.own_failures() == []
         assert KEY not in service.log_text()
@@ -60,6 +79,10 @@ EXPECTED: Final[dict[str, Any]] = {
 }
 
 
+LATER: Final = {"app_info": "fetch_app", "structured": "llm_structured_output", "storage": "exist"}
+"""What the oldest SDK does not have."""
+
+
 def contains(found: Any, expected: Any) -> bool:
     """Whether everything that is expected was found; maps may have more."""
     if isinstance(expected, dict):
@@ -68,9 +91,12 @@ def contains(found: Any, expected: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_dify_answers(dify: tuple[Executor, DifyStandIn], name: str) -> None:
+def test_dify_answers(dify: tuple[Executor, DifyStandIn], sdk: str, name: str) -> None:
     """Each kind of call gets what Dify says."""
     found = call(dify[0], name)
+    if sdk == OLD and name in LATER:
+        assert found["error"].endswith(f"has no attribute '{LATER[name]}'")
+        return
     assert contains(found, EXPECTED[name]), found
 
 
@@ -145,7 +171,7 @@ def test_a_daemon_answers() -> None:
 def test_a_server_of_models_answers() -> None:
     """What it can; the rest is told."""
     stand_in = OpenAiStandIn()
-    settings = {
+    settings: dict[str, Any] = {
         "api_key": {"from_env": "MODEL_KEY"},
         "models": {"openai/m": "llama"},
         "summary_model": "llama",
