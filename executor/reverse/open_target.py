@@ -12,10 +12,7 @@ from executor.reverse.call import CallTarget
 from executor.reverse.fixtures import FixturesTarget
 from executor.reverse.fixtures_file import load_fixtures
 from executor.reverse.nobody import NobodyTarget
-from executor.reverse.targets.daemon import DaemonTarget
-from executor.reverse.targets.dify import DifyTarget
 from executor.reverse.targets.keys import read_key
-from executor.reverse.targets.openai import OpenAiTarget
 
 __all__ = ["ClosableTarget", "open_target"]
 
@@ -39,10 +36,16 @@ def open_target(config: Reverse) -> ClosableTarget:
     if config.fixtures is not None and config.target == "fixtures":
         return FixturesTarget(load_fixtures(config.fixtures), str(config.fixtures))
     if config.dify is not None and config.target == "dify":
+        from executor.reverse.targets.dify import DifyTarget  # with an HTTP client, which others need not wait for
+
         return DifyTarget(config.dify, _read("reverse.dify.api_key", config.dify.api_key))
     if config.daemon is not None and config.target == "daemon":
+        from executor.reverse.targets.daemon import DaemonTarget
+
         return DaemonTarget(config.daemon)
     if config.openai is not None and config.target == "openai":
+        from executor.reverse.targets.openai import OpenAiTarget
+
         secret = config.openai.api_key
         return OpenAiTarget(config.openai, _read("reverse.openai.api_key", secret) if secret is not None else "")
     return NobodyTarget()
