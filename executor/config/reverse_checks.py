@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -23,6 +24,14 @@ def check_reverse(config: Config) -> Iterator[Clash]:
             found=target,
             expected=f"reverse.{target}",
             message=f"the target {target} needs reverse.{target}",
+        )
+    if target == "dify" and not _is_uuid(config.reverse.tenant):
+        yield Clash(
+            path=("reverse", "tenant"),
+            found=config.reverse.tenant,
+            expected="the id of a workspace of Dify's, a UUID",
+            message="Dify knows its workspaces by UUIDs, as in its table `tenants`, and refuses calls for others",
+            severity="warning",
         )
     if config.reverse.storage.kept == "target" and target != "daemon":
         yield Clash(
@@ -59,6 +68,14 @@ def _check_peer(name: str, peer: DifySettings | DaemonSettings | OpenAiSettings)
             message="keys, and what endpoints ask and are told, go over the network in plain text",
             severity="warning",
         )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_near(host: str) -> bool:

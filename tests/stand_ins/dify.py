@@ -59,6 +59,7 @@ class DifyStandIn:
         asked: Set when something was asked.
         left: Set when a client has gone before its answer was complete.
         files_url: Where it wants files; its own address unless it is set.
+        tenants: Ids of workspaces; any unless some are named.
         knows_users: Whether it makes end users of ids that it does not know, as newer versions do.
     """
 
@@ -71,6 +72,7 @@ class DifyStandIn:
         self.left = threading.Event()
         self.files_url: str | None = None
         self.knows_users = True
+        self.tenants: set[str] = set()
         self._faults: dict[str, str] = {}
 
     def fail(self, fault: str, path: str = "") -> None:
@@ -127,6 +129,8 @@ class DifyStandIn:
             raise RefusedError("invalid json") from None
         if not isinstance(request, dict) or not request.get("tenant_id"):
             raise RefusedError("tenant_id is required")
+        if self.tenants and request["tenant_id"] not in self.tenants:
+            raise RefusedError("tenant not found")
         if not isinstance(request.get("user_id"), str):
             raise RefusedError("invalid payload: user_id")
         if request["user_id"] and not self.knows_users:

@@ -26,6 +26,7 @@ log = structlog.get_logger("executor.reverse")
 NOT_FOUND: Final = 404
 UNKNOWN_USER: Final = "user not found"
 """What versions of Dify say that know end users by Dify's own ids only. They say it before they do anything."""
+UNKNOWN_TENANT: Final = "tenant not found"
 
 _USERS: Final = uuid.UUID("6f0c7c43-5d0f-4b3c-9a53-0e6a5f2b7d11")
 """The name space of the ids of users: Dify looks ids of users up in a column of UUIDs."""
@@ -131,6 +132,9 @@ async def _check(answer: Answer, user: str) -> None:
     except CallFailedError as error:
         if user and UNKNOWN_USER in error.message.lower():
             raise _UnknownUserError from error
+        if UNKNOWN_TENANT in error.message.lower():
+            text = f"{error.message}: the operator has to set `reverse.tenant` to the id of the workspace"
+            raise CallFailedError(text, error.error_type) from error
         raise
 
 

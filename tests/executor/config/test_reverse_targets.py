@@ -77,6 +77,13 @@ def test_keys_in_plain_text_are_told(tmp_path: Path, url: str, warned: bool) -> 
     assert [note.severity for note in notes] == (["warning"] if warned else [])
 
 
+@pytest.mark.parametrize(("tenant", "warned"), [("default", True), ("6f2b0c1e-5d7a-4e0b-9a43-2f1c8d9e7b60", False)])
+def test_a_workspace_that_dify_cannot_know_is_told(tmp_path: Path, tenant: str, warned: bool) -> None:  # noqa: FBT001
+    """It would refuse every call."""
+    text = f"reverse: {{target: dify, tenant: {tenant}, dify: {{url: 'https://dify', api_key: secret}}}}"
+    assert [note.name for note in load(tmp_path, text).notes] == (["reverse.tenant"] if warned else [])
+
+
 def test_certificates_are_looked_at(tmp_path: Path) -> None:
     """A file that has none is found when the configuration is read, not when the first call is made."""
     make_certificate(tmp_path)

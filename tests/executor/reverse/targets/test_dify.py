@@ -310,6 +310,19 @@ def test_a_wrong_key_is_told_from_a_wrong_address() -> None:
     run(test)
 
 
+def test_an_unknown_workspace_is_told() -> None:
+    """With what the operator has to do."""
+
+    async def test(target: DifyTarget, stand_in: DifyStandIn) -> None:
+        stand_in.tenants = {"workspace-1"}
+        message = (await failure_of(target, make_call("llm"))).message
+        assert "tenant not found" in message
+        assert message.endswith("the operator has to set `reverse.tenant` to the id of the workspace")
+        assert await collect(target, make_call("llm", tenant_id="workspace-1"))
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "place",
     [
