@@ -11,6 +11,7 @@ import ssl
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, final
 
@@ -63,7 +64,9 @@ class HttpPeer:
                 keepalive_expiry=IDLE_TIME_S,
             ),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # calls have nothing in common
-            verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
+            verify=ssl.create_default_context(cafile=settings.ca_file)
+            if settings.ca_file
+            else _browsers_certificates(),
             proxy=settings.proxy,
             trust_env=False,
             follow_redirects=False,
@@ -129,6 +132,12 @@ class HttpPeer:
             case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError():
                 return f"broke the connection off: {_cause(error)}", CONNECTION
         return f"could not be asked: {type(error).__name__}", CONNECTION
+
+
+@cache
+def _browsers_certificates() -> ssl.SSLContext:
+    """Read the certificates that browsers trust; it takes a tenth of a second, so once for all."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _cause(error: Exception) -> str:
