@@ -33,11 +33,13 @@ class PostgreSQL:
     Args:
         process: Of the server.
         folder: Where its socket and its files are.
+        programs: Where its programs are.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, programs: Path) -> None:
         self._process = process
         self._folder = folder
+        self._programs = programs
         self._numbers = itertools.count()
 
     @property
@@ -60,6 +62,12 @@ class PostgreSQL:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def run(self, program: str, *arguments: str, text: str = "") -> str:
+        """Run one of the programs that come with the server, with a text as its input; what it prints."""
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+        return done.stdout
 
     def kill_connections(self, database: str) -> None:
         """End all connections to a database."""
@@ -107,7 +115,7 @@ def postgresql_server() -> Iterator[PostgreSQL]:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         with _running(programs, folder, user) as process:
-            server = PostgreSQL(process, folder)
+            server = PostgreSQL(process, folder, programs)
             server.wait_until_it_answers()
             yield server
     finally:

@@ -16,9 +16,11 @@ from protocol.checks import check_map
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_NODES, MAX_SETTINGS_BYTES
 
-__all__ = ["check_config", "check_values"]
+__all__ = ["POSTGRESQL_SCHEMES", "check_config", "check_values"]
 
 MAX_PORT: Final = 65535
+POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
+"""How a URL of `store.url` may begin."""
 
 
 def check_config(config: Config) -> list[Problem]:
@@ -131,7 +133,17 @@ def _check_signatures(config: Config) -> Iterator[Clash]:
 
 
 def _check_store(config: Config) -> Iterator[Clash]:
-    if config.store.url is not None and config.secrets.key is None:
+    url = config.store.url
+    scheme = url.given.partition(":")[0] if url is not None and isinstance(url.given, str) else ""
+    if scheme and scheme not in POSTGRESQL_SCHEMES:
+        yield Clash(
+            path=("store", "url"),
+            found="another text",
+            expected="postgresql://USER:PASSWORD@HOST:5432/DATABASE",
+            message="it is not the URL of a PostgreSQL database, which begins with postgresql://; give no URL for "
+            "SQLite in the state directory",
+        )
+    if url is not None and config.secrets.key is None:
         yield Clash(
             path=("secrets", "key"),
             found="nothing",

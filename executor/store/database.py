@@ -2,8 +2,8 @@
 
 - SQLite is in WAL mode, so that readers never wait, and with `synchronous=FULL`, so that what was committed is on the
   disk. A transaction that writes begins with `BEGIN IMMEDIATE`: one that began as a reader could find at its first
-  write that another has written since, and would have to fail. Writers of one process queue at a lock of Python's,
-  which is fair, before they meet those of other processes at SQLite's, which is asked again and again.
+  write that another has written since, and would have to fail. Writers of one process wait at a lock of Python's
+  before they meet those of other processes at SQLite's, which is not waited for but asked again and again.
 - PostgreSQL has its default, READ COMMITTED; what must not happen at the same time locks a row first. A server that
   is set not to wait for its disk is told to, for our connections.
 """
@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from executor.config.checks import POSTGRESQL_SCHEMES
 from executor.store.errors import StoreError
 from executor.store.explain import explain
 
@@ -205,7 +206,7 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise ValueError("expected a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE") from None
-    if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
+    if url.drivername not in POSTGRESQL_SCHEMES:
         raise ValueError(
             f"{url.drivername}: is not supported; give postgresql://USER:PASSWORD@HOST:5432/DATABASE, or nothing for "
             "SQLite in the state folder"

@@ -47,7 +47,7 @@ def test_the_store_may_be_on_a_server() -> None:
     ("url", "message"),
     [
         ("{from_env: NOT_SET_AT_ALL}", "store.url: the environment variable NOT_SET_AT_ALL is not set"),
-        ("sqlite:///x", "store.url: sqlite: is not supported; give postgresql://"),
+        ("{from_env: HOME}", "store.url: expected a URL such as postgresql://"),
         (
             "postgresql://user:hush@127.0.0.1:1/x",
             "the store postgresql+psycopg://user:***@127.0.0.1:1/x could not be used",

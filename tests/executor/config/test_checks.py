@@ -28,6 +28,7 @@ from tests.executor.config.support import load, problems_of
             "longer than wall_time, which is 20m",
         ),
         ('cors: {origins: ["*"], credentials: true}', "cors.credentials", "name the origins"),
+        ("store: {url: 'mysql://u:hush@h/d'}", "store.url", "which begins with postgresql://"),
         ("plugins: [a, b, ./a]", "plugins[2]", "is given twice"),
         ("packages: {require_signature: true}", "packages.public_keys", "signatures are required, and no key is named"),
     ],

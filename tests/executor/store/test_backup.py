@@ -106,6 +106,24 @@ def test_a_server_is_not_copied(server: PostgreSQL, tmp_path: Path) -> None:
         store.backup(tmp_path / "copy")
 
 
+def test_a_server_is_copied_by_its_own_program(server: PostgreSQL, tmp_path: Path) -> None:
+    """As the page says; the copy goes on where it was."""
+    url = server.make_database()
+    with open_store(url, tmp_path) as store:
+        store.plugins.add(make_plugin())
+        store.hooks.add(make_hook())
+        store.storage.set(SCOPE, "key", bytes(range(256)), quota_bytes=1000)
+    dump = server.run("pg_dump", "--table", "executor_*", url)
+    restored = server.make_database()
+    server.run("psql", "-q", "-v", "ON_ERROR_STOP=1", restored, text=dump)
+    with open_store(restored, tmp_path) as store:
+        assert store.plugins.list() == (make_plugin(),)
+        assert store.hooks.list() == (make_hook(),)
+        assert store.storage.get(SCOPE, "key") == bytes(range(256))
+        store.storage.set(replace(SCOPE, tenant_id="another"), "key", b"", quota_bytes=0)
+        check_counters(store._database)
+
+
 def test_what_is_in_a_store_is_counted(store: Store) -> None:
     """On both databases."""
     empty = Summary(revision="0001", plugins=0, hooks=0, enabled=0, secrets=0, scopes=0, keys=0, used_bytes=0)

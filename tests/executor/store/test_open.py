@@ -191,3 +191,12 @@ def test_a_database_that_cannot_hold_all_texts_is_refused(server: PostgreSQL, tm
     url = server.make_database("ENCODING 'LATIN1' TEMPLATE template0")
     with pytest.raises(StoreError, match="has the encoding LATIN1; make one with ENCODING 'UTF8'"):
         open_store(url, tmp_path)
+
+
+def test_a_user_without_rights_is_told_which(server: PostgreSQL, tmp_path: Path) -> None:
+    """Of a database that is there, but not theirs."""
+    url = server.make_database()
+    server.execute("CREATE ROLE guest LOGIN")
+    server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", Place(url, tmp_path).database)
+    with pytest.raises(StoreError, match="refuses: the user of the URL has not the right; it must own the tables"):
+        open_store(url.replace("executor@", "guest@"), tmp_path)
