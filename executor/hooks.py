@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from executor.catalog.findings import Finding
@@ -32,6 +32,7 @@ class BoundHook:
         settings: Values for `_invoke`, with defaults filled in. Secret; never changed.
         limits: What holds for its invocations.
         enabled: Whether requests are served.
+        tenant_id: Whose it is; that of the configuration if not given.
     """
 
     hook_id: str
@@ -40,28 +41,32 @@ class BoundHook:
     settings: dict[str, object]
     limits: Limits
     enabled: bool
+    tenant_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """All that a configuration serves.
+    """Hooks that are served, or should be.
 
     Attributes:
-        plugins: By manifest name.
+        plugins: Those that serve them, each version once.
         hooks: By hook id.
         warnings: Findings that do not stop the start, one sentence each.
-        own: Names of plugins whose environment has to be built, unless it is there.
+        failed: Why hooks that are installed are not served as they should be, by hook id.
+        own: Folders of plugins whose environment has to be built, unless it is there.
     """
 
-    plugins: Mapping[str, Plugin]
-    hooks: Mapping[str, BoundHook]
-    warnings: tuple[str, ...]
-    own: frozenset[str] = frozenset()
+    plugins: tuple[Plugin, ...] = ()
+    hooks: Mapping[str, BoundHook] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[Path] = frozenset()
 
-    def with_plugins(self, plugins: Mapping[str, Plugin]) -> Bound:
-        """The same with other plugins of the same names."""
-        hooks = {name: replace(hook, plugin=plugins[hook.plugin.name]) for name, hook in self.hooks.items()}
-        return replace(self, plugins=plugins, hooks=hooks)
+    def with_plugins(self, plugins: Collection[Plugin]) -> Bound:
+        """The same with other plugins in the same folders."""
+        found = {plugin.root: plugin for plugin in plugins}
+        hooks = {hook_id: replace(hook, plugin=found[hook.plugin.root]) for hook_id, hook in self.hooks.items()}
+        return replace(self, plugins=tuple(plugins), hooks=hooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,8 @@ def bind_hooks(config: Config) -> Bound:
     hooks = {hook_id: bind_hook(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
     if problems:
         raise ConfigError(tuple(problems))
-    return Bound(paired.plugins, hooks, paired.warnings, _find_own(config, paired.plugins))
+    own = _find_own(config, paired.plugins.values())
+    return Bound(tuple(paired.plugins.values()), hooks, paired.warnings, own=own)
 
 
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
@@ -137,15 +143,15 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
     return plugins
 
 
-def _find_own(config: Config, plugins: Mapping[str, Plugin]) -> frozenset[str]:
-    """Name the plugins that get an environment of their own, which is built from their files."""
+def _find_own(config: Config, plugins: Collection[Plugin]) -> frozenset[Path]:
+    """Find the plugins that get an environment of their own, which is built from their files; their folders."""
     places = {Path(os.path.realpath(source.path)): source.environment for source in config.plugins}
     default = config.environments.default
     found = set()
-    for name, plugin in plugins.items():
+    for plugin in plugins:
         place = places.get(plugin.root)
         if not isinstance(place, Path) and wants_own(plugin.root, place, default):
-            found.add(name)
+            found.add(plugin.root)
     return frozenset(found)
 
 

@@ -26,6 +26,8 @@ __all__ = ["endpoint_table", "run_service"]
 
 log = structlog.get_logger("executor.config")
 
+NO_HOOKS = "  nothing yet: `executor hook create PLUGIN` makes a hook, which is served at once"
+
 
 def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: Path | None) -> None:
     """Run the service until a signal ends it.
@@ -45,8 +47,6 @@ def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: P
     try:
         config = load()
         bound = bind_hooks(config)
-        if not bound.hooks:
-            raise StartupError("there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config")
         configure_logging(log_format=config.log.format, level=config.log.level)
         for note in config.notes:
             (log.warning if note.severity == "warning" else log.info)("config.note", note=str(note))
@@ -66,7 +66,7 @@ def endpoint_table(addresses: Addresses, bound: Bound) -> str:
         for endpoint in hook.plugin.endpoints
     ]
     width = max((len(method) for method, _ in rows), default=0)
-    lines = [f"  {method:<{width}}  {url}" for method, url in rows]
+    lines = [f"  {method:<{width}}  {url}" for method, url in rows] or [NO_HOOKS]
     return "\n".join(["Serving:", *lines, f"Metrics, health and workers: {addresses.admin}"])
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,26 +24,26 @@ from executor.config.instance import announce, make_state_dir
 from executor.config.model import Config
 from executor.config.places import ConfigError
 from executor.environments.builder import EnvironmentBuilder
-from executor.environments.provide import Provided, provide_environments
 from executor.errors import StartupError
 from executor.figures.admin import create_admin_app
 from executor.figures.live import Snapshot
 from executor.figures.registry import Registry
-from executor.gateway.app import Gateway, GatewayState
+from executor.gateway.app import Gateway
 from executor.gateway.client import ASGIClient
-from executor.gateway.cors import CorsPolicy
 from executor.gateway.http_protocol import HeadLimits
 from executor.hooks import Bound, BoundHook, bind_hooks
+from executor.installed.binding import InstalledHooks
+from executor.installed.watch import Applied, StoreWatch
 from executor.isolation.host import HostIsolation
-from executor.isolation.remedies import find_remedy
-from executor.isolation.state import LayerState, failed_layer, summarise
 from executor.notify import notify_manager
-from executor.reverse.desk import CallDesk
-from executor.reverse.open_target import ClosableTarget, open_target
 from executor.server import HttpServer, open_listener
+from executor.serving import Serving
+from executor.store.errors import StoreError
 from executor.store.keeper import keep_store
 from executor.store.store import Store
 from executor.supervisor.supervisor import Supervisor
+from executor.vault.keyring import key_source
+from executor.vault.vault import Vault
 from protocol.messages import Invoke
 
 __all__ = ["Addresses", "Service"]
@@ -52,8 +51,10 @@ __all__ = ["Addresses", "Service"]
 log = structlog.get_logger("executor.service")
 
 ADMIN_CONNECTIONS: Final = 256
-FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "secrets", "log", "http", "isolation")
-"""Sections that a reload cannot change, because sockets, folders and control groups are open already."""
+NOTHING: Final = (
+    "there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config, or install a plugin "
+    "(`executor plugin install PACKAGE`) and make a hook for it (`executor hook create NAME`)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Service:
 
     Args:
         config: What to serve, validated.
-        bound: The hooks of `config`.
+        bound: The hooks of `config`; those of the store are read when the service starts.
         reload: Reads the configuration again, with the same command line.
         on_ready: Called once with the addresses, when requests are served.
     """
@@ -83,19 +84,17 @@ class Service:
         on_ready: Callable[[Addresses, Bound], None],
     ) -> None:
         self._config = config
-        self._bound = bound
+        self._configured = bound
         self._reload_config = reload
         self._on_ready = on_ready
         self._registry = Registry()
-        self._isolation: Sequence[LayerState] = ()
         self._wake = asyncio.Event()
         self._stop_signals = 0
         self._reload_wanted = False
         self._ready = False
         self._gateway = Gateway(self._run_invocation)
-        self._store: Store
-        self._host: HostIsolation
-        self._builder: EnvironmentBuilder
+        self._serving: Serving
+        self._watch: StoreWatch
         self._supervisor: Supervisor
         self._public: HttpServer
         self._admin: HttpServer
@@ -113,13 +112,15 @@ class Service:
             public = stack.enter_context(open_listener(config.listen.host, config.listen.port, option="--port"))
             admin = stack.enter_context(open_listener(config.admin.host, config.admin_port, option="--admin-port"))
             self._make_state_dir(config.state_dir)
-            self._store = await stack.enter_async_context(keep_store(config, self._registry.observe_store))
-            self._host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
-            self._builder = stack.enter_context(EnvironmentBuilder(config.state_dir, config.environments, self._host))
+            store = await stack.enter_async_context(keep_store(config, self._registry.observe_store))
+            host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
+            builder = stack.enter_context(EnvironmentBuilder(config.state_dir, config.environments, host))
             self._supervisor = Supervisor(
-                host=self._host, admission=config.admission, spares=config.spares, record=self._registry.record
+                host=host, admission=config.admission, spares=config.spares, record=self._registry.record
             )
             stack.push_async_callback(self._supervisor.close)
+            self._serving = self._prepare(store, host, builder)
+            self._watch = StoreWatch(store.generation, self._wake.set)
             if not await self._unless_stopped(self._load_first()):
                 log.info("service.stopped", ended_invocations=0)
                 return
@@ -130,15 +131,32 @@ class Service:
             await self._serve()
             await self._drain()
 
+    def _prepare(self, store: Store, host: HostIsolation, builder: EnvironmentBuilder) -> Serving:
+        vault = Vault(key_source(self._config.secrets.key, self._config.state_dir))
+        return Serving(
+            self._config,
+            host=host,
+            supervisor=self._supervisor,
+            gateway=self._gateway,
+            registry=self._registry,
+            installed=InstalledHooks(store, self._config.state_dir, vault),
+            builder=builder,
+            storage=store.storage,
+        )
+
     async def _load_first(self) -> None:
         """Prove that a worker of each plugin answers, before anybody is told that the service is ready."""
-        for warning in self._bound.warnings:
+        for warning in self._configured.warnings:
             log.warning("plugin.warning", detail=warning)
-        self._bound, problems = await self._provide(self._bound)
-        problems += await self._probe(self._bound) if not problems else []
+        try:
+            applied, problems = await self._serving.change(self._config, self._configured)
+        except StoreError as error:
+            raise StartupError(str(error)) from error
         if problems:
             raise StartupError("\n".join(problems))
-        self._put_in_force(self._config, self._bound, open_target(self._config.reverse))
+        if not (self._serving.bound.hooks or self._serving.versions or self._config.source.file):
+            raise StartupError(NOTHING)
+        self._watch.finish(applied)
 
     async def _start_servers(
         self, public: socket.socket, admin: socket.socket, stack: contextlib.AsyncExitStack
@@ -152,7 +170,9 @@ class Service:
             connections=http.connections,
             client_idle_time_s=self._config.limits.client_idle_time,
         )
-        admin_app = create_admin_app(self._registry, self._snapshot, self._config.admin.allowed_hosts)
+        admin_app = create_admin_app(
+            self._registry, self._snapshot, self._config.admin.allowed_hosts, refresh=self._watch.ask
+        )
         self._admin = HttpServer(admin_app, admin, replace(limits, connections=ADMIN_CONNECTIONS))
         self._public = HttpServer(self._gateway, public, limits)
         for server in (self._admin, self._public):
@@ -175,17 +195,24 @@ class Service:
     def _tell_ready(self, addresses: Addresses) -> None:
         self._ready = True
         log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid())
-        self._on_ready(addresses, self._bound)
-        notify_manager("READY=1", f"STATUS=Serving {len(self._bound.hooks)} hooks at {addresses.public}")
+        self._on_ready(addresses, self._serving.bound)
+        notify_manager("READY=1", f"STATUS=Serving {len(self._serving.bound.hooks)} hooks at {addresses.public}")
 
     async def _serve(self) -> None:
-        while not self._stop_signals:
-            if self._reload_wanted:
-                self._reload_wanted = False
-                await self._unless_stopped(self._reload())
-            else:
-                await self._wake.wait()
-                self._wake.clear()
+        looking = asyncio.create_task(self._watch.look())
+        try:
+            while not self._stop_signals:
+                if self._reload_wanted:
+                    self._reload_wanted = False
+                    await self._unless_stopped(self._reload())
+                elif self._watch.wanted:
+                    await self._unless_stopped(self._refresh())
+                else:
+                    await self._wake.wait()
+                    self._wake.clear()
+        finally:
+            looking.cancel()
+            self._watch.close()
 
     async def _unless_stopped(self, step: Coroutine[Any, Any, None]) -> bool:
         """Take a step that may last; give it up when a signal says stop. Whether it was taken."""
@@ -232,102 +259,45 @@ class Service:
         problems = await self._load_again()
         for problem in problems:
             log.error("service.reload_refused", problem=problem)
-        if problems:
-            self._supervisor.keep_only(self._bound.plugins.values())  # and not what was tried
         notify_manager("READY=1")
 
     async def _load_again(self) -> list[str]:
         """Put the configuration in force as it is now, unless there are problems."""
         try:
             config = await asyncio.to_thread(self._reload_config)
-            bound = await asyncio.to_thread(bind_hooks, config)
-            target = await asyncio.to_thread(open_target, config.reverse)
+            configured = await asyncio.to_thread(bind_hooks, config)
+            applied, problems = await self._serving.change(config, configured)
         except ConfigError as error:
             return [str(problem) for problem in error.problems]
+        except StoreError as error:
+            return [str(error)]
         except Exception as error:
             log.exception("service.reload_failed")
             return [f"the configuration could not be read: {error!r}"]
-        self._builder.settings = config.environments
-        bound, problems = await self._provide(bound)
-        problems += await self._probe(bound) if not problems else []
         if not problems:
-            self._warn_of_fixed_settings(config)
-            self._put_in_force(config, bound, target)
-            log.info("service.reloaded", hooks=len(bound.hooks), plugins=len(bound.plugins))
+            self._watch.finish(applied)
+            self._tell_changed("service.reloaded")
         return problems
 
-    async def _provide(self, bound: Bound) -> tuple[Bound, list[str]]:
-        """Have the environments of plugins, and let go of those that nobody has used for long."""
-        builder = self._builder
-
-        def provide() -> Provided:
-            provided = provide_environments(bound.plugins, bound.own, builder, _tell_progress)
-            for removed in builder.collect():
-                log.info("environment.removed", folder=str(removed))
-            return provided
-
-        work = asyncio.ensure_future(asyncio.to_thread(provide))
+    async def _refresh(self) -> None:
+        """Serve what the store says now, with the configuration as it is in force."""
+        self._watch.begin()
         try:
-            provided = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            builder.cancel()
-            await asyncio.wait({work})
-            raise
-        return bound.with_plugins(provided.plugins), list(provided.problems)
+            applied, problems = await self._serving.change(self._serving.config, self._serving.configured)
+        except StoreError as error:
+            applied, problems = Applied(), [str(error)]
+        except Exception as error:
+            log.exception("service.refresh_failed")
+            applied, problems = Applied(), [f"the store could not be read: {error!r}"]
+        if problems:
+            log.error("service.refresh_refused", problems=problems)
+            self._watch.finish(replace(self._watch.applied, problem="; ".join(problems)))
+        else:
+            self._tell_changed("service.refreshed")
+            self._watch.finish(applied)
 
-    async def _probe(self, bound: Bound) -> list[str]:
-        by_memory = sorted(bound.hooks.values(), key=lambda hook: hook.limits.memory)
-        limits = {hook.plugin.name: hook.limits for hook in by_memory}  # of several hooks, those of the roomiest
-        results = await self._supervisor.probe(bound.plugins.values(), limits)
-        problems = [
-            f"plugin {name}: no worker of it could answer: {_with_remedy(result.problem)}"
-            for name, result in results.items()
-            if result.problem
-        ]
-        locked = next((result.layers for result in results.values() if result.layers), None)
-        if locked is not None:
-            self._tell_isolation(summarise(self._host, locked))
-        return problems
-
-    def _tell_isolation(self, states: Sequence[LayerState]) -> None:
-        """Say once what holds on this host, loudly where something does not."""
-        if states == self._isolation:
-            return
-        self._isolation = states
-        self._registry.observe_isolation({state.name: state.state == "on" for state in states})
-        for state in states:
-            if state.state != "on":
-                event = f"isolation.layer_{state.state}"
-                log.warning(event, layer=state.name, evidence=state.evidence, remedy=state.remedy)
-        groups = self._host.control_groups
-        log.info(
-            "isolation.summary",
-            on=[state.name for state in states if state.state == "on"],
-            control_groups=f"{groups.version} at {groups.place}" if groups is not None else None,
-        )
-
-    def _put_in_force(self, config: Config, bound: Bound, target: ClosableTarget) -> None:
-        self._gateway.state = GatewayState(
-            hooks=bound.hooks,
-            cors=CorsPolicy(config.cors),
-            trusted_proxies=config.trusted_proxies,
-            debug=config.debug,
-            dify_routing=config.compat.routing == "dify",
-        )
-        self._registry.expect_hooks(bound.hooks)
-        self._supervisor.limit_admission(config.admission)
-        self._supervisor.limit_spares(config.spares)
-        desk = CallDesk(config.reverse, target, storage=self._store.storage, figures=self._registry.calls)
-        self._supervisor.use_desk(desk)
-        self._supervisor.keep_only(bound.plugins.values())
-        self._config = config
-        self._bound = bound
-        _spare_collections()
-
-    def _warn_of_fixed_settings(self, config: Config) -> None:
-        for name in FIXED_SETTINGS:
-            if getattr(config, name) != getattr(self._config, name):
-                log.warning("service.needs_restart", setting=name)
+    def _tell_changed(self, event: str) -> None:
+        log.info(event, hooks=len(self._serving.bound.hooks), plugins=len(self._serving.bound.plugins))
 
     async def _run_invocation(self, invoke: Invoke, rule: str, hook: BoundHook, client: ASGIClient) -> None:
         await self._supervisor.run(invoke, rule, hook, client)
@@ -359,26 +329,8 @@ class Service:
         self._wake.set()
 
 
-def _spare_collections() -> None:
-    """Have the garbage collector leave alone what lasts: going through all of it holds requests up for milliseconds."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-
-
-def _tell_progress(plugin: str, line: str) -> None:
-    log.info("environment.build", plugin=plugin, detail=line)
-    notify_manager(f"STATUS=Building the environment of {plugin}: {line}")
-
-
 def _unusable(state_dir: Path, error: OSError) -> StartupError:
     return StartupError(f"the state directory {state_dir} cannot be used: {error}; choose another with --state-dir")
-
-
-def _with_remedy(problem: str) -> str:
-    """Add what to do about it when a layer of isolation was the problem."""
-    remedy = find_remedy(failed_layer(problem))
-    return f"{problem}. {remedy[0].upper()}{remedy[1:]}; `executor doctor` shows every layer" if remedy else problem
 
 
 def _raise_descriptor_limit() -> None:

@@ -107,7 +107,7 @@ def load_plugin(root: Path, environment: Environment | None = None) -> Loaded:
 
 
 def _refuse_root(root: Path, findings: Findings) -> None:
-    hint = "unpack it first" if root.suffix in {".difypkg", ".zip"} else ""
+    hint = "`executor plugin install` takes packages" if root.suffix in {".difypkg", ".zip"} else ""
     findings.add(
         Code.PLUGIN_FOLDER, Path(), None, what="", found="none", expected=f"a folder with a {MANIFEST}", hint=hint
     )

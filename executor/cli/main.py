@@ -10,12 +10,26 @@ from typing import Annotated
 
 import typer
 
-from executor.cli import call, check, config, doctor, environment, limits, plugin, ps, secrets, serve, stats, store
+from executor.cli import (
+    call,
+    check,
+    config,
+    doctor,
+    environment,
+    hook,
+    limits,
+    plugin,
+    ps,
+    secrets,
+    serve,
+    stats,
+    store,
+)
 from executor.version import __version__
 
 __all__ = ["create_app", "main"]
 
-COMMANDS = (serve, call, check, plugin, environment, config, store, secrets, limits, doctor, ps, stats)
+COMMANDS = (serve, call, plugin, hook, check, environment, config, store, secrets, limits, doctor, ps, stats)
 """In the order of the help."""
 
 EPILOG = """
@@ -24,6 +38,8 @@ Examples:
   executor check my_plugin      find every mistake in a plugin's declarations
 
   executor serve my_plugin      serve its endpoints below http://127.0.0.1:8080/e/
+
+  executor plugin install cat.difypkg && executor hook create cat && executor serve
 
   executor ps                   see what the live workers are doing
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +20,12 @@ class Provided:
     """What came of it.
 
     Attributes:
-        plugins: By name, with their environments.
-        problems: Why some have none, a text each, of several lines.
+        plugins: With their environments.
+        problems: Why some have none, by folder; a text each, of several lines.
     """
 
-    plugins: Mapping[str, Plugin]
-    problems: tuple[str, ...]
+    plugins: tuple[Plugin, ...]
+    problems: Mapping[Path, str]
 
 
 def wants_own(root: Path, choice: EnvironmentChoice | None, default: EnvironmentChoice | None) -> bool:
@@ -47,31 +47,30 @@ def wants_own(root: Path, choice: EnvironmentChoice | None, default: Environment
 
 
 def provide_environments(
-    plugins: Mapping[str, Plugin],
-    own: frozenset[str],
+    plugins: Collection[Plugin],
+    own: frozenset[Path],
     builder: EnvironmentBuilder,
     progress: Callable[[str, str], None],
 ) -> Provided:
     """Have the environments of plugins, building those that are not there.
 
     Args:
-        plugins: By name.
-        own: Names of those that get their own.
+        plugins: All of them.
+        own: Folders of those that get their own.
         builder: Builds.
         progress: Called with the plugin's name and a line.
     """
-    provided: dict[str, Plugin] = {}
-    problems = []
-    for name, plugin in plugins.items():
-        provided[name] = plugin
-        if name not in own:
-            continue
+    provided: list[Plugin] = []
+    problems: dict[Path, str] = {}
+    for plugin in plugins:
 
-        def tell(line: str, name: str = name) -> None:
+        def tell(line: str, name: str = plugin.name) -> None:
             progress(name, line)
 
         try:
-            provided[name] = replace(plugin, environment=builder.build(plugin.root, plugin.digest, tell))
+            built = builder.build(plugin.root, plugin.digest, tell) if plugin.root in own else plugin.environment
+            provided.append(replace(plugin, environment=built))
         except BuildError as error:
-            problems.append(f"plugin {name}: no environment: {error}")
-    return Provided(provided, tuple(problems))
+            provided.append(plugin)
+            problems[plugin.root] = f"plugin {plugin.name}: no environment: {error}"
+    return Provided(tuple(provided), problems)

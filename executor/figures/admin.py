@@ -1,7 +1,9 @@
 """The admin listener: metrics, health and live workers, for the operator and the operator's tools.
 
-An ASGI application with five addresses, all of them read-only. It has no authentication and therefore listens
-on loopback unless configured otherwise; see `executor.figures.hosts` for what keeps web pages out.
+An ASGI application whose addresses are read-only, but for one: `POST /refresh` has the service read the store again,
+and answers when what it says is in force. There is no authentication, and therefore it listens on loopback unless
+configured otherwise; see `executor.figures.hosts` for what keeps web pages out. A page can have a browser send a POST
+without seeing the answer; browsers then say the page's origin, and so that is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from executor.figures.processes import describe_workers
 from executor.figures.registry import Registry
 from executor.http.answers import Answer, problem, send_answer
 from executor.http.asgi import Receive, Scope, Send
+from executor.installed.watch import Applied
 
 __all__ = ["AdminApp", "create_admin_app"]
 
@@ -26,13 +29,21 @@ COMMON_HEADERS: Final = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 METHODS: Final = ("GET", "HEAD")
+REFRESH: Final = "/refresh"
 
 
 class AdminApp:
     """The application; make it with `create_admin_app`."""
 
-    def __init__(self, registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        snapshot: Callable[[], Snapshot],
+        allowed_hosts: frozenset[str],
+        refresh: Callable[[], Awaitable[Applied]] | None = None,
+    ) -> None:
         self._registry = registry
+        self._refresh_store = refresh
         self._snapshot = snapshot
         self._allowed_hosts = allowed_hosts
         self._routes: dict[str, Callable[[dict[str, str]], Awaitable[Answer]]] = {
@@ -62,6 +73,8 @@ class AdminApp:
                 "The admin listener is not served under this name",
                 detail="address it as localhost or by its IP address, or add the name to admin.allowed_hosts",
             )
+        if scope["path"] == REFRESH and self._refresh_store is not None:
+            return await self._refresh(scope["method"], dict(headers))
         route = self._routes.get(scope["path"])
         if route is None:
             return problem(404, "admin.not_found", "No such address", detail=f"there are {', '.join(self._routes)}")
@@ -95,9 +108,34 @@ class AdminApp:
         workers = await asyncio.to_thread(describe_workers, snapshot.workers)
         return _json(200, {"workers": workers, "queued": snapshot.queued, "draining": snapshot.draining})
 
+    async def _refresh(self, method: str, headers: dict[str, str]) -> Answer:
+        if method != "POST":
+            answer = problem(405, "admin.method", "This address only answers POST")
+            answer.headers.append((b"allow", b"POST"))
+            return answer
+        if "origin" in headers:
+            return problem(403, "admin.origin", "Web pages may not ask for this")
+        if self._snapshot().draining or self._refresh_store is None:
+            return problem(503, "shutdown", "The service is draining")
+        try:
+            applied = await self._refresh_store()
+        except asyncio.CancelledError:
+            return problem(503, "shutdown", "The service is draining")
+        content = {
+            "generation": applied.generation,
+            "failed": dict(applied.failed),
+            "problem": applied.problem,
+            "folders": sorted(applied.folders),
+        }
+        return _json(200, content)
+
 
 def create_admin_app(
-    registry: Registry, snapshot: Callable[[], Snapshot], allowed_hosts: Iterable[str] = ()
+    registry: Registry,
+    snapshot: Callable[[], Snapshot],
+    allowed_hosts: Iterable[str] = (),
+    *,
+    refresh: Callable[[], Awaitable[Applied]] | None = None,
 ) -> AdminApp:
     """Make the ASGI application of the admin listener.
 
@@ -105,8 +143,9 @@ def create_admin_app(
         registry: What finished invocations were recorded in.
         snapshot: Tells what runs at this moment; called on the event loop, must not block.
         allowed_hosts: Names under which it may be addressed, besides `localhost` and IP addresses.
+        refresh: Has the store read again, and tells what is in force then; without, nobody can ask for it.
     """
-    return AdminApp(registry, snapshot, frozenset(name.lower() for name in allowed_hosts))
+    return AdminApp(registry, snapshot, frozenset(name.lower() for name in allowed_hosts), refresh)
 
 
 async def _live(receive: Receive, send: Send) -> None:

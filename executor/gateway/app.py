@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -34,6 +34,7 @@ class GatewayState:
 
     Attributes:
         hooks: By id.
+        failed: Ids of hooks that should be served and cannot be.
         cors: What browsers may do.
         trusted_proxies: Networks whose forwarding headers count.
         debug: Whether problem documents show internals.
@@ -41,6 +42,7 @@ class GatewayState:
     """
 
     hooks: Mapping[str, BoundHook] = field(default_factory=dict)
+    failed: Collection[str] = ()
     cors: CorsPolicy = field(default_factory=lambda: CorsPolicy(None))
     trusted_proxies: Sequence[Network] = ()
     debug: bool = False
@@ -98,6 +100,8 @@ class Gateway:
             return problem(404, "route.not_found", "Nothing is served here", detail="Hooks are at /e/<hook_id>/<path>.")
         hook_id, slash, rest = path[len(PREFIX) :].partition("/")
         hook = state.hooks.get(hook_id)
+        if hook is None and hook_id in state.failed:
+            return problem(503, "hook.failed", "The hook cannot be served", detail="The executor's log says why.")
         if hook is None or not hook.enabled:
             return problem(404, "hook.not_found", "There is no such hook")
         if not slash:

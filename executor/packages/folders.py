@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -110,8 +110,12 @@ class PackageFolders:
         """Tell where a version is, or would be."""
         return self.root / author / name / f"{version}@{checksum}"
 
-    def add(self, data: bytes) -> Unpacked:
+    def add(self, data: bytes, keep: Callable[[Unpacked], None] | None = None) -> Unpacked:
         """Unpack a package; when its very files are there already, leave them.
+
+        Args:
+            data: The package.
+            keep: Told what was unpacked, to write it down before `sweep` may find it.
 
         Raises:
             PackageError: It is refused. Nothing of it is left.
@@ -123,21 +127,36 @@ class PackageFolders:
         with self._locked():
             new = Path(tempfile.mkdtemp(prefix=NEW, dir=self.root))
             try:
-                return self._finish(archive, new)
+                unpacked = self._finish(archive, new)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
+            if keep is not None:
+                keep(unpacked)
+            return unpacked
 
-    def remove(self, folder: Path) -> None:
-        """Remove the folder of a version, and those above it that are empty then.
+    def sweep(self, wanted: Callable[[], Collection[Path]]) -> tuple[Path, ...]:
+        """Remove the folders of versions that nobody wants, and folders above them that are empty then.
+
+        Args:
+            wanted: Lists the folders that stay; called when nothing can be added.
+
+        Returns:
+            The folders that were removed.
 
         Raises:
-            OSError: It cannot be removed.
+            OSError: One cannot be removed.
         """
+        if not self.root.is_dir():
+            return ()
         with self._locked():
-            self._move_away(folder)
-            for above in (folder.parent, folder.parent.parent):
-                with contextlib.suppress(OSError):
-                    above.rmdir()
+            kept = set(wanted())
+            removed = tuple(folder for folder in sorted(self.root.glob("[!.]*/*/*@*")) if folder not in kept)
+            for folder in removed:
+                self._move_away(folder)
+                for above in (folder.parent, folder.parent.parent):
+                    with contextlib.suppress(OSError):
+                        above.rmdir()
+            return removed
 
     def _finish(self, archive: Archive, new: Path) -> Unpacked:
         """Fill a new folder, and give it its name when it is good."""

@@ -64,13 +64,21 @@ class CallDesk:
         await self._target.close()
 
     def for_invocation(
-        self, invoke: Invoke, plugin: Plugin, limits: Limits
+        self, invoke: Invoke, plugin: Plugin, limits: Limits, tenant_id: str | None = None
     ) -> Callable[[CallLink, Callable[[], None]], CallBroker]:
-        """Return what makes the broker of one invocation, once there is a worker."""
+        """Return what makes the broker of one invocation, once there is a worker.
+
+        Args:
+            invoke: What the worker is told.
+            plugin: What it runs.
+            limits: Of the hook.
+            tenant_id: Whose the hook is; that of the configuration if not given.
+        """
         config = self._config
-        user_id = make_user_id(config.user, tenant_id=config.tenant, hook_id=invoke.hook_id, address=invoke.remote_addr)
+        tenant = tenant_id or config.tenant
+        user_id = make_user_id(config.user, tenant_id=tenant, hook_id=invoke.hook_id, address=invoke.remote_addr)
         caller = Caller(
-            tenant_id=config.tenant,
+            tenant_id=tenant,
             plugin_id=f"{plugin.author}/{plugin.name}",
             hook_id=invoke.hook_id,
             invocation_id=invoke.invocation_id,

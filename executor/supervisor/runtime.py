@@ -89,7 +89,7 @@ class PluginRuntime:
         environment: Environment | None = None,
     ) -> None:
         self.name = name
-        self._root = root
+        self.root = root
         self._shown = root if has_files else ""
         self._tree = tree
         self._environment = environment

@@ -86,7 +86,7 @@ class Supervisor:
             emit_log=_emit_log,
         )
         if desk is not None:
-            invocation.open_broker = desk.for_invocation(invoke, hook.plugin, hook.limits)
+            invocation.open_broker = desk.for_invocation(invoke, hook.plugin, hook.limits, hook.tenant_id)
         self._live.add(invocation)
         with runtime.in_use(), desk.in_use() if desk is not None else contextlib.nullcontext():
             try:
@@ -94,15 +94,15 @@ class Supervisor:
             finally:
                 self._live.discard(invocation)
 
-    async def probe(self, plugins: Collection[Plugin], limits: Mapping[str, Limits]) -> Mapping[str, ProbeResult]:
-        """Have a worker of each plugin import all its sources; what came of it, by the plugin's name.
+    async def probe(self, plugins: Collection[Plugin], limits: Mapping[Path, Limits]) -> Mapping[Path, ProbeResult]:
+        """Have a worker of each plugin import all its sources; what came of it, by the plugin's folder.
 
         Runtimes of plugins that were not served before are made here, and kept. A plugin that was found good is not
         tried again as long as its files are the same.
 
         Args:
             plugins: What to try.
-            limits: What a worker may use, by the plugin's name.
+            limits: What a worker may use, by the plugin's folder.
         """
         places = asyncio.Semaphore(PROBES_AT_ONCE)
 
@@ -120,15 +120,15 @@ class Supervisor:
                 self._runtimes[key] = runtime
             if key not in self._good:
                 async with places:
-                    result = await runtime.probe(plugin.sources, limits[plugin.name], PROBE_TIME_S)
+                    result = await runtime.probe(plugin.sources, limits[plugin.root], PROBE_TIME_S)
                 if result.problem:
                     return result
                 self._good[key] = result
-                runtime.compile(limits[plugin.name])
+                runtime.compile(limits[plugin.root])
             return self._good[key]
 
         results = await asyncio.gather(*map(probe, plugins))
-        return {plugin.name: result for plugin, result in zip(plugins, results, strict=True)}
+        return {plugin.root: result for plugin, result in zip(plugins, results, strict=True)}
 
     def keep_only(self, plugins: Collection[Plugin]) -> None:
         """Retire the runtimes of all other plugins; their invocations run to the end."""
@@ -175,6 +175,11 @@ class Supervisor:
             for invocation in self._live
             if (pid := invocation.pid) is not None
         )
+
+    def live_folders(self) -> frozenset[str]:
+        """List the folders of plugins that invocations run in, or may begin to."""
+        served = {str(root) for _, root, _, _ in self._runtimes}
+        return frozenset(served | {invocation.runtime.root for invocation in self._live})
 
     def count_slots(self) -> dict[str, int]:
         """Count the slots of all plugins that are served, by what they do."""

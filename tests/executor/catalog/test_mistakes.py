@@ -88,7 +88,7 @@ def test_the_number_of_findings_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "hint"), [("nothing", ""), ("manifest.yaml", ""), ("cat.difypkg", "unpack it first"), ("a\0b", "")]
+    ("path", "hint"), [("nothing", ""), ("manifest.yaml", ""), ("cat.difypkg", "executor plugin install"), ("a\0b", "")]
 )
 def test_a_plugin_must_be_a_folder(tmp_path: Path, path: str, hint: str) -> None:
     """Files, packages and things that are not there are one clear finding."""

@@ -90,15 +90,19 @@ def test_a_changed_folder_is_seen_and_made_good(tmp_path: Path, damage: str) -> 
     assert find_checksum(unpacked.plugin.root) == unpacked.checksum
 
 
-def test_a_version_is_removed(tmp_path: Path) -> None:
-    """With the folders above it that are empty then; removing it again does no harm."""
-    folders = PackageFolders(tmp_path)
+def test_what_nobody_wants_is_removed(tmp_path: Path) -> None:
+    """With the folders above it that are empty then, and nothing else; again it does no harm."""
+    folders = PackageFolders(tmp_path / "plugins")
+    assert folders.sweep(lambda: ()) == ()
+    kept: list[Path] = []
     first, second = (folders.add(make_zip(good_entries(changes))) for changes in ({}, NEXT))
-    folders.remove(first.plugin.root)
-    assert there(tmp_path) == [f"tester/cat/0.0.2@{second.checksum}"]
-    folders.remove(second.plugin.root)
-    folders.remove(second.plugin.root)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    folders.add(make_zip(good_entries(NEXT)), lambda unpacked: kept.append(unpacked.plugin.root))
+    assert kept == [second.plugin.root]
+    assert folders.sweep(lambda: kept) == (first.plugin.root,)
+    assert there(folders.root) == [f"tester/cat/0.0.2@{second.checksum}"]
+    assert folders.sweep(lambda: ()) == (second.plugin.root,)
+    assert folders.sweep(lambda: ()) == ()
+    assert [path.name for path in folders.root.iterdir()] == [".lock"]
 
 
 def test_a_package_without_a_good_plugin_is_refused(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_a_reader_sees_whole_versions_only(tmp_path: Path) -> None:
     reader.start()
     try:
         for _ in range(20):
-            folders.remove(path)
+            folders.sweep(lambda: ())
             folders.add(data)
     finally:
         stop.set()

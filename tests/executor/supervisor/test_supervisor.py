@@ -36,7 +36,7 @@ def test_a_plugin_is_probed_when_its_files_have_changed(tmp_path: Path) -> None:
         supervisor = Supervisor(host=host, admission=AdmissionLimits(), spares=SpareSettings(), record=lambda _: None)
 
         async def probe(plugin: Plugin) -> ProbeResult:
-            (result,) = (await supervisor.probe([plugin], {plugin.name: Limits()})).values()
+            (result,) = (await supervisor.probe([plugin], {plugin.root: Limits()})).values()
             supervisor.keep_only([plugin])
             assert (result.report is None) == bool(result.problem)
             return result
@@ -53,7 +53,7 @@ def test_a_plugin_is_probed_when_its_files_have_changed(tmp_path: Path) -> None:
             assert again is not first
             assert not again.problem
             several = [cat(tmp_path / str(number)) for number in range(6)]
-            results = await supervisor.probe(several, {plugin.name: Limits() for plugin in several})
+            results = await supervisor.probe(several, {plugin.root: Limits() for plugin in several})
             assert all(not result.problem for result in results.values())
         finally:
             await supervisor.close()

@@ -1,0 +1,389 @@
+"""`executor hook`: make, list, change and remove hooks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Group, RenderableType
+
+from executor.cli.asking import Column, cell, draw_table, printable_lines
+from executor.cli.desk import ConfigFile, Desk, Format, StateDir, open_desk, put_in_force, show_document
+from executor.cli.times import show_time
+from executor.cli.values import (
+    FromEnvironment,
+    FromFiles,
+    Given,
+    NoInput,
+    Set,
+    SettingsFile,
+    ask_values,
+    read_values,
+)
+from executor.config.instance import find_instances
+from executor.config.texts import HookId
+from executor.installed.errors import InstalledError
+from executor.installed.values import mask_values, secret_names
+
+if TYPE_CHECKING:
+    from executor.installed.hooks import Switch
+    from executor.store.records import StoredHook
+
+__all__ = ["create", "disable", "enable", "list_hooks", "register", "remove", "rotate", "set_values", "show"]
+
+VALUES = """
+Values are given by --set, --from-env, --from-file and --settings-file, or asked for in a terminal, with the labels that
+the plugin declares. A secret is never taken from the command line, which others can read.
+"""
+CREATE_EXAMPLES = f"""
+Examples:
+
+  executor hook create cat                                      asks for the values of the plugin's settings
+
+  executor hook create cat --set colour=red --from-env token=CAT_TOKEN
+
+  executor hook create cat --settings-file settings.yaml        a map from names to values
+
+  pass show cat | executor hook create cat --from-file token=-  a secret from another program
+
+  executor hook create tester/cat:0.0.1 --id my-cat             a certain version; an id of choice
+
+{VALUES}
+The id is all that protects a hook from strangers, so it is one that cannot be guessed unless --id is given. A running
+service serves the hook when the command has ended.
+"""
+LIST_EXAMPLES = """
+Examples:
+
+  executor hook list
+
+  executor hook list --plugin cat --format json | jq -r '.hooks[].urls[]'
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+  executor hook show 4fxhq2d1m9ab7cde
+
+  executor hook show 4fxhq2d1m9ab7cde --format json | jq .settings
+
+Secrets are masked. What is shown may be given to `executor hook set --settings-file`: a secret that is masked there
+stays as it is.
+"""
+SET_EXAMPLES = f"""
+Examples:
+
+  executor hook set 4fxhq2d1m9ab7cde --set colour=blue
+
+  executor hook set 4fxhq2d1m9ab7cde --unset colour             back to the default
+
+  executor hook set 4fxhq2d1m9ab7cde --from-file token=token.txt
+
+  executor hook set 4fxhq2d1m9ab7cde                            asks for each value; Enter leaves it as it is
+
+  executor hook set 4fxhq2d1m9ab7cde --version 0.0.2 --set new_setting=1
+
+{VALUES}
+Other values stay as they are. Requests that run go on with the values that they began with.
+"""
+ROTATE_EXAMPLES = """
+Examples:
+
+  executor hook rotate 4fxhq2d1m9ab7cde                         a new id; the old one is answered with 404
+
+  executor hook rotate 4fxhq2d1m9ab7cde --format json | jq -r .hook_id
+"""
+
+NOTHING: Final = (
+    "there is nothing to change; give --set, --from-env, --from-file, --settings-file, --unset or --version"
+)
+COLUMNS: Final = (
+    Column("HOOK", text=True),
+    Column("PLUGIN", text=True),
+    Column("VERSION", text=True),
+    Column("STATE", text=True),
+    Column("CHANGED", text=True, needs=80),
+)
+
+HookArgument = Annotated[str, typer.Argument(metavar="HOOK", help="The hook's id.", show_default=False)]
+HooksArgument = Annotated[list[str], typer.Argument(metavar="HOOK...", help="Ids of hooks.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    group = typer.Typer(name="hook", no_args_is_help=True, help="Make, list and change hooks of installed plugins.")
+    add = group.command
+    add("create", help="Make a hook: an address at which a plugin is served.", epilog=CREATE_EXAMPLES)(create)
+    add("list", help="List the hooks.", epilog=LIST_EXAMPLES)(list_hooks)
+    add("show", help="Show a hook: its addresses and its settings, secrets masked.", epilog=SHOW_EXAMPLES)(show)
+    add("set", help="Change values of a hook's settings, or its version.", epilog=SET_EXAMPLES)(set_values)
+    add("enable", help="Serve hooks again.")(enable)
+    add("disable", help="Answer 404 for hooks, and keep them.")(disable)
+    add("rotate", help="Give a hook a new id.", epilog=ROTATE_EXAMPLES)(rotate)
+    add("remove", help="Remove hooks, with what they alone have stored.")(remove)
+    app.add_typer(group)
+
+
+def create(
+    name: Annotated[
+        str, typer.Argument(metavar="PLUGIN", help="cat, tester/cat or tester/cat:0.0.1.", show_default=False)
+    ],
+    *,
+    hook_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The hook's id.  (default: one that cannot be guessed)")
+    ] = None,
+    plain: Set = None,
+    environment: FromEnvironment = None,
+    files: FromFiles = None,
+    document: SettingsFile = None,
+    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Whose hook it is.")] = "default",
+    disabled: Annotated[bool, typer.Option("--disabled", help="Do not serve it yet.")] = False,
+    no_input: NoInput = False,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    output: Format = "table",
+) -> None:
+    """Make a hook."""
+    from executor.installed.catalog import InstalledCatalog
+    from executor.installed.versions import find_version
+
+    given = Given(plain or (), environment or (), files or (), document)
+    with open_desk(config, state_dir) as desk:
+        _check_ids(hook_id, tenant)
+        version = find_version(name, desk.store.plugins.list())
+        plugin = InstalledCatalog(desk.config.state_dir).load(version)
+        values = read_values(plugin, given)
+        if sys.stdin.isatty() and not no_input:
+            values |= ask_values([one for one in plugin.settings if one.name not in values], {})
+        hook = desk.hooks.create(version, values, hook_id=hook_id, tenant_id=tenant, enabled=not disabled)
+        _finish(desk, [hook], lambda: _forget(desk, hook))
+        _show(desk, hook, output)
+
+
+def list_hooks(
+    *,
+    plugin: Annotated[str | None, typer.Option(metavar="PLUGIN", help="Only hooks of this plugin.")] = None,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    output: Format = "table",
+) -> None:
+    """List hooks."""
+    from executor.installed.versions import find_plugin_id
+
+    with open_desk(config, state_dir) as desk:
+        plugin_id = None if plugin is None else find_plugin_id(plugin, desk.store.plugins.list())
+        hooks = desk.store.hooks.list(plugin_id=plugin_id)
+        documents = [_describe(desk, hook, settings=False) for hook in hooks]
+    show_document({"hooks": documents}, output, lambda width: _draw_list(documents, width))
+
+
+def show(
+    hook: HookArgument, *, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table"
+) -> None:
+    """Show a hook."""
+    with open_desk(config, state_dir) as desk:
+        _show(desk, desk.hooks.get(hook), output)
+
+
+def set_values(
+    hook: HookArgument,
+    *,
+    plain: Set = None,
+    environment: FromEnvironment = None,
+    files: FromFiles = None,
+    document: SettingsFile = None,
+    unset: Annotated[
+        list[str] | None, typer.Option("--unset", metavar="NAME", help="Take a value away; its default holds then.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="VERSION", help="Have it served by this installed version.")
+    ] = None,
+    no_input: NoInput = False,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    output: Format = "table",
+) -> None:
+    """Change a hook."""
+    from executor.installed.catalog import InstalledCatalog
+    from executor.installed.hooks import Change
+    from executor.installed.versions import find_version
+
+    given = Given(plain or (), environment or (), files or (), document)
+    with open_desk(config, state_dir) as desk:
+        found = desk.hooks.get(hook)
+        target = None
+        if version is not None:
+            wanted = version if "/" in version else f"{found.plugin_id}:{version}"
+            target = find_version(wanted, desk.store.plugins.list())
+        serving = target or desk.hooks.version_of(found.active)
+        plugin = InstalledCatalog(desk.config.state_dir).load(serving)
+        values = read_values(plugin, given)
+        if not (given.anything or unset or version):
+            if no_input or not sys.stdin.isatty():
+                raise InstalledError(NOTHING)
+            values = ask_values(plugin.settings, desk.hooks.values_of(found)[0])
+        switch = desk.hooks.change(hook, Change(values=values, unset=unset or (), version=target))
+        _finish(desk, [switch.after], lambda: desk.hooks.undo(switch))
+        _show(desk, switch.after, output)
+
+
+def enable(
+    hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table"
+) -> None:
+    """Serve hooks."""
+    _enable(hooks, config, state_dir, output, enabled=True)
+
+
+def disable(
+    hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table"
+) -> None:
+    """Do not serve hooks."""
+    _enable(hooks, config, state_dir, output, enabled=False)
+
+
+def rotate(
+    hook: HookArgument,
+    *,
+    new_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The new id.  (default: one that cannot be guessed)")
+    ] = None,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    output: Format = "table",
+) -> None:
+    """Give a hook a new id."""
+    with open_desk(config, state_dir) as desk:
+        _check_ids(new_id, "default")
+        switch = desk.hooks.rotate(hook, new_id)
+        _finish(desk, [switch.after], lambda: desk.hooks.undo(switch))
+        _show(desk, switch.after, output)
+
+
+def remove(hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateDir = None) -> None:
+    """Remove hooks."""
+    with open_desk(config, state_dir) as desk:
+        for hook in hooks:
+            desk.hooks.get(hook)
+        for hook in hooks:
+            desk.hooks.remove(hook)
+        services = put_in_force(desk, (), lambda: None)
+    for hook in hooks:
+        typer.echo(f"removed hook {hook}")
+    typer.echo(_where(services), err=True)
+
+
+def _enable(hooks: Sequence[str], config: ConfigFile, state_dir: StateDir, output: Format, *, enabled: bool) -> None:
+    with open_desk(config, state_dir) as desk:
+        for hook in hooks:
+            desk.hooks.get(hook)
+        switches = [desk.hooks.enable(hook, enabled=enabled) for hook in hooks]
+        _finish(desk, [one.after for one in switches], lambda: _undo(desk, switches))
+        documents = [_describe(desk, one.after, settings=False) for one in switches]
+    show_document({"hooks": documents}, output, lambda width: _draw_list(documents, width))
+
+
+def _forget(desk: Desk, hook: StoredHook) -> None:
+    desk.hooks.remove(hook.hook_id)
+
+
+def _undo(desk: Desk, switches: Sequence[Switch]) -> None:
+    for switch in switches:
+        desk.hooks.undo(switch)
+
+
+def _finish(desk: Desk, hooks: Sequence[StoredHook], undo: Callable[[], None]) -> None:
+    """Put a change in force, and say where it is."""
+    services = put_in_force(desk, [hook.hook_id for hook in hooks], undo)
+    print(_where(services), file=sys.stderr)
+
+
+def _where(services: Collection[str]) -> str:
+    return f"in force at {', '.join(services)}" if services else "in force when a service is started"
+
+
+def _check_ids(hook_id: str | None, tenant_id: str) -> None:
+    """Refuse ids that no hook can have."""
+    for what, given in (("--id", hook_id), ("--tenant", tenant_id)):
+        try:
+            TypeAdapter(HookId).validate_python("default" if given is None else given)
+        except ValidationError as error:
+            raise InstalledError(f"{what}: {error.errors()[0]['msg']}") from None
+
+
+def _show(desk: Desk, hook: StoredHook, output: Format) -> None:
+    document = _describe(desk, hook, settings=True)
+    show_document(document, output, lambda width: _draw_hook(document, width))
+
+
+def _describe(desk: Desk, hook: StoredHook, *, settings: bool) -> dict[str, Any]:
+    """Describe a hook as plain data; secrets are masked."""
+    version = desk.hooks.version_of(hook.active)
+    document: dict[str, Any] = {
+        "hook_id": hook.hook_id,
+        "plugin": hook.plugin_id,
+        "version": version.version,
+        "identifier": hook.active,
+        "previous": hook.previous,
+        "enabled": hook.enabled,
+        "tenant_id": hook.tenant_id,
+        "created_at": hook.created_at,
+        "updated_at": hook.updated_at,
+        "urls": [f"{instance.public}/e/{hook.hook_id}/" for instance in find_instances(desk.config.state_dir)],
+    }
+    if settings:
+        plugin = desk.hooks.plugin_of(hook)
+        secret = secret_names(plugin) | set(hook.secrets)
+        values, problems = desk.hooks.values_of(hook)
+        for problem in problems.values():
+            print(f"warning: {printable_lines(problem)}", file=sys.stderr)
+        document["settings"] = mask_values({**values, **dict.fromkeys(problems)}, secret)
+        document["endpoints"] = [
+            {"method": endpoint.method, "path": f"/e/{hook.hook_id}{endpoint.path}"} for endpoint in plugin.endpoints
+        ]
+    return document
+
+
+def _draw_list(hooks: Sequence[dict[str, Any]], width: int) -> RenderableType:
+    if not hooks:
+        return cell("there is no hook; `executor hook create PLUGIN` makes one", "dim")
+    rows = [
+        (
+            cell(one["hook_id"], "cyan"),
+            cell(one["plugin"]),
+            cell(one["version"]),
+            cell("enabled" if one["enabled"] else "disabled", "" if one["enabled"] else "yellow"),
+            cell(show_time(one["updated_at"])),
+        )
+        for one in hooks
+    ]
+    return draw_table(COLUMNS, rows, width)
+
+
+def _draw_hook(document: dict[str, Any], width: int) -> RenderableType:
+    facts = [
+        ("hook", document["hook_id"]),
+        ("plugin", document["identifier"]),
+        ("before", document["previous"]),
+        ("state", "enabled" if document["enabled"] else "disabled"),
+        ("tenant", document["tenant_id"]),
+        ("changed", show_time(document["updated_at"])),
+    ]
+    bases = [url.removesuffix(f"/e/{document['hook_id']}/") for url in document["urls"]] or [""]
+    endpoints = [
+        (cell(one["method"], "cyan"), cell(f"{base}{one['path']}")) for base in bases for one in document["endpoints"]
+    ]
+    settings = [
+        (cell(name, "cyan"), cell(value if isinstance(value, str) else json.dumps(value)))
+        for name, value in document["settings"].items()
+    ]
+    two = [Column("", text=True), Column("", text=True, folds=True)]
+    return Group(
+        draw_table(two, [(cell(name, "bold"), cell(text)) for name, text in facts], width),
+        draw_table([Column("SETTING", text=True), Column("VALUE", text=True, folds=True)], settings, width)
+        if settings
+        else cell("no settings", "dim"),
+        draw_table([Column("METHOD", text=True), Column("ADDRESS", text=True, folds=True)], endpoints, width),
+    )

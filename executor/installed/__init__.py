@@ -1,0 +1,1 @@
+"""What is installed: versions of plugins, and hooks, in the store: how commands change them, how they are served."""

@@ -1,0 +1,172 @@
+"""`executor hook`: create, list, show, set, enable, disable, rotate, remove."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor.store.store import open_store
+from tests.executor.installed.support import Lab
+
+TOKEN = {"T": "a-long-secret"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """One version installed."""
+    lab = Lab(tmp_path)
+    lab.install("0.0.1")
+    return lab
+
+
+def create(lab: Lab, *arguments: str) -> dict[str, Any]:
+    """Make a hook with a token."""
+    text = lab("hook", "create", "cat", "--from-env", "token=T", *arguments, "--format", "json", environment=TOKEN)
+    made: dict[str, Any] = json.loads(text)
+    return made
+
+
+def show(lab: Lab, hook: str) -> dict[str, Any]:
+    """Show a hook."""
+    shown: dict[str, Any] = json.loads(lab("hook", "show", hook, "--format", "json"))
+    return shown
+
+
+def test_a_hook_is_made(lab: Lab) -> None:
+    """With an id that cannot be guessed, defaults filled in, and the secret masked."""
+    one, two = create(lab), create(lab)
+    assert one["hook_id"] != two["hook_id"]
+    assert len(one["hook_id"]) == 16
+    assert one["hook_id"].isalnum()
+    assert one["settings"] == {"token": "a-*********et", "colour": "red"}
+    assert (one["plugin"], one["version"], one["enabled"], one["tenant_id"]) == ("tester/cat", "0.0.1", True, "default")
+    assert one["endpoints"] == [{"method": "GET", "path": f"/e/{one['hook_id']}/cat/<name>"}]
+    assert show(lab, one["hook_id"]) == one
+    text = lab("hook", "show", one["hook_id"])
+    assert "a-*********et" in text
+    assert f"/e/{one['hook_id']}/cat/<name>" in text
+
+
+def test_a_hook_is_made_to_order(lab: Lab) -> None:
+    """Id, version, tenant, disabled."""
+    lab.install("0.0.2")
+    made = json.loads(
+        lab(
+            *("hook", "create", "tester/cat:0.0.1", "--id", "my-cat", "--tenant", "acme", "--disabled"),
+            *("--from-env", "token=T", "--set", "colour=blue", "--format", "json"),
+            environment=TOKEN,
+        )
+    )
+    assert (made["hook_id"], made["version"], made["tenant_id"], made["enabled"]) == ("my-cat", "0.0.1", "acme", False)
+    assert made["settings"]["colour"] == "blue"
+    assert "there is a hook my-cat already" in lab.refuse(
+        "hook", "create", "cat", "--id", "my-cat", "--from-env", "token=T", environment=TOKEN
+    )
+    assert "--id: expected 1 to 128 of the characters" in lab.refuse("hook", "create", "cat", "--id", "../x")
+    assert "--tenant: expected" in lab.refuse("hook", "create", "cat", "--tenant", "")
+
+
+def test_hooks_are_listed(lab: Lab) -> None:
+    """All, or those of a plugin."""
+    assert "there is no hook" in lab("hook", "list")
+    create(lab, "--id", "one")
+    create(lab, "--id", "two", "--disabled")
+    listed = json.loads(lab("hook", "list", "--plugin", "cat", "--format", "json"))["hooks"]
+    assert [(one["hook_id"], one["enabled"]) for one in listed] == [("one", True), ("two", False)]
+    assert "settings" not in listed[0]
+    table = lab("hook", "list")
+    assert "enabled" in table
+    assert "disabled" in table
+    assert "no installed plugin is called dog" in lab.refuse("hook", "list", "--plugin", "dog")
+
+
+def test_values_are_changed(lab: Lab) -> None:
+    """Those that are given; others stay; a default takes the place of one that is taken away."""
+    create(lab, "--id", "one")
+    lab("hook", "set", "one", "--set", "colour=blue")
+    assert show(lab, "one")["settings"] == {"token": "a-*********et", "colour": "blue"}
+    lab("hook", "set", "one", "--unset", "colour", "--from-file", "token=-", stdin="other secret\n")
+    assert show(lab, "one")["settings"] == {"token": "ot********et", "colour": "red"}
+    assert "there is nothing to change" in lab.refuse("hook", "set", "one")
+    assert "setting token: expected a text, found nothing" in lab.refuse("hook", "set", "one", "--unset", "token")
+    assert "there is no hook two; there are: one" in lab.refuse("hook", "set", "two", "--set", "colour=red")
+
+
+def test_a_masked_secret_stays_as_it_is(lab: Lab) -> None:
+    """What was shown may be given back, changed or not."""
+    create(lab, "--id", "one")
+    settings = show(lab, "one")["settings"]
+    file = lab.folder / "settings.json"
+    file.write_text(json.dumps(settings | {"colour": "blue"}))
+    lab("hook", "set", "one", "--settings-file", file)
+    assert show(lab, "one")["settings"] == settings | {"colour": "blue"}
+    with open_store(None, lab.state_dir) as store:
+        before = store.hooks.get("one")
+    assert before is not None
+    assert before.settings == {"colour": "blue"}
+    assert list(before.secrets) == ["token"]
+
+
+def test_a_hook_is_switched_on_and_off(lab: Lab) -> None:
+    """Several at once; one that is not there changes none."""
+    create(lab, "--id", "one")
+    create(lab, "--id", "two")
+    lab("hook", "disable", "one", "two")
+    assert [show(lab, one)["enabled"] for one in ("one", "two")] == [False, False]
+    assert "there is no hook three" in lab.refuse("hook", "enable", "one", "three")
+    assert not show(lab, "one")["enabled"]
+    lab("hook", "enable", "one")
+    assert [show(lab, one)["enabled"] for one in ("one", "two")] == [True, False]
+
+
+def test_a_hook_gets_a_new_id(lab: Lab) -> None:
+    """Its values move along, secrets included; the old id is gone."""
+    create(lab, "--id", "one")
+    rotated = json.loads(lab("hook", "rotate", "one", "--format", "json"))
+    assert len(rotated["hook_id"]) == 16
+    assert rotated["settings"] == {"token": "a-*********et", "colour": "red"}
+    assert "there is no hook one" in lab.refuse("hook", "show", "one")
+    lab("hook", "rotate", rotated["hook_id"], "--id", "two")
+    assert show(lab, "two")["settings"]["token"] == "a-*********et"
+    create(lab, "--id", "three")
+    assert "there is a hook three already" in lab.refuse("hook", "rotate", "two", "--id", "three")
+
+
+def test_hooks_are_removed(lab: Lab) -> None:
+    """Several at once; one that is not there removes none."""
+    create(lab, "--id", "one")
+    create(lab, "--id", "two")
+    assert "there is no hook three" in lab.refuse("hook", "remove", "one", "three")
+    assert lab("hook", "remove", "one", "two").splitlines() == ["removed hook one", "removed hook two"]
+    assert json.loads(lab("hook", "list", "--format", "json")) == {"hooks": []}
+
+
+def test_all_problems_are_told_at_once(lab: Lab) -> None:
+    """Names, values, what is missing; and no secret in any of them."""
+    refused = lab.refuse("hook", "create", "cat", "--set", "colour=green", "--set", "color=red", "--set", "token=hush")
+    assert "hush" not in refused
+    assert refused == (
+        "error: setting token: it is secret, and others can read the command line; give it with --from-env "
+        "token=VARIABLE, --from-file token=PATH or --settings-file FILE, or let the command ask for it\n"
+    )
+    refused = lab.refuse("hook", "create", "cat", "--set", "colour=green", "--set", "color=red")
+    assert refused.splitlines() == [
+        "error: setting color: the plugin has no such setting; it has: token, colour",
+        'error: setting colour: expected one of red, blue, found "green"',
+        "error: setting token: expected a text, found nothing",
+    ]
+
+
+def test_a_hook_whose_secret_cannot_be_read_can_be_mended(lab: Lab) -> None:
+    """The key is lost: giving the value again is enough, as the message says."""
+    create(lab, "--id", "one")
+    (lab.state_dir / "secrets.key").unlink()
+    shown = lab.run("hook", "show", "one", "--format", "json")
+    assert json.loads(shown.stdout)["settings"] == {"colour": "red", "token": None}
+    assert "warning: hook one: the secret setting token cannot be decrypted" in shown.stderr
+    assert "cannot be decrypted" in lab.refuse("hook", "set", "one", "--set", "colour=blue")
+    lab("hook", "set", "one", "--from-env", "token=T", environment={"T": "another secret"})
+    assert show(lab, "one")["settings"]["token"] == "an**********et"
