@@ -26,7 +26,7 @@ NEW: Final = "0.10.2" if PYTHON != "3.11" else "0.7.4"  # later ones need Python
 pytestmark = pytest.mark.e2e
 
 
-def serve(target: str, sdk: str = BUNDLED, **settings: Any) -> Executor:
+def serve(target: str, sdk: str = BUNDLED, *, kept: str = "here", **settings: Any) -> Executor:
     """A service of the plugin `calls`, with one target."""
     plugin = {"path": str(PLUGIN)}
     if sdk != BUNDLED:
@@ -35,7 +35,7 @@ def serve(target: str, sdk: str = BUNDLED, **settings: Any) -> Executor:
     config = {
         "log": {"format": "json"},
         "plugins": [plugin],
-        "reverse": {"target": target, "tenant": "workspace-1", target: settings},
+        "reverse": {"target": target, "tenant": "workspace-1", target: settings, "storage": {"kept": kept}},
     }
     return Executor(config=config, environment={"DIFY_KEY": KEY, "MODEL_KEY": "model-key"})
 
@@ -158,11 +158,15 @@ def test_a_daemon_answers() -> None:
     """In the session of the request, which is the invocation's id where no daemon has named one."""
     stand_in = DaemonStandIn()
     stand_in.knows_all = True
-    with running(stand_in) as url, serve("daemon", url=url) as service:
+    with running(stand_in) as url, serve("daemon", kept="target", url=url, files_url=[url]) as service:
         answer = call(service, "chat")
         assert (answer["answer"], answer["conversation_id"]) == ("You said: hi there", "mine")
         assert contains(call(service, "llm"), EXPECTED["llm"])
         assert call(service, "speech2text") == "hi there"
+        assert call(service, "storage") == ["hi there", True, None]
+        assert {"set", "get", "exist", "del"} == {made["request"].get("opt") for made in stand_in.calls} - {None}
+        assert call(service, "upload", "picture")["name"] == "cat.png"
+        assert stand_in.files.uploads == [{"filename": "cat.png", "mimetype": "image/png", "content": b"picture"}]
         stand_in.fault = "error"
         assert "read llm model failed: request failed: no more tokens" in call(service, "llm")["error"]
         assert service.own_failures() == []

@@ -1,10 +1,16 @@
 """A stand-in for a Dify daemon with `PLATFORM=serverless`: where functions send their reverse calls to.
 
-What it asks Dify for, it answers as the stand-in for Dify does; `storage` it answers itself.
+What it asks Dify for, it answers as the stand-in for Dify does; `storage` it answers itself. By hand it knows every
+session, lists with `GET /calls` what was asked and uploaded, and forgets it with `DELETE /calls`:
+
+```text
+python -m tests.stand_ins.daemon --port 5002
+```
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import threading
@@ -12,9 +18,10 @@ import zlib
 from typing import Any, Final
 
 from executor.reverse.targets.kinds import KINDS
+from tests.stand_ins.dify import UPLOAD, DifyStandIn
 from tests.stand_ins.dify_answers import ANSWERS, STREAMS, RefusedError
 from tests.stand_ins.faults import FAULTS, answer_wrongly
-from tests.stand_ins.server import CutError, Exchange
+from tests.stand_ins.server import CutError, Exchange, running
 
 __all__ = ["LINE_FAULTS", "DaemonStandIn"]
 
@@ -44,7 +51,8 @@ class DaemonStandIn:
         left: Set when a client has gone before its answer was complete.
         storage: The plugin's storage.
         fault: How it answers wrongly; empty for right answers.
-        upload_url: Where it has files uploaded to.
+        upload_url: Where it has files uploaded to; to itself unless it is set.
+        files: Takes them then.
         zips: Whether it compresses what it answers to those who take it.
     """
 
@@ -57,10 +65,17 @@ class DaemonStandIn:
         self.storage: dict[str, bytes] = {}
         self.fault = ""
         self.upload_url = ""
+        self.files = DifyStandIn()
         self.zips = True
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer a request."""
+        if exchange.path == "/calls":
+            await self._list(exchange)
+            return
+        if (exchange.method, exchange.path) == ("POST", UPLOAD):
+            await self.files.take_upload(exchange)
+            return
         if (exchange.method, exchange.path) != ("POST", PATH):
             await exchange.answer_json({"code": "not_found", "message": "route not found"}, 404)
             return
@@ -103,7 +118,7 @@ class DaemonStandIn:
                 await asyncio.sleep(0)
 
         await send(b"\n\n")
-        for line in self._lines(call, session):
+        for line in self._lines(exchange, call, session):
             await send(line)
             if self.fault == "stalls":
                 await exchange.wait_for_disconnect()
@@ -116,7 +131,7 @@ class DaemonStandIn:
             await exchange.send(packer.flush())
         await exchange.end()
 
-    def _lines(self, call: dict[str, Any], session: str) -> list[bytes]:
+    def _lines(self, exchange: Exchange, call: dict[str, Any], session: str) -> list[bytes]:
         def line(event: str, data: object = None, message: str = "", **changes: object) -> bytes:
             number = call["backwards_request_id"]
             answer = {"backwards_request_id": number, "event": event, "message": message, "data": data, **changes}
@@ -126,7 +141,7 @@ class DaemonStandIn:
 
         end = line("end")
         try:
-            data = self._data(call["type"], call["request"])
+            data = self._data(exchange, call["type"], call["request"])
         except RefusedError as error:
             return [line("error", message=str(error)), end]
         streams = call["type"] != "storage" and KINDS[call["type"]].path in STREAMS
@@ -141,12 +156,12 @@ class DaemonStandIn:
         }
         return wrong.get(self.fault, [*lines, end])
 
-    def _data(self, kind: str, request: dict[str, Any]) -> Any:
+    def _data(self, exchange: Exchange, kind: str, request: dict[str, Any]) -> Any:
         if kind == "storage":
             return self._store(request)
         if kind == "upload_file":
             assert set(request) == {"filename", "mimetype"}
-            return {"url": self.upload_url}
+            return {"url": self.upload_url} if self.upload_url else self.files.upload_place(exchange, request)
         data = ANSWERS[KINDS[kind].path](request)
         return data["data"] if kind == "fetch_app" else data
 
@@ -163,3 +178,26 @@ class DaemonStandIn:
             case "exist":
                 return {"data": key in self.storage, "exist_num": int(key in self.storage)}
         raise RefusedError("load data failed, please check if the key is correct or you have not set it")
+
+    async def _list(self, exchange: Exchange) -> None:
+        if exchange.method == "DELETE":
+            self.calls.clear()
+            self.files.uploads.clear()
+        calls = [{name: call[name] for name in ("type", "request", "session_id")} for call in self.calls]
+        uploads = [{**upload, "content": upload["content"].hex()} for upload in self.files.uploads]
+        await exchange.answer_json({"calls": calls, "uploads": uploads})
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="A stand-in for a Dify daemon, for functions.")
+    parser.add_argument("--port", type=int, default=5002)
+    daemon = DaemonStandIn()
+    daemon.knows_all = True
+    with running(daemon, parser.parse_args().port) as url:
+        print(f"A Dify daemon at {url}", flush=True)  # noqa: T201 - a program for people
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

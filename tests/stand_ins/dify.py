@@ -7,9 +7,9 @@ curl -d '{"tenant_id": "t", "user_id": "", "app_id": "a", "inputs": {}, "query":
 curl http://127.0.0.1:5001/calls
 ```
 
-Answers depend on the request only (`tests.stand_ins.dify_answers`). `GET /calls` lists what was asked, `DELETE /calls`
-forgets it, and `PUT /fault` with `{"path": "invoke/llm", "fault": "silent"}` has the next requests there answered
-wrongly; no path: all of them, no fault: none.
+Answers depend on the request only (`tests.stand_ins.dify_answers`). `GET /calls` lists what was asked and uploaded,
+`DELETE /calls` forgets it, and `PUT /fault` with `{"path": "invoke/llm", "fault": "silent"}` has the next requests
+there answered wrongly; no path: all of them, no fault: none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.stand_ins.dify_answers import ANSWERS, REQUIRED, STREAMS, RefusedErro
 from tests.stand_ins.faults import FAULTS, answer_wrongly
 from tests.stand_ins.server import CutError, Exchange, running
 
-__all__ = ["STREAM_FAULTS", "DifyStandIn", "frame"]
+__all__ = ["STREAM_FAULTS", "UPLOAD", "DifyStandIn", "frame"]
 
 PREFIX: Final = "/inner/api/"
 UPLOAD: Final = "/files/upload/for-plugin"
@@ -85,7 +85,7 @@ class DifyStandIn:
         if exchange.path.startswith(PREFIX):
             await self._inner(exchange, exchange.path.removeprefix(PREFIX))
         elif exchange.path == UPLOAD and exchange.method == "POST":
-            await self._upload(exchange)
+            await self.take_upload(exchange)
         elif exchange.path == "/calls":
             await self._list(exchange)
         elif exchange.path == "/fault" and exchange.method == "PUT":
@@ -108,7 +108,7 @@ class DifyStandIn:
                 await self._answer_wrongly(exchange, fault)
                 return
             answer: Any = (
-                self._upload_url(exchange, request) if path == "upload/file/request" else ANSWERS[path](request)
+                self.upload_place(exchange, request) if path == "upload/file/request" else ANSWERS[path](request)
             )
         except RefusedError as error:
             self.refusals.append(str(error))
@@ -167,12 +167,14 @@ class DifyStandIn:
             await exchange.send(other)
         await exchange.end()
 
-    def _upload_url(self, exchange: Exchange, request: dict[str, Any]) -> dict[str, str]:
+    def upload_place(self, exchange: Exchange, request: dict[str, Any]) -> dict[str, str]:
+        """Answer the first half of an upload: where the file is to go, signed."""
         base = self.files_url if self.files_url is not None else f"http://{exchange.headers['host']}"
-        query = {name: request[name] for name in ("tenant_id", "user_id", "filename", "mimetype")}
+        query = {name: request.get(name, "") for name in ("tenant_id", "user_id", "filename", "mimetype")}
         return {"url": f"{base}{UPLOAD}?{urlencode({'timestamp': 1, 'nonce': 'n', 'sign': 'signed', **query})}"}
 
-    async def _upload(self, exchange: Exchange) -> None:
+    async def take_upload(self, exchange: Exchange) -> None:
+        """Answer the second half: take the file."""
         signed = {name: values[0] for name, values in parse_qs(exchange.query, keep_blank_values=True).items()}
         head = f"Content-Type: {exchange.headers.get('content-type', '')}\r\n\r\n".encode()
         parts = {part.get_param("name", header="content-disposition"): part for part in _parts(head + exchange.body)}
@@ -194,9 +196,10 @@ class DifyStandIn:
     async def _list(self, exchange: Exchange) -> None:
         if exchange.method == "DELETE":
             self.calls.clear()
-        await exchange.answer_json(
-            {"calls": [{"path": call["path"], "request": call["request"]} for call in self.calls]}
-        )
+            self.uploads.clear()
+        calls = [{"path": call["path"], "request": call["request"]} for call in self.calls]
+        uploads = [{**upload, "content": upload["content"].hex()} for upload in self.uploads]
+        await exchange.answer_json({"calls": calls, "uploads": uploads})
 
 
 def _spoil(fault: str, others: list[bytes]) -> list[bytes]:
