@@ -22,7 +22,7 @@ from executor.hooks import Bound, bind_hooks
 from executor.notify import write_ready_file
 from executor.service import Addresses, Service
 
-__all__ = ["endpoint_table", "run_service"]
+__all__ = ["endpoint_table", "run_service", "write_addresses"]
 
 log = structlog.get_logger("executor.config")
 
@@ -74,7 +74,7 @@ def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: P
     def on_ready(addresses: Addresses, bound: Bound) -> None:
         print(endpoint_table(addresses, bound), flush=True)
         if ready_file is not None:
-            _write_ready_file(ready_file, addresses)
+            write_addresses(ready_file, addresses)
 
     async def serve_until_stopped() -> None:
         await Service(config, bound, reload=load, on_ready=on_ready).run()
@@ -83,7 +83,12 @@ def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: P
         runner.run(serve_until_stopped())
 
 
-def _write_ready_file(path: Path, addresses: Addresses) -> None:
+def write_addresses(path: Path, addresses: Addresses) -> None:
+    """Write where the service can be reached to a file.
+
+    Raises:
+        StartupError: It cannot be written.
+    """
     try:
         write_ready_file(path, {"public": addresses.public, "admin": addresses.admin, "pid": os.getpid()})
     except OSError as error:

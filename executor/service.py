@@ -26,6 +26,7 @@ from executor.config.places import ConfigError
 from executor.environments.builder import EnvironmentBuilder
 from executor.errors import StartupError
 from executor.figures.admin import create_admin_app
+from executor.figures.figures import Figures
 from executor.figures.live import Snapshot
 from executor.figures.registry import Registry
 from executor.gateway.app import Gateway
@@ -36,6 +37,7 @@ from executor.installed.binding import InstalledHooks
 from executor.installed.watch import Applied, StoreWatch
 from executor.isolation.host import HostIsolation
 from executor.notify import notify_manager
+from executor.observer import Observer, Refusal
 from executor.server import HttpServer, open_listener
 from executor.serving import Serving
 from executor.store.errors import StoreError
@@ -73,6 +75,8 @@ class Service:
         bound: The hooks of `config`; those of the store are read when the service starts.
         reload: Reads the configuration again, with the same command line.
         on_ready: Called once with the addresses, when requests are served.
+        bind: Binds the hooks of a configuration.
+        observer: Is told what happens.
     """
 
     def __init__(
@@ -82,11 +86,15 @@ class Service:
         *,
         reload: Callable[[], Config],
         on_ready: Callable[[Addresses, Bound], None],
+        bind: Callable[[Config], Bound] = bind_hooks,
+        observer: Observer | None = None,
     ) -> None:
         self._config = config
         self._configured = bound
         self._reload_config = reload
         self._on_ready = on_ready
+        self._bind = bind
+        self._observer = observer
         self._registry = Registry()
         self._wake = asyncio.Event()
         self._stop_signals = 0
@@ -116,7 +124,7 @@ class Service:
             host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
             builder = stack.enter_context(EnvironmentBuilder(config.state_dir, config.environments, host))
             self._supervisor = Supervisor(
-                host=host, admission=config.admission, spares=config.spares, record=self._registry.record
+                host=host, admission=config.admission, spares=config.spares, record=self._record
             )
             stack.push_async_callback(self._supervisor.close)
             self._serving = self._prepare(store, host, builder)
@@ -144,17 +152,24 @@ class Service:
             storage=store.storage,
         )
 
+    def request_reload(self) -> None:
+        """Read the configuration and the plugins again, as SIGHUP does."""
+        self._reload_wanted = True
+        self._wake.set()
+
     async def _load_first(self) -> None:
         """Prove that a worker of each plugin answers, before anybody is told that the service is ready."""
         for warning in self._configured.warnings:
             log.warning("plugin.warning", detail=warning)
         try:
-            applied, problems = await self._serving.change(self._config, self._configured)
+            applied, refusals = await self._serving.change(self._config, self._configured)
         except StoreError as error:
             raise StartupError(str(error)) from error
-        if problems:
-            raise StartupError("\n".join(problems))
-        if not (self._serving.bound.hooks or self._serving.versions or self._config.source.file):
+        if refusals:
+            raise StartupError("\n".join(refusal.problem for refusal in refusals))
+        if self._observer is None and not (
+            self._serving.bound.hooks or self._serving.versions or self._config.source.file
+        ):
             raise StartupError(NOTHING)
         self._watch.finish(applied)
 
@@ -174,7 +189,9 @@ class Service:
             self._registry, self._snapshot, self._config.admin.allowed_hosts, refresh=self._watch.ask
         )
         self._admin = HttpServer(admin_app, admin, replace(limits, connections=ADMIN_CONNECTIONS))
-        self._public = HttpServer(self._gateway, public, limits)
+        self._public = HttpServer(
+            self._observer.wrap(self._gateway) if self._observer else self._gateway, public, limits
+        )
         for server in (self._admin, self._public):
             await server.start()
             stack.push_async_callback(server.stop)
@@ -183,7 +200,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._handle_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._handle_sighup)
+        loop.add_signal_handler(signal.SIGHUP, self.request_reload)
 
     def _announce(self, addresses: Addresses, stack: contextlib.AsyncExitStack) -> None:
         state_dir = self._config.state_dir
@@ -256,34 +273,37 @@ class Service:
     async def _reload(self) -> None:
         """Serve what the configuration says now; keep what is served if anything is wrong with it."""
         notify_manager("RELOADING=1")
-        problems = await self._load_again()
-        for problem in problems:
-            log.error("service.reload_refused", problem=problem)
+        refusals = await self._load_again()
+        for refusal in refusals:
+            log.error("service.reload_refused", problem=refusal.problem)
+        if self._observer is not None:
+            self._observer.reloaded(refusals)
         notify_manager("READY=1")
 
-    async def _load_again(self) -> list[str]:
-        """Put the configuration in force as it is now, unless there are problems."""
+    async def _load_again(self) -> list[Refusal]:
+        """Put the configuration in force as it is now, unless something is wrong with it."""
         try:
             config = await asyncio.to_thread(self._reload_config)
-            configured = await asyncio.to_thread(bind_hooks, config)
-            applied, problems = await self._serving.change(config, configured)
+            configured = await asyncio.to_thread(self._bind, config)
+            applied, refusals = await self._serving.change(config, configured)
         except ConfigError as error:
-            return [str(problem) for problem in error.problems]
+            return [Refusal(str(problem)) for problem in error.problems]
         except StoreError as error:
-            return [str(error)]
+            return [Refusal(str(error))]
         except Exception as error:
             log.exception("service.reload_failed")
-            return [f"the configuration could not be read: {error!r}"]
-        if not problems:
+            return [Refusal(f"the configuration could not be read: {error!r}")]
+        if not refusals:
             self._watch.finish(applied)
             self._tell_changed("service.reloaded")
-        return problems
+        return refusals
 
     async def _refresh(self) -> None:
         """Serve what the store says now, with the configuration as it is in force."""
         self._watch.begin()
         try:
-            applied, problems = await self._serving.change(self._serving.config, self._serving.configured)
+            applied, refusals = await self._serving.change(self._serving.config, self._serving.configured)
+            problems = [refusal.problem for refusal in refusals]
         except StoreError as error:
             applied, problems = Applied(), [str(error)]
         except Exception as error:
@@ -298,6 +318,11 @@ class Service:
 
     def _tell_changed(self, event: str) -> None:
         log.info(event, hooks=len(self._serving.bound.hooks), plugins=len(self._serving.bound.plugins))
+
+    def _record(self, figures: Figures) -> None:
+        self._registry.record(figures)
+        if self._observer is not None:
+            self._observer.finished(figures)
 
     async def _run_invocation(self, invoke: Invoke, rule: str, hook: BoundHook, client: ASGIClient) -> None:
         await self._supervisor.run(invoke, rule, hook, client)
@@ -322,10 +347,6 @@ class Service:
 
     def _handle_stop(self) -> None:
         self._stop_signals += 1
-        self._wake.set()
-
-    def _handle_sighup(self) -> None:
-        self._reload_wanted = True
         self._wake.set()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,9 @@ from executor.installed.binding import InstalledHooks
 from executor.installed.joining import join_hooks, settle
 from executor.installed.watch import Applied
 from executor.isolation.host import HostIsolation
-from executor.isolation.remedies import find_remedy
-from executor.isolation.state import LayerState, failed_layer, summarise
+from executor.isolation.state import LayerState, summarise, with_remedy
 from executor.notify import notify_manager
+from executor.observer import Refusal
 from executor.reverse.desk import CallDesk
 from executor.reverse.open_target import open_target
 from executor.store.storage import PluginStorage
@@ -86,12 +86,13 @@ class Serving:
         self._storage = storage
         self._answered: Config | None = None
         self._isolation: Sequence[LayerState] = ()
+        self._tracebacks: Mapping[Path, str] = {}
 
-    async def change(self, config: Config, configured: Bound) -> tuple[Applied, list[str]]:
+    async def change(self, config: Config, configured: Bound) -> tuple[Applied, list[Refusal]]:
         """Put what is configured and what is installed in force, unless something that is configured fails.
 
         Returns:
-            (applied, problems): what of the store is in force then; what is wrong with what is configured: all stays
+            (applied, refusals): what of the store is in force then; what is wrong with what is configured: all stays
             as it was in that case.
 
         Raises:
@@ -102,7 +103,11 @@ class Serving:
         self._builder.settings = config.environments
         wanted, problems = await self._provide(join_hooks(configured, installed))
         problems |= await self._probe(wanted, problems)
-        refused = [problems[plugin.root] for plugin in configured.plugins if plugin.root in problems]
+        refused = [
+            Refusal(problems[plugin.root], self._tracebacks.get(plugin.root, ""))
+            for plugin in configured.plugins
+            if plugin.root in problems
+        ]
         if refused:
             self._supervisor.keep_only(self.bound.plugins)  # and not what was tried
             return Applied(), refused
@@ -153,8 +158,9 @@ class Serving:
         locked = next((result.layers for result in results.values() if result.layers), None)
         if locked is not None:
             self._tell_isolation(summarise(self._host, locked))
+        self._tracebacks = {root: result.traceback for root, result in results.items() if result.traceback}
         return {
-            plugin.root: f"plugin {plugin.name}: no worker of it could answer: {_with_remedy(problem)}"
+            plugin.root: f"plugin {plugin.name}: no worker of it could answer: {with_remedy(problem)}"
             for plugin in plugins
             if (problem := results[plugin.root].problem)
         }
@@ -199,12 +205,6 @@ class Serving:
         for name in FIXED_SETTINGS:
             if getattr(config, name) != getattr(self.config, name):
                 log.warning("service.needs_restart", setting=name)
-
-
-def _with_remedy(problem: str) -> str:
-    """Add what to do about it when a layer of isolation was the problem."""
-    remedy = find_remedy(failed_layer(problem))
-    return f"{problem}. {remedy[0].upper()}{remedy[1:]}; `executor doctor` shows every layer" if remedy else problem
 
 
 def _spare_collections() -> None:

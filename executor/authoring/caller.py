@@ -15,14 +15,25 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from prometheus_client import CollectorRegistry
+
 from executor.authoring.project import Project
 from executor.authoring.request import PIECE, Readable, Request
+from executor.config.instance import make_state_dir
+from executor.config.places import ConfigError
+from executor.environments.builder import EnvironmentBuilder
+from executor.environments.environment import Environment
+from executor.environments.errors import BuildError
 from executor.errors import ExecutorError
+from executor.figures.calls import CallFigures
 from executor.figures.figures import Figures
 from executor.gateway.app import Gateway, GatewayState
 from executor.gateway.client import ASGIClient
 from executor.hooks import BoundHook
 from executor.isolation.host import HostIsolation
+from executor.reverse.desk import CallDesk
+from executor.reverse.open_target import open_target
+from executor.store.keeper import keep_store
 from executor.supervisor.admission import Admission
 from executor.supervisor.invocation import Invocation
 from executor.supervisor.output import LogRecord
@@ -74,8 +85,14 @@ class Called:
     status: int = 0
 
 
-def call_endpoint(project: Project, request: Request, answerer: Answerer) -> Called:
+def call_endpoint(project: Project, request: Request, answerer: Answerer, progress: Callable[[str], None]) -> Called:
     """Call an endpoint that the hook's router finds for the request.
+
+    Args:
+        project: The plugin.
+        request: To be answered.
+        answerer: Takes the answer.
+        progress: Told what is going on while an environment is built.
 
     Raises:
         CallError: There was no worker.
@@ -83,49 +100,82 @@ def call_endpoint(project: Project, request: Request, answerer: Answerer) -> Cal
         KeyboardInterrupt: Somebody lost patience. The worker is gone.
     """
     with asyncio.Runner() as runner:
-        return runner.run(_Call(project, request, answerer).run())
+        return runner.run(_Call(project, request, answerer, progress).run())
 
 
 class _Call:
-    def __init__(self, project: Project, request: Request, answerer: Answerer) -> None:
+    def __init__(self, project: Project, request: Request, answerer: Answerer, progress: Callable[[str], None]) -> None:
         self._project = project
         self._request = request
         self._answerer = answerer
+        self._progress = progress
         self._called = Called()
         self._body: Readable | None = None
         self._failure: OSError | None = None
         self._gone = asyncio.Event()
+        self._desk: CallDesk
 
     async def run(self) -> Called:
-        hook, config = self._project.hook, self._project.config
-        host = HostIsolation(config.isolation)
-        tree = ZygoteTree(asyncio.get_running_loop(), host)
-        self._runtime = PluginRuntime(
-            hook.plugin.name, str(hook.plugin.root), tree, environment=hook.plugin.environment
-        )
-        gateway = Gateway(self._invoke)
-        gateway.state = GatewayState(hooks={hook.hook_id: hook}, debug=config.debug)
-        try:
-            began = time.monotonic()
-            await self._runtime.warm_up()
-            self._called.start_s = time.monotonic() - began
-            scope = self._request.scope(f"/e/{hook.hook_id}")
-            await gateway(scope, self._receive, self._send)
-        except StartError as error:
-            raise CallError(str(error)) from error
-        finally:
-            self._runtime.close()
-            await tree.close()
-            await self._runtime.wait_closed()
-            host.close()
+        config = self._project.config
+        async with contextlib.AsyncExitStack() as stack:
+            host = stack.enter_context(contextlib.closing(HostIsolation(config.isolation)))
+            builder = stack.enter_context(EnvironmentBuilder(config.state_dir, config.environments, host))
+            environment = self._project.plugin.environment
+            if self._project.own:
+                environment = await self._build(builder)
+            self._desk = await self._open_desk(stack)
+            tree = ZygoteTree(asyncio.get_running_loop(), host)
+            await self._call(tree, environment)
             if self._body is not None:
                 self._body.close()
         if self._failure is not None:
             raise self._failure
         return self._called
 
+    async def _open_desk(self, stack: contextlib.AsyncExitStack) -> CallDesk:
+        """Make ready what answers the endpoint's reverse calls, as it is configured."""
+        config = self._project.config
+        try:
+            make_state_dir(config.state_dir)
+            store = await stack.enter_async_context(keep_store(config, lambda _: None))
+            target = await asyncio.to_thread(open_target, config.reverse)
+        except (OSError, ConfigError) as error:
+            raise CallError(str(error)) from error
+        stack.push_async_callback(target.close)
+        return CallDesk(config.reverse, target, storage=store.storage, figures=CallFigures(CollectorRegistry()))
+
+    async def _build(self, builder: EnvironmentBuilder) -> Environment:
+        """Have the plugin's own environment, which takes a while the first time."""
+        plugin = self._project.plugin
+        work = asyncio.ensure_future(asyncio.to_thread(builder.build, plugin.root, plugin.digest, self._progress))
+        try:
+            return await asyncio.shield(work)
+        except BuildError as error:
+            raise CallError(f"no environment: {error}") from error
+        except asyncio.CancelledError:
+            builder.cancel()
+            await asyncio.wait({work})
+            raise
+
+    async def _call(self, tree: ZygoteTree, environment: Environment | None) -> None:
+        hook = self._project.hook
+        self._runtime = PluginRuntime(hook.plugin.name, str(hook.plugin.root), tree, environment=environment)
+        gateway = Gateway(self._invoke)
+        gateway.state = GatewayState(hooks={hook.hook_id: hook}, debug=self._project.config.debug)
+        try:
+            began = time.monotonic()
+            await self._runtime.warm_up()
+            self._called.start_s = time.monotonic() - began
+            await gateway(self._request.scope(f"/e/{hook.hook_id}"), self._receive, self._send)
+        except StartError as error:
+            raise CallError(str(error)) from error
+        finally:
+            self._runtime.close()
+            await tree.close()
+            await self._runtime.wait_closed()
+
     async def _invoke(self, invoke: Invoke, rule: str, hook: BoundHook, client: ASGIClient) -> None:
-        await Invocation(
+        invocation = Invocation(
             invoke=replace(invoke, debug=True),  # measured in full; what is answered depends on the gateway alone
             rule=rule,
             limits=hook.limits,
@@ -134,7 +184,9 @@ class _Call:
             admission=Admission(concurrency=1, queue_length=0, queue_time_s=NO_TIME_S),
             record=self._record,
             emit_log=lambda _hook, _invocation, record: self._answerer.log(record),
-        ).run()
+        )
+        invocation.open_broker = self._desk.for_invocation(invoke, hook.plugin, hook.limits)
+        await invocation.run()
 
     def _record(self, figures: Figures) -> None:
         self._called.figures = figures

@@ -19,14 +19,16 @@ from executor.catalog.findings import printable, shorten
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.catalog.settings import Setting
 from executor.config.document import read_document
+from executor.config.environments import EnvironmentChoice
 from executor.config.load import parse_config
 from executor.config.model import Config
 from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
-from executor.environments.environment import EnvironmentUnfitError, find_environment
+from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
+from executor.environments.provide import wants_own
 from executor.hooks import BoundHook, bind_hook, finding_problem
 
-__all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project"]
+__all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project", "open_settings"]
 
 LOCAL_SETTINGS: Final = "settings.local.yaml"
 """The author's own values of a plugin's settings, in the plugin's folder."""
@@ -58,28 +60,35 @@ class Options:
         folder: Of the plugin, as it was given.
         config_file: A configuration for limits, isolation and the like; other plugins of it do not matter.
         hook_id: The hook of the configuration; empty for the one that there is.
-        environment: Folder of the virtual environment that workers import from; `None` for what is configured.
+        environment: What workers import from: `own`, `shared`, or a folder; `None` for what is configured.
         settings: Texts of `--set`, `NAME=VALUE` or `NAME:=JSON`.
         settings_file: YAML, a map of names and values.
         answers: Values that were asked for. Secret.
         limits: Texts of `--limit`, `NAME=VALUE`.
+        fixtures: File that answers reverse calls, in place of whoever is configured to.
         overrides: What else replaces values of the configuration.
     """
 
     folder: Path
     config_file: Path | None = None
     hook_id: str = ""
-    environment: Path | None = None
+    environment: str | None = None
     settings: tuple[str, ...] = ()
     settings_file: Path | None = None
     answers: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: tuple[str, ...] = ()
+    fixtures: Path | None = None
     overrides: Overrides = field(default_factory=Overrides)
 
     @property
     def settings_files(self) -> tuple[Path, ...]:
         """Files that settings are read from, whether they are there or not; later ones win."""
         return (self.folder / LOCAL_SETTINGS, *((self.settings_file,) if self.settings_file is not None else ()))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that matter besides the plugin's, whether they are there or not."""
+        return (*self.settings_files, *(file for file in (self.config_file, self.fixtures) if file is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +100,14 @@ class Project:
         hook: It, with settings and limits.
         config: All else.
         warnings: What does not keep it from running, one sentence each.
+        own: Whether an environment of its own is to be built, unless it is there.
     """
 
     plugin: Plugin
     hook: BoundHook
     config: Config
     warnings: tuple[str, ...]
+    own: bool = False
 
 
 def open_project(options: Options, files: Path | None = None) -> Project:
@@ -123,13 +134,25 @@ def open_project(options: Options, files: Path | None = None) -> Project:
         raise ConfigError(tuple(problems))
     document = _only(source, hook_id, options.folder)
     config = parse_config(document, _with_values(options.overrides, plugin, hook_id, values))
-    plugin = _with_environment(options, config, plugin)
+    environment, own = _find_environment(options, config, plugin.root)
+    plugin = replace(plugin, environment=environment)
     declared = replace(plugin, root=options.folder.resolve())  # limits of a plugin are found by its folder
     hook = replace(bind_hook(config, hook_id, declared, problems, advise=_advise), plugin=plugin)
     unknown = tuple(_unknown_settings(plugin, values))
     if problems:
         _refuse(problems, plugin, hook_id, unknown)
-    return Project(plugin, hook, config, (*warnings, *map(str, unknown), *(str(note) for note in config.notes)))
+    return Project(plugin, hook, config, (*warnings, *map(str, unknown), *map(str, config.notes)), own)
+
+
+def open_settings(options: Options) -> Config:
+    """Read what holds whatever the plugin is.
+
+    Raises:
+        ConfigError: Something is invalid.
+    """
+    source = read_document(options.config_file) if options.config_file is not None else Source()
+    data = {name: value for name, value in source.data.items() if name not in {"hooks", "plugins"}}
+    return parse_config(Source(source.file, data, source.keys, source.values, source.problems), options.overrides)
 
 
 def _refuse(problems: list[Problem], plugin: Plugin, hook_id: str, unknown: tuple[Problem, ...]) -> None:
@@ -182,17 +205,22 @@ def _only_entry(places: Mapping[KeyPath, Place], index: int) -> dict[KeyPath, Pl
     return {path: place for path, place in places.items() if path[:1] != ("plugins",)} | moved
 
 
-def _with_environment(options: Options, config: Config, plugin: Plugin) -> Plugin:
-    """Find what the plugin's workers import from: what the command line or the configuration says, or our own."""
-    folder = options.environment or next((entry.environment for entry in config.plugins), None)
-    if not isinstance(folder, Path):
-        return plugin
+def _find_environment(options: Options, config: Config, files: Path) -> tuple[Environment | None, bool]:
+    """Find what the plugin's workers import from, as the command line or the configuration says.
+
+    Returns:
+        (environment, own): a virtual environment that is there, and whether one is to be built from the plugin's files.
+    """
+    choice = options.environment or next((entry.environment for entry in config.plugins), None)
+    if choice is None or choice in {"own", "shared"}:
+        named: EnvironmentChoice | None = "own" if choice == "own" else "shared" if choice == "shared" else None
+        return None, wants_own(files, named, config.environments.default)
     try:
-        return replace(plugin, environment=find_environment(folder))
+        return find_environment(Path(choice)), False
     except EnvironmentUnfitError as error:
         origin = Place(origin="--environment" if options.environment else "environment")
         raise ConfigError(
-            (Problem(name="", place=origin, found=str(folder), expected="an environment", message=str(error)),)
+            (Problem(name="", place=origin, found=str(choice), expected="an environment", message=str(error)),)
         ) from error
 
 
@@ -209,7 +237,11 @@ def _with_values(overrides: Overrides, plugin: Plugin, hook_id: str, values: lis
 
 
 def _given_values(options: Options, hook_id: str, problems: list[Problem]) -> Iterator[GivenValue]:
-    """List all values of settings and limits, the strongest last."""
+    """List all values of settings and limits, the strongest last, and who answers reverse calls."""
+    if options.fixtures is not None:
+        place = Place(origin="--fixtures")
+        yield GivenValue(("reverse", "target"), "fixtures", place)
+        yield GivenValue(("reverse", "fixtures"), str(options.fixtures.absolute()), place)
     for file in options.settings_files:
         if file.exists() or file == options.settings_file:
             yield from _read_settings(file, hook_id, problems)
@@ -276,8 +308,8 @@ def _unknown_settings(plugin: Plugin, values: list[GivenValue]) -> Iterator[Prob
     """Warn of values that no setting is declared for: most of them are slips of the pen."""
     known = [setting.name for setting in plugin.settings]
     for given in values:
-        name = str(given.path[3])
-        if given.path[2] == "settings" and name not in known:
+        name = str(given.path[-1])
+        if given.path[2:3] == ("settings",) and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
             message = f"the plugin declares no setting {shorten(name)}; {hint}"

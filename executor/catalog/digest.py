@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-__all__ = ["compute_digest"]
+__all__ = ["SKIPPED", "compute_digest"]
 
 SKIPPED: Final = frozenset({".git", ".venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache"})
 """Names of folders that change without the plugin changing."""

@@ -22,7 +22,7 @@ from werkzeug.routing.rules import parse_converter_args
 
 from executor.catalog.findings import Code, show
 
-__all__ = ["BoundedRule", "RuleError", "check_rule", "create_map"]
+__all__ = ["PIECE", "BoundedRule", "RuleError", "check_rule", "create_map"]
 
 MAX_RULE: Final = 512
 """Characters of a rule."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from executor.authoring.project import LOCAL_SETTINGS, Options, Project
-from executor.cli.questions import fail, open_or_ask
+from executor.cli.questions import Environment, Fixtures, StateDir, author_state_dir, fail, open_or_ask, paragraphs
+from executor.config.overrides import Overrides
 from executor.errors import ExecutorError
 from executor.outcome import Outcome
 
@@ -32,11 +33,11 @@ Examples:
 
   executor call my_plugin GET '/hello/Ada?loud=yes' -i       ... with its head
 
-  executor call my_plugin POST /orders --json '{{"item": "tea"}}' -H 'Authorization: Bearer s3cret' --set token=s3cret
+  executor call my_plugin POST /webhook --json '{{"event": "opened"}}' --set token=s3cret
 
-  executor call my_plugin PUT /files/a -d @a.pdf -o out --timing    bodies of any size, streamed
+  executor call my_plugin PUT /a -d @a.pdf -o out --timing   bodies of any size, streamed
 
-  executor call my_plugin GET /hello/Ada --limit memory=64MiB -v    what was used of every limit
+  executor call my_plugin GET /a --limit memory=64MiB -v     what was used of every limit
 
 The endpoint runs in a sandboxed worker process, under its limits, exactly as `executor serve` would run it; there is
 only no server. What it prints and logs, its exceptions, and what went wrong go to standard error.
@@ -61,7 +62,9 @@ INTERRUPTED: Final = 130
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command("call", help="Run one endpoint in a sandboxed worker, without a server.", epilog=EXAMPLES)(call)
+    app.command("call", help="Run one endpoint in a sandboxed worker, without a server.", epilog=paragraphs(EXAMPLES))(
+        call
+    )
 
 
 def call(
@@ -100,9 +103,9 @@ def call(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML), for limits and isolation.")
     ] = None,
-    environment: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Virtual environment with the plugin's SDK and requirements.")
-    ] = None,
+    fixtures: Fixtures = None,
+    environment: Environment = None,
+    state_dir: StateDir = None,
     hook: Annotated[str, typer.Option(metavar="HOOK", help="The hook's id in the configuration.")] = "",
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the head of the answer, too.")] = False,
     output: Annotated[
@@ -123,13 +126,15 @@ def call(
         settings=tuple(settings or ()),
         settings_file=settings_file,
         limits=tuple(limit or ()),
+        fixtures=fixtures,
+        overrides=Overrides(state_dir=author_state_dir(state_dir)),
     )
     request = _read_request(method, path, header or [], query or [], (data, json))
     project = open_or_ask(options, may_ask="-" not in {data, json} and "@-" not in {data, json})
     printer = _make_printer(project, folder)
     _find_endpoint(project, request)
     answer = _Answer(printer, output, include=include)
-    called = _call(project, request, answer)
+    called = _call(project, request, answer, printer)
     _report(called, project, printer, answer.traceback, timing=timing, verbose=verbose)
     if called.figures is None:
         raise typer.Exit(NO_WORKER)
@@ -258,32 +263,25 @@ class _BinaryError(OSError):
         return "the answer is binary, which a terminal takes for commands; write it to a file with -o FILE"
 
 
-def _call(project: Project, request: Request, answer: _Answer) -> Called:
+def _call(project: Project, request: Request, answer: _Answer, printer: Printer) -> Called:
     from executor.authoring.caller import call_endpoint
     from executor.figures.log import configure_logging
+    from executor.isolation.state import with_remedy
 
     configure_logging(level="error")
     try:
-        called = call_endpoint(project, request, answer)
+        called = call_endpoint(project, request, answer, lambda line: printer.line((f"  {line}", "dim")))
     except BrokenPipeError:
         raise typer.Exit(1) from None  # whoever reads has seen enough
     except OSError as error:
         fail(f"the call was broken off: {error}")
     except ExecutorError as error:
-        fail(_with_remedy(str(error)), status=error.exit_status)
+        fail(with_remedy(str(error)), status=error.exit_status)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
         answer.end_line()
     return called
-
-
-def _with_remedy(problem: str) -> str:
-    from executor.isolation.remedies import find_remedy
-    from executor.isolation.state import failed_layer
-
-    remedy = find_remedy(failed_layer(problem))
-    return f"{problem}\n{remedy}; `executor doctor` shows every layer" if remedy else problem
 
 
 def _report(called: Called, project: Project, printer: Printer, traceback: str, *, timing: bool, verbose: bool) -> None:

@@ -1,7 +1,8 @@
 """The command `executor`.
 
 Every command is a module of this package with a function `register(app)` that adds it. Exit statuses are the same
-everywhere: 0 for success, 1 when what was asked for is not so, 2 for a command line that is not understood.
+everywhere: 0 for success, 1 when what was asked for is not so, 2 for a command line that is not understood. `call` has
+some more, for how the invocation ended.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from executor.cli import (
     call,
     check,
     config,
+    dev,
     doctor,
     environment,
     hook,
+    init,
     limits,
     plugin,
     ps,
@@ -29,11 +32,17 @@ from executor.version import __version__
 
 __all__ = ["create_app", "main"]
 
-COMMANDS = (serve, call, plugin, hook, check, environment, config, store, secrets, limits, doctor, ps, stats)
+COMMANDS = (init, dev, serve, call, plugin, hook, check, environment, config, store, secrets, limits, doctor, ps, stats)
 """In the order of the help."""
 
 EPILOG = """
 Examples:
+
+  executor init my_plugin       begin a new plugin
+
+  executor dev my_plugin        serve it while you write it: every change is served at once
+
+  executor call my_plugin GET /hello/Ada    run one endpoint, without a server
 
   executor check my_plugin      find every mistake in a plugin's declarations
 

@@ -3,21 +3,66 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from executor.authoring.project import LOCAL_SETTINGS, MissingSettingsError, Options, Project, open_project
 from executor.catalog.settings import Setting, SettingType
 from executor.cli.asking import printable_lines
+from executor.config.model import default_state_dir
 from executor.config.places import ConfigError
 
-__all__ = ["ask_settings", "fail", "open_or_ask"]
+__all__ = [
+    "Environment",
+    "Fixtures",
+    "StateDir",
+    "answer_missing",
+    "author_state_dir",
+    "fail",
+    "open_or_ask",
+    "paragraphs",
+]
+
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        metavar="own|shared|DIR",
+        help="What workers import from: `own`, built of what the plugin requires; `shared`, the executor's, with the "
+        "bundled SDK; or a virtual environment that is there.  (default: own, if it requires more than the SDK)",
+    ),
+]
+Fixtures = Annotated[
+    Path | None,
+    typer.Option(
+        "--fixtures", metavar="FILE", help="Answer calls back to Dify from this file (docs/reverse-calls.md)."
+    ),
+]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="Folder for state.  (default: dev, in that of the service)"),
+]
 
 ASKABLE: Final = frozenset({SettingType.SECRET_INPUT, SettingType.TEXT_INPUT, SettingType.SELECT, SettingType.BOOLEAN})
 """Types whose values can be typed in."""
+
+
+def author_state_dir(given: Path | None) -> Path:
+    """Tell where the state of an author's work is: apart from that of a service, whose storage is not for trying.
+
+    Args:
+        given: What the command line says.
+    """
+    return given or default_state_dir() / "dev"
+
+
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph of a help text, for a terminal of any width; examples stay as they are."""
+    parts = text.strip().split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
 
 
 def fail(problem: str, *, status: int = 1) -> NoReturn:
@@ -36,8 +81,9 @@ def open_or_ask(options: Options, *, may_ask: bool = True) -> Project:
     try:
         return open_project(options)
     except MissingSettingsError as error:
-        if may_ask and _somebody_is_there() and all(setting.type in ASKABLE for setting in error.settings):
-            return open_or_ask(replace(options, answers=ask_settings(error.settings)), may_ask=False)
+        answered = answer_missing(options, error) if may_ask else None
+        if answered is not None:
+            return open_or_ask(answered, may_ask=False)
         problems = error.problems
     except ConfigError as error:
         problems = error.problems
@@ -46,10 +92,12 @@ def open_or_ask(options: Options, *, may_ask: bool = True) -> Project:
     raise typer.Exit(1)
 
 
-def ask_settings(settings: Iterable[Setting]) -> dict[str, str]:
-    """Ask for values on the terminal; secrets are not shown."""
+def answer_missing(options: Options, error: MissingSettingsError) -> Options | None:
+    """Ask for the settings that are missing, secrets unseen; `None` where nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or any(one.type not in ASKABLE for one in error.settings):
+        return None
     print(f"The plugin needs settings; {LOCAL_SETTINGS} in its folder can keep them.", file=sys.stderr)
-    return {setting.name: _ask(setting) for setting in settings}
+    return replace(options, answers={setting.name: _ask(setting) for setting in error.settings})
 
 
 def _ask(setting: Setting) -> str:
@@ -66,7 +114,3 @@ def _ask(setting: Setting) -> str:
         if not choices or answer in choices:
             return answer
         print(f"  one of {printable_lines(', '.join(choices))}", file=sys.stderr)
-
-
-def _somebody_is_there() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()

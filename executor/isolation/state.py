@@ -11,7 +11,7 @@ from executor.isolation.host import HostIsolation
 from executor.isolation.layers import LAYERS
 from executor.isolation.remedies import find_remedy
 
-__all__ = ["LayerState", "State", "failed_layer", "summarise"]
+__all__ = ["LayerState", "State", "failed_layer", "summarise", "with_remedy"]
 
 State = Literal["on", "off", "missing"]
 
@@ -65,3 +65,9 @@ def summarise(host: HostIsolation, report: Mapping[str, object], failure: str = 
 def failed_layer(failure: str) -> str:
     """Find the layer that a failure names, `... layer: what happened`; nothing where it names none."""
     return next((layer.name for layer in LAYERS if f"{layer.name}: " in failure), "")
+
+
+def with_remedy(failure: str) -> str:
+    """Add what to do about it, when a layer of isolation was why something failed."""
+    remedy = find_remedy(failed_layer(failure))
+    return f"{failure}. {remedy[0].upper()}{remedy[1:]}; `executor doctor` shows every layer" if remedy else failure

@@ -59,11 +59,13 @@ class ProbeResult:
         report: What the plugin's zygote said when it was ready, such as versions; `None` when no worker was.
         layers: What was seen of each layer of isolation, from inside; empty where there was no slot.
         problem: Why it was not ready.
+        traceback: Of the exception that a source raised; empty where there was none.
     """
 
     report: dict[str, object] | None
     problem: str
     layers: dict[str, object]
+    traceback: str = ""
 
 
 class PluginRuntime:
@@ -263,7 +265,9 @@ class PluginRuntime:
         except TimeoutError:
             return ProbeResult(None, f"importing the sources took longer than {timeout_s:g} s", {})
         except StartError as error:
-            return ProbeResult(None, error.error.message if error.error else str(error), {})
+            if error.error is not None:
+                return ProbeResult(None, error.error.message, {}, error.error.traceback)
+            return ProbeResult(None, str(error), {})
         worker.handle.kill()
         await worker.finish(0)
         return ProbeResult(await self._describe(), "", worker.slot.layers)

@@ -22,7 +22,7 @@ PATIENCE_S = 240
 def call(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Call an endpoint of the lab."""
     command = [*COMMAND, "call", str(LAB), *(str(argument) for argument in arguments)]
-    environment = {**os.environ, "NO_COLOR": "1"}
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "40"}
     return subprocess.run(command, input=stdin, capture_output=True, timeout=PATIENCE_S, check=False, env=environment)
 
 
@@ -159,6 +159,33 @@ def test_what_is_not_there() -> None:
     )
     assert "error: 405: /echo does not take GET; it takes PATCH, POST, PUT\n" in said(call("GET", "/echo"))
     assert "error: 308: the service redirects to /slash/" in said(call("GET", "/slash"))
+
+
+def test_calls_back_to_dify(tmp_path: Path) -> None:
+    """They are answered from a file, in place of whoever the configuration names; without, by nobody."""
+    fixtures = tmp_path / "fixtures.yaml"
+    fixtures.write_text("calls:\n  - call: app\n    text: 'from the file: ${query}'\n")
+    cat = Path(__file__).parent.parent.parent / "examples" / "talking_cat"
+    settings = ("--set", 'app:={"app_id": "a"}', "--set", 'model:={"provider": "p", "model": "m", "model_type": "llm"}')
+    command = [
+        *COMMAND,
+        "call",
+        str(cat),
+        "POST",
+        "/chat",
+        "-d",
+        "hi",
+        *settings,
+        "--state-dir",
+        str(tmp_path / "state"),
+    ]
+    ended = subprocess.run(
+        [*command, "--fixtures", str(fixtures)], capture_output=True, timeout=PATIENCE_S, check=False
+    )
+    assert ended.stdout == b"from the file: hi\n", ended.stderr
+    ended = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 3
+    assert b"endpoint.body" in ended.stderr
 
 
 def test_a_command_line_that_is_wrong() -> None:
