@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import threading
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -16,6 +19,78 @@ from tests.executor.store.support import make_plugin
 from tests.postgresql import postgresql_server
 
 pytestmark = pytest.mark.e2e
+
+MANIFEST = """
+version: 0.0.1
+type: plugin
+author: tester
+name: counter
+label: {en_US: Counter}
+description: {en_US: Counts its requests.}
+icon: icon.svg
+created_at: 2026-11-30T12:00:00Z
+resource: {memory: 268435456, permission: {storage: {enabled: true, size: 1048576}, endpoint: {enabled: true}}}
+plugins: {endpoints: [group.yaml]}
+meta: {version: 0.0.1, arch: [amd64], runner: {language: python, version: "3.12", entrypoint: main}}
+"""
+GROUP = "endpoints: [{path: /, method: POST, extra: {python: {source: count.py}}}]\n"
+COUNT = """
+from dify_plugin import Endpoint
+from werkzeug import Response
+
+
+class Count(Endpoint):
+    def _invoke(self, r, values, settings):
+        storage = self.session.storage
+        number = int(storage.get("number")) + 1 if storage.exist("number") else 1
+        storage.set("number", b"%d" % number)
+        return Response(str(number))
+"""
+ROUNDS = 3
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Path:
+    """A plugin that counts its requests in its storage."""
+    plugin = tmp_path / "counter"
+    (plugin / "_assets").mkdir(parents=True)
+    for name, text in {
+        "manifest.yaml": MANIFEST,
+        "group.yaml": GROUP,
+        "count.py": COUNT,
+        "_assets/icon.svg": "",
+    }.items():
+        (plugin / name).write_text(text)
+    return plugin
+
+
+def test_what_an_endpoint_has_stored_outlives_kill_9(counter: Path) -> None:
+    """Of the service, while it serves: no number that a client was told of is given again."""
+    told = 0
+
+    def ask(url: str) -> None:
+        nonlocal told
+        with contextlib.suppress(httpx.HTTPError):
+            while True:
+                answer = httpx.post(url, timeout=120)
+                assert answer.status_code == 200, answer.text
+                number = int(answer.text)
+                assert number > told
+                told = number
+                if number >= enough:
+                    reached.set()
+
+    with Executor(counter) as executor:
+        for _ in range(ROUNDS):
+            enough, reached = told + 5, threading.Event()
+            client = threading.Thread(target=ask, args=[f"{executor.url}/e/counter/"])
+            client.start()
+            assert reached.wait(240)
+            executor.process.kill()
+            executor.process.wait()
+            client.join()
+            executor.start()
+        assert told >= 5 * ROUNDS
 
 
 def test_the_store_is_open_while_the_service_runs() -> None:
