@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
+from executor.catalog.findings import printable
 from executor.cli.asking import human_bytes
 from executor.cli.opening import ConfigFile, StateDir, opened_store
 
-__all__ = ["backup", "register", "show"]
+__all__ = ["backup", "clear", "register", "show", "usage"]
 
 BACKUP_EXAMPLES = """
 Examples:
@@ -25,12 +27,24 @@ To restore, stop the service, and put the file in place of STATE_DIR/executor.db
 executor.db-shm. A PostgreSQL database is copied with pg_dump.
 """
 
+CLEAR_EXAMPLES = """
+Examples:
+
+  executor store clear author/name                     what all hooks of the plugin share
+
+  executor store clear author/name --hook HOOK         what one hook has of its own
+
+Values of a plugin stay when it is removed, so that they are there when it is installed again.
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     group = typer.Typer(name="store", no_args_is_help=True, help="The database of plugins, hooks and plugin storage.")
     group.command("show", help="Tell where the store is, and how much is in it.")(show)
     group.command("backup", help="Copy a SQLite store into a new file.", epilog=BACKUP_EXAMPLES)(backup)
+    group.command("usage", help="Tell what plugins have stored: how many values, and how large.")(usage)
+    group.command("clear", help="Remove everything that a plugin has stored.", epilog=CLEAR_EXAMPLES)(clear)
     app.add_typer(group)
 
 
@@ -66,3 +80,55 @@ def backup(
     typer.echo(f"{file}: a copy of {store.shown}")
     if summary.secrets:
         typer.echo(f"its {summary.secrets} secrets can only be read with their key: keep a copy of that, elsewhere")
+
+
+def usage(
+    *,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+    output: Annotated[Literal["text", "json"], typer.Option("--format", help="How it is written.")] = "text",
+) -> None:
+    """List the scopes of plugin storage."""
+    from rich.console import Console
+    from rich.table import Table
+
+    with opened_store(config, state_dir) as (store, _):
+        scopes = store.storage.usage()
+    if output == "json":
+        rows = [{**asdict(one.scope), "keys": one.keys, "used_bytes": one.used_bytes} for one in scopes]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("PLUGIN", "TENANT", "HOOK"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("VALUES", "SIZE"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    for one in scopes:
+        names = (one.scope.plugin_id, one.scope.tenant_id, one.scope.hook_id or "all")
+        table.add_row(*(Text(printable(name)) for name in names), str(one.keys), human_bytes(one.used_bytes))
+    Console(highlight=False).print(table)
+
+
+def clear(
+    plugin: Annotated[str, typer.Argument(metavar="AUTHOR/NAME", help="The plugin.", show_default=False)],
+    *,
+    tenant: Annotated[str | None, typer.Option(help="The tenant. (default: `reverse.tenant`)")] = None,
+    hook: Annotated[str | None, typer.Option(help="The hook that has values of its own.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Remove all values of a scope."""
+    from executor.store.storage import StorageScope
+
+    with opened_store(config, state_dir) as (store, loaded):
+        scope = StorageScope(tenant or loaded.reverse.tenant, plugin, hook)
+        found = next((one for one in store.storage.usage() if one.scope == scope), None)
+        if found is None:
+            typer.echo(f"error: {plugin} has nothing stored there; see `executor store usage`", err=True)
+            raise typer.Exit(1)
+        if not yes:
+            size = human_bytes(found.used_bytes).plain
+            typer.confirm(f"Remove {found.keys} values of {plugin}, {size}?", abort=True)
+        removed = store.storage.clear(scope)
+    typer.echo(f"{removed} values of {plugin} are removed")

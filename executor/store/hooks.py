@@ -50,13 +50,11 @@ class HookRepository:
             row = session.get(HookRow, hook_id)
             return None if row is None else _read(row)
 
-    def list(self, *, plugin_id: str | None = None, tenant_id: str | None = None) -> tuple[StoredHook, ...]:
-        """List the hooks, those of one plugin or tenant only where one is given, in the order of their creation."""
+    def list(self, *, plugin_id: str | None = None) -> tuple[StoredHook, ...]:
+        """List the hooks, those of one plugin only where one is given, in the order of their creation."""
         query = select(HookRow).order_by(HookRow.created_at, HookRow.hook_id)
         if plugin_id is not None:
             query = query.where(HookRow.plugin_id == plugin_id)
-        if tenant_id is not None:
-            query = query.where(HookRow.tenant_id == tenant_id)
         with self._database.read() as session:
             return tuple(_read(row) for row in session.scalars(query))
 
@@ -65,8 +63,9 @@ class HookRepository:
 
         Args:
             hook_id: Of the hook as it is now.
-            change: Makes the new record of the present one. It may give another `hook_id`: what the hook has in
-                plugin storage of its own moves with it. Ciphertexts are bound to the id, so they must be made anew.
+            change: Makes the new record of the present one, without using the store. It may give another `hook_id`:
+                what the hook has in plugin storage of its own moves with it. Ciphertexts are bound to the id, so they
+                must be made anew.
 
         Returns:
             The new record, with the time of the change.

@@ -102,12 +102,6 @@ class PluginRepository:
             count_change(session)
             return removed
 
-    def in_use(self) -> frozenset[str]:
-        """List the identifiers that a hook is served by, or was before its last change of version."""
-        query = select(HookRow.active, HookRow.previous).where(or_(HookRow.active != "", HookRow.previous.is_not(None)))
-        with self._database.read() as session:
-            return frozenset(found for row in session.execute(query) for found in row if found)
-
 
 def _lock_hooks(session: Session, identifier: str) -> None:
     of_it = or_(HookRow.active == identifier, HookRow.previous == identifier)

@@ -16,6 +16,7 @@ from executor.store.errors import QuotaExceededError
 from executor.store.tables import EntryRow, ScopeRow
 
 __all__ = [
+    "ScopeUsage",
     "StorageScope",
     "Write",
     "alive",
@@ -44,6 +45,21 @@ class StorageScope:
     tenant_id: str
     plugin_id: str
     hook_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeUsage:
+    """How much is stored in a scope.
+
+    Attributes:
+        scope: Which one.
+        keys: How many values.
+        used_bytes: Of all of them.
+    """
+
+    scope: StorageScope
+    keys: int
+    used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from executor.store.errors import (
 )
 from executor.store.keys import clean_key
 from executor.store.scopes import (
+    ScopeUsage,
     StorageScope,
     Write,
     alive,
@@ -170,6 +171,23 @@ class PluginStorage:
                 return 0
             drop_expired(session, row, now)
             return remove_entries(session, row, EntryRow.scope_id == row.scope_id)
+
+    def usage(self) -> tuple[ScopeUsage, ...]:
+        """Tell how much is stored, for each scope that has anything; what has expired is not counted."""
+        columns = ScopeRow.tenant_id, ScopeRow.plugin_id, ScopeRow.hook_id
+        query = (
+            select(*columns, func.count(), func.sum(EntryRow.size))
+            .join(EntryRow, EntryRow.scope_id == ScopeRow.scope_id)
+            .where(alive(self._clock()))
+            .group_by(*columns)
+            .order_by(*columns)
+        )
+        with _unavailable(), self._database.read() as session:
+            rows = session.execute(query).all()
+        return tuple(
+            ScopeUsage(StorageScope(tenant, plugin, hook or None), keys, int(size))
+            for tenant, plugin, hook, keys, size in rows
+        )
 
     def sweep(self) -> int:
         """Remove what has expired, of all scopes, one after another.

@@ -80,3 +80,30 @@ def test_what_is_wrong_is_told(state: Path, tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the store ")
     assert "is not a SQLite database" in done.stderr
+
+
+def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
+    """One scope at a time, and only when it is confirmed."""
+    with open_store(None, state) as store:
+        store.storage.set(StorageScope("default", "tester/cat"), "a", b"x" * 1024, quota_bytes=10_000)
+        store.storage.set(StorageScope("default", "tester/cat", "hook"), "b", b"", quota_bytes=10_000)
+        store.storage.set(StorageScope("default", "tester/cat", "hook"), "c", b"x", quota_bytes=10_000, ttl_s=0.001)
+    lines = run("usage", "--state-dir", state).stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["PLUGIN", "TENANT", "HOOK", "VALUES", "SIZE"],
+        ["tester/cat", "default", "all", "1", "1.0", "KiB"],
+        ["tester/cat", "default", "hook", "1", "0", "B"],
+        ["tester/cat", "t", "all", "1", "2.0", "KiB"],
+    ]
+    refused = CliRunner().invoke(create_app(), ["store", "clear", "tester/cat", "--state-dir", str(state)], input="n\n")
+    assert refused.exit_code == 1
+    assert "Remove 1 values of tester/cat, 1.0 KiB?" in refused.stdout
+    assert run("clear", "tester/cat", "--hook", "hook", "--yes", "--state-dir", state).exit_code == 0
+    assert run("clear", "tester/cat", "--yes", "--state-dir", state).stdout == "1 values of tester/cat are removed\n"
+    (left,) = json.loads(run("usage", "--state-dir", state, "--format", "json").stdout)
+    assert left == {"tenant_id": "t", "plugin_id": "tester/cat", "hook_id": None, "keys": 1, "used_bytes": 2048}
+    again = run("clear", "tester/cat", "--yes", "--state-dir", state)
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "error: tester/cat has nothing stored there; see `executor store usage`\n",
+    )

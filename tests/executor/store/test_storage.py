@@ -10,6 +10,7 @@ import pytest
 
 from executor.store import scopes
 from executor.store.keys import clean_key
+from executor.store.scopes import ScopeUsage
 from executor.store.storage import (
     InvalidKeyError,
     InvalidTtlError,
@@ -169,6 +170,12 @@ def test_scopes_are_apart(storage: PluginStorage) -> None:
     assert storage.delete(SCOPE, "key") == 1
     assert all(storage.exist(scope, "key") for scope in others)
     storage.set(others[0], "key2", b"", quota_bytes=QUOTA)
+    assert storage.usage() == (
+        ScopeUsage(others[2], 1, 900),
+        ScopeUsage(others[3], 1, 900),
+        ScopeUsage(others[1], 1, 900),
+        ScopeUsage(others[0], 2, 900),
+    )
     assert storage.clear(others[0]) == 2
     assert [storage.exist(scope, "key") for scope in others] == [0, 1, 1, 1]
 
