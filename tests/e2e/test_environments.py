@@ -5,6 +5,8 @@ By default the newest SDK and an old one; `make test-sdk` takes every version.
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,6 +36,89 @@ EXTRA: Final = ("msgpack==1.0.8",)
 """What the plugin has besides the SDK: another version than ours."""
 
 pytestmark = pytest.mark.e2e
+
+
+MANIFEST: Final = """
+version: 0.0.1
+type: plugin
+author: tests
+name: small
+label: {en_US: Small}
+description: {en_US: Small}
+icon: icon.svg
+created_at: 2026-11-30T12:00:00Z
+resource: {memory: 1048576, permission: {}}
+plugins: {endpoints: [group.yaml]}
+meta: {version: 0.0.1, arch: [amd64], runner: {language: python, version: "3.12", entrypoint: main}}
+"""
+GROUP: Final = "endpoints: [{path: /, method: GET, extra: {python: {source: small.py}}}]"
+SOURCE: Final = """
+import importlib.util
+import sys
+from dify_plugin import Endpoint
+from werkzeug import Response
+
+class Small(Endpoint):
+    def _invoke(self, r, values, settings):
+        found = importlib.util.find_spec("just_installed") is not None
+        return Response(f"{sys.version_info[1]} {found}")
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A plugin that tells whether something is installed, in Python that not every version understands."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "manifest.yaml").write_text(MANIFEST)
+    (folder / "group.yaml").write_text(GROUP)
+    (folder / "small.py").write_text(SOURCE)
+    for path in (tmp_path, folder, *folder.iterdir()):
+        path.chmod(0o755)
+    return folder
+
+
+def test_a_reload_sees_a_changed_environment(small: Path, tmp_path: Path) -> None:
+    """What has been installed is there for new requests; without a change nothing is started anew."""
+    environment = tmp_path / "environment"
+    shutil.copytree(build_environment("werkzeug>=3"), environment, symlinks=True)
+    with Executor(config={"plugins": [{"path": str(small), "environment": str(environment)}]}) as service:
+        assert httpx.get(f"{service.url}/e/small/").text.endswith("False")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_event("service.reloaded")
+        started = len(service.events("zygote.ready"))
+
+        (packages,) = environment.glob("lib/python3.*/site-packages")
+        (packages / "just_installed.py").write_text("")
+        service.process.send_signal(signal.SIGHUP)
+        while httpx.get(f"{service.url}/e/small/").text.endswith("False"):
+            assert service.process.poll() is None
+        assert len(service.events("zygote.ready")) == started + 1
+
+
+@pytest.mark.skipif(PYTHON != "3.12", reason="the source is for Python 3.12, which is not here")
+def test_a_source_that_only_the_plugins_python_understands(small: Path) -> None:
+    """It is served; where the executor's own Python cannot read it, a warning says that it was not checked."""
+    nested = 'f"{\'a\' if True else "b"}"'
+    (small / "small.py").write_text(SOURCE.replace("{found}", "{found} {" + nested + "}"))
+    environment = build_environment("werkzeug>=3", python=find_pythons()["3.12"])
+    with Executor(config={"plugins": [{"path": str(small), "environment": str(environment)}]}) as service:
+        assert httpx.get(f"{service.url}/e/small/").text == "12 False a"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "told"),
+    [
+        (None, "is no virtual environment"),
+        ((), "has no werkzeug, and so no Dify SDK: name dify_plugin among the plugin's requirements"),
+    ],
+)
+def test_an_environment_that_is_not_fit(small: Path, requirements: tuple[str, ...] | None, told: str) -> None:
+    """The start fails, and says what is wrong and what to do."""
+    environment = small if requirements is None else build_environment(*requirements)
+    with pytest.raises(AssertionError, match=told) as caught:
+        Executor(config={"plugins": [{"path": str(small), "environment": str(environment)}]}).__enter__()
+    assert str(environment) in str(caught.value)
 
 
 def needs_later_python(version: str) -> bool:
