@@ -35,6 +35,7 @@ class Exchange:
         self.path: str = scope["path"]
         self.query: str = scope["query_string"].decode()
         self.headers: dict[str, str] = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        self.client: tuple[str, int] = tuple(scope["client"])
         self.body = b""
 
     async def read(self) -> None:

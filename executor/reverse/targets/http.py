@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, final
+from urllib.parse import urlsplit
 
 import httpx
+import structlog
 
 from executor.config.peer import Peer
 from executor.config.units import format_duration
@@ -25,6 +27,8 @@ from executor.reverse.targets.failures import CONNECTION, UNAVAILABLE, shorten
 from executor.version import __version__
 
 __all__ = ["FormFile", "HttpPeer"]
+
+log = structlog.get_logger("executor.reverse")
 
 CONNECTIONS: Final = 512
 """Requests to one server at the same time; the broker's own limits are lower."""
@@ -111,6 +115,14 @@ class HttpPeer:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             text, error_type = self._explain(error)
+            log.warning(
+                "reverse.no_answer",
+                server=self.name,
+                at=_origin(url),
+                reason=text,
+                cause=repr(error),
+                request_id=request_id,
+            )
             raise CallFailedError(f"{self.name} {text} (request id {request_id})", error_type) from error
 
     def _explain(self, error: httpx.HTTPError | httpx.InvalidURL) -> tuple[str, str]:
@@ -132,6 +144,12 @@ class HttpPeer:
             case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError():
                 return f"broke the connection off: {_cause(error)}", CONNECTION
         return f"could not be asked: {type(error).__name__}", CONNECTION
+
+
+def _origin(url: str) -> str:
+    """Take what may be logged of a URL: paths and queries may have signatures in them."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @cache

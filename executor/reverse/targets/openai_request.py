@@ -51,7 +51,7 @@ def chat_request(request: Mapping[str, object]) -> dict[str, object]:
     optional = {
         "tools": [_tool(item) for item in _list(request.get("tools"), "tools")],
         "tool_choice": _tool_choice(request.get("tool_choice")),
-        "stop": [item for item in _list(request.get("stop"), "stop") if isinstance(item, str)],
+        "stop": _stop(request.get("stop")) or _stop(parameters.get("stop")),
         "response_format": _format(parameters),
     }
     given = {name: value for name, value in optional.items() if value}
@@ -138,6 +138,11 @@ def _tool_choice(choice: object) -> object:
     if mode == "tool":
         return {"type": "function", "function": {"name": _text(given.get("name"), "tool_choice.name")}}
     return mode if mode in {"auto", "none", "required"} else None
+
+
+def _stop(value: object) -> list[str]:
+    """Take texts that end an answer; the SDK has them beside the parameters, and Dify's forms among them."""
+    return [item for item in _list(value, "stop") if isinstance(item, str) and item]
 
 
 def _format(parameters: Mapping[str, object]) -> object:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from executor.config.peer import Peer
 from executor.reverse.call import CallFailedError
@@ -97,6 +98,40 @@ def test_cookies_are_not_kept() -> None:
     assert ["cookie" in headers for headers in seen] == [False, False]
 
 
+def test_a_connection_serves_one_request_after_another() -> None:
+    """When the first answer was read to its end; otherwise it is closed."""
+    clients: list[tuple[str, int]] = []
+
+    async def remember(exchange: Exchange) -> None:
+        clients.append(exchange.client)
+        await exchange.answer(200, b"x" * 100_000)
+
+    async def within() -> None:
+        async with serving(remember) as url:
+            peer = HttpPeer("It", Peer())
+            for whole in (True, False, True):
+                async with peer.post(url, b"{}") as answer:
+                    if whole:
+                        await answer.body()
+            await peer.close()
+
+    asyncio.run(within())
+    assert clients[0] == clients[1]
+    assert clients[2] not in clients[:2]
+
+
+def test_a_proxy_is_used_for_everything() -> None:
+    """It is asked for the whole address, of a host that only it has to know."""
+    echo = Echo()
+
+    async def within() -> None:
+        async with serving(echo) as url:
+            assert await ask("http://no-such-host.invalid/path", proxy=url) == {"length": 2}
+
+    asyncio.run(within())
+    assert echo.headers[0]["host"] == "no-such-host.invalid"
+
+
 def test_a_server_that_takes_nothing_is_given_up() -> None:
     """After `write_time`, when what is under way fills all buffers."""
 
@@ -111,11 +146,16 @@ def test_a_server_that_takes_nothing_is_given_up() -> None:
 
 
 def test_a_host_that_is_not_there_is_told_without_its_name() -> None:
-    """The name is the operator's business."""
+    """The name is the operator's business, and in the log; without what follows it."""
 
     async def within() -> None:
         with pytest.raises(CallFailedError, match="It could not be reached: ") as caught:
-            await ask("http://no-such-host.invalid/")
+            await ask("http://no-such-host.invalid/path?sign=secret")
         assert "no-such-host" not in caught.value.message
 
-    asyncio.run(within())
+    with capture_logs() as events:
+        asyncio.run(within())
+    (event,) = events
+    assert (event["event"], event["log_level"]) == ("reverse.no_answer", "warning")
+    assert (event["server"], event["at"]) == ("It", "http://no-such-host.invalid")
+    assert "secret" not in str(event)

@@ -160,6 +160,15 @@ def test_only_known_parameters_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("beside", "among", "expected"), [(["x", 3, ""], None, ["x"]), (None, ["y"], ["y"]), (["x"], ["y"], ["x"])]
+)
+def test_texts_that_end_an_answer_are_passed_on(beside: object, among: object, expected: list[str]) -> None:
+    """From beside the parameters, or among them."""
+    _, call = ask("llm", {**REQUESTS["llm"], "stop": beside, "completion_params": {"stop": among}})
+    assert call["request"]["stop"] == expected
+
+
+@pytest.mark.parametrize(
     ("form", "expected"),
     [
         ("json_object", {"type": "json_object"}),
