@@ -90,6 +90,22 @@ class EnvironmentBuilder:
         Raises:
             BuildError: There is none; the text says what failed and what to do.
         """
+        plan, key = self._plan(root, digest)
+        use = self.shelf.use(key)
+        self._uses.append(use)
+        if self.shelf.find(key) is None:
+            self._make(plan, key, progress)
+        return Environment(self.shelf.venv(key) / "bin" / "python", (self.shelf.venv(key), *plan.python.trees), key)
+
+    def place(self, root: Path, digest: str) -> Path:
+        """Tell where the environment of a plugin is, or will be, without building it.
+
+        Raises:
+            BuildError: There cannot be one.
+        """
+        return self.shelf.place(self._plan(root, digest)[1])
+
+    def _plan(self, root: Path, digest: str) -> tuple[Plan, str]:
         requirements = read_requirements(root)
         if requirements is None:
             raise BuildError(
@@ -105,12 +121,7 @@ class EnvironmentBuilder:
                 self._indexes = settings, find_indexes(settings)
             indexes = self._indexes[1]
         plan = Plan(root, requirements, python, indexes, offline=settings.offline)
-        key = self._key(plan, digest)
-        use = self.shelf.use(key)
-        self._uses.append(use)
-        if self.shelf.find(key) is None:
-            self._make(plan, key, progress)
-        return Environment(self.shelf.venv(key) / "bin" / "python", (self.shelf.venv(key), *python.trees), key)
+        return plan, self._key(plan, digest)
 
     def collect(self, keep_s: float | None = None) -> tuple[Path, ...]:
         """Remove environments that nobody uses, and downloads over their size.

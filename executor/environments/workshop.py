@@ -27,6 +27,7 @@ from executor.environments.disk import DiskWatch
 from executor.environments.errors import BuildError
 from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
+from executor.supervisor.process_tree import look_at_processes
 
 __all__ = ["Room", "Workshop", "WorkshopError"]
 
@@ -97,6 +98,9 @@ class Workshop:
         self._stack = contextlib.ExitStack()
         self._count: Callable[[], int] = int
         self._cancelled: Callable[[], bool] = bool
+        self._group: ControlGroup | None = None
+        self._pid = 0
+        self._next_look = 0.0
         self._link: socket.socket
         self.listener: socket.socket
         """Listens on the loopback of the workshop. Owned by whoever opened the workshop."""
@@ -135,6 +139,13 @@ class Workshop:
             BuildError: It went over a limit.
             WorkshopError: The workshop has ended.
         """
+        limits = {
+            "processes": self._limits.processes,
+            "open_files": OPEN_FILES,
+            "file_size": self._limits.disk,
+        }
+        if self._group is None:
+            limits["data_size"] = self._limits.memory
         output, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(output, False)
@@ -145,17 +156,16 @@ class Workshop:
                     argv=list(argv),
                     env=dict(env),
                     cwd=str(cwd),
-                    limits={
-                        "processes": self._limits.processes,
-                        "open_files": OPEN_FILES,
-                        "file_size": self._limits.disk,
-                    },
+                    limits=limits,
                 )
             finally:
                 os.close(theirs)
-            return self._follow(output, _Lines(on_line))
+            status = self._follow(output, _Lines(on_line))
         finally:
             os.close(output)
+        if status != 0 and self._group is not None and self._group.usage().oom_kills:
+            raise self._too_much_memory()
+        return status
 
     def count_as_output(self, count: Callable[[], int]) -> None:
         """Take it as a sign of life, too, when a number has changed."""
@@ -171,6 +181,7 @@ class Workshop:
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         means = stack.enter_context(self._take_means())
+        self._group = means.group
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._link = ours
         if means.first_id:
@@ -185,6 +196,7 @@ class Workshop:
                 start_new_session=True,
             )
         stack.callback(self._end, process)
+        self._pid = process.pid
         stack.callback(ours.close)
         self._send(
             "task",
@@ -214,6 +226,7 @@ class Workshop:
                     processes=self._limits.processes,
                     cpu_share=self._limits.cpu_share,
                 )
+                means.group.reset()
                 means.groups = means.group.open_procs()
             yield means
         finally:
@@ -262,6 +275,14 @@ class Workshop:
         if size > MAX_OUTPUT:
             raise BuildError(f"it printed more than {MAX_OUTPUT} bytes")
         self._disk.check(now)
+        if self._group is None and now > self._next_look:
+            self._next_look = now + LOOK_S
+            _, memory = look_at_processes(self._pid, 0)
+            if memory > limits.memory:
+                raise self._too_much_memory()
+
+    def _too_much_memory(self) -> BuildError:
+        return BuildError(f"it used more than {self._limits.memory} bytes of memory (environments.limits.memory)")
 
     def _send(self, kind: str, descriptors: Sequence[int], **fields: object) -> None:
         try:

@@ -28,9 +28,12 @@ from worker.lockdown.calls import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
     mount,
     set_dumpable,
     unshare,
@@ -74,6 +77,9 @@ class _Room:
     def enter_view(self) -> None:
         unshare(CLONE_NEWNS)
         if "mount_namespace" in self.task.off:
+            mount(None, "/", None, flags=MS_REC | MS_PRIVATE)
+            os.makedirs(self.task.target, exist_ok=True)
+            mount(self.task.folder, self.task.target, None, flags=MS_BIND)
             return
         writable = {self.task.target: self.task.folder}
         os.close(build_view(self.task.trees, "", copy_private=False, writable=writable))
