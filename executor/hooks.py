@@ -16,7 +16,7 @@ from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.environments.provide import wants_own
+from executor.environments.provide import find_python, wants_own
 
 __all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
 
@@ -127,7 +127,7 @@ def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) 
     plugins: dict[str, Plugin] = {}
     for index, source in enumerate(config.plugins):
         environment = _find_environment(config, index, problems)
-        loaded = load_plugin(source.path, environment)
+        loaded = load_plugin(source.path, environment, python=_find_python(config, index))
         for finding in loaded.findings:
             if finding.severity == "error":
                 problems.append(finding_problem(source.path, finding))
@@ -153,6 +153,14 @@ def _find_own(config: Config, plugins: Collection[Plugin]) -> frozenset[Path]:
         if not isinstance(place, Path) and wants_own(plugin.root, place, default):
             found.add(plugin.root)
     return frozenset(found)
+
+
+def _find_python(config: Config, index: int) -> str:
+    """Tell which version of Python will run a plugin that gets an environment of its own; nothing for others."""
+    source = config.plugins[index]
+    if isinstance(source.environment, Path):
+        return ""
+    return find_python(source.path, config.environments, source.environment)
 
 
 def _find_environment(config: Config, index: int, problems: list[Problem]) -> Environment | None:

@@ -37,6 +37,9 @@ __all__ = ["Serving"]
 
 log = structlog.get_logger("executor.service")
 
+BUILD_EXTENSION_US: Final = 180 * 1_000_000
+"""How long a service manager is asked to wait after each sign of life of a build."""
+
 FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "secrets", "log", "http", "isolation")
 """Sections that a reload cannot change, because sockets, folders and control groups are open already."""
 
@@ -216,4 +219,5 @@ def _spare_collections() -> None:
 
 def _tell_progress(plugin: str, line: str) -> None:
     log.info("environment.build", plugin=plugin, detail=line)
-    notify_manager(f"STATUS=Building the environment of {plugin}: {line}")
+    extension = f"EXTEND_TIMEOUT_USEC={BUILD_EXTENSION_US}"  # a start with a build takes longer than managers wait
+    notify_manager(f"STATUS=Building the environment of {plugin}: {line}", extension)

@@ -83,12 +83,13 @@ class Loaded:
     findings: tuple[Finding, ...]
 
 
-def load_plugin(root: Path, environment: Environment | None = None) -> Loaded:
+def load_plugin(root: Path, environment: Environment | None = None, *, python: str = "") -> Loaded:
     """Read a plugin and check everything that can be checked without running it.
 
     Args:
         root: Its folder. Nothing outside of it is read, and nothing in it is run.
         environment: What its workers will import from; not looked into.
+        python: The version of Python that it will be run by, as `3.12`, where there is no environment yet.
 
     Returns:
         The plugin or what is wrong with it. Never raises, whatever the folder holds.
@@ -101,7 +102,7 @@ def load_plugin(root: Path, environment: Environment | None = None) -> Loaded:
     if not is_folder:
         _refuse_root(root, findings)
         return Loaded(plugin=None, findings=findings.close())
-    plugin = _Loader(PluginFiles(root), findings, environment).load()
+    plugin = _Loader(PluginFiles(root), findings, environment, python).load()
     found = findings.close()
     return Loaded(plugin=None if has_errors(found) else plugin, findings=found)
 
@@ -116,10 +117,11 @@ def _refuse_root(root: Path, findings: Findings) -> None:
 class _Loader:
     """Reads one plugin."""
 
-    def __init__(self, files: PluginFiles, findings: Findings, environment: Environment | None) -> None:
+    def __init__(self, files: PluginFiles, findings: Findings, environment: Environment | None, python: str) -> None:
         self._files = files
         self._findings = findings
         self._environment = environment
+        self._python = python or OUR_PYTHON
         self._endpoint_files = 0
 
     def load(self) -> Plugin | None:
@@ -207,7 +209,7 @@ class _Loader:
 
     def _finish_endpoints(self, drafts: Sequence[EndpointDraft]) -> tuple[Endpoint, ...]:
         endpoints = []
-        python = self._environment.version if self._environment is not None else OUR_PYTHON
+        python = self._environment.version if self._environment is not None else self._python
         check = SourceCheck(self._files, self._findings, python)
         for draft in drafts:
             source = self._locate(draft.source) or ""

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from executor.catalog.findings import Finding, has_errors, printable, shorten
-from executor.catalog.plugin import Loaded, load_plugin
+from executor.catalog.plugin import Loaded, Plugin, load_plugin
+from executor.cli.asking import printable_lines
+
+if TYPE_CHECKING:
+    from executor.environments.errors import BuildError
 
 __all__ = ["Checked", "check", "register", "render_json"]
 
@@ -36,6 +40,7 @@ code.
 STYLES: Final = {"error": "bold red", "warning": "yellow"}
 
 LOAD_CODE: Final = "source.load"
+ENVIRONMENT_CODE: Final = "environment.build"
 """The code of what `--load` finds; the others are in `executor.catalog.findings`."""
 
 Format = Literal["text", "json"]
@@ -65,7 +70,11 @@ def check(
     ] = False,
 ) -> None:
     """Check plugins and tell what is wrong with them."""
-    checked = [Checked(path, load_plugin(path)) for path in plugins]
+    from executor.config.environments import EnvironmentSettings
+    from executor.environments.provide import find_python
+
+    settings = EnvironmentSettings()
+    checked = [Checked(path, load_plugin(path, python=find_python(path, settings))) for path in plugins]
     if load:
         checked = [Checked(plugin.path, _try(plugin.loaded)) for plugin in checked]
     if output == "json":
@@ -78,12 +87,18 @@ def check(
 
 def _try(loaded: Loaded) -> Loaded:
     """Add what only importing the sources shows; a plugin that has errors anyway is not run."""
+    from executor.environments.errors import BuildError
     from executor.figures.log import configure_logging
     from executor.supervisor.trial import try_sources
 
-    if loaded.plugin is None:
+    plugin = loaded.plugin
+    if plugin is None:
         return loaded
     configure_logging(level="error")
+    try:
+        plugin = _with_environment(plugin)
+    except BuildError as error:
+        return Loaded(plugin=None, findings=(*loaded.findings, _no_environment(plugin, error)))
     failed = tuple(
         Finding(
             severity="error",
@@ -95,9 +110,33 @@ def _try(loaded: Loaded) -> Loaded:
             expected="a source that can be imported and has exactly one endpoint",
             message=printable(problem.removeprefix(f"{source}: ")),
         )
-        for source, problem in try_sources(loaded.plugin).items()
+        for source, problem in try_sources(plugin).items()
     )
     return Loaded(plugin=None if failed else loaded.plugin, findings=(*loaded.findings, *failed))
+
+
+def _with_environment(plugin: Plugin) -> Plugin:
+    """Have the environment that `executor serve` would give a plugin."""
+    from executor.config.model import Config
+    from executor.environments.provide import build_alone, wants_own
+
+    if not wants_own(plugin.root, None, None):
+        return plugin
+    return build_alone(plugin, Config(), lambda line: typer.echo(f"{plugin.name}: {line}", err=True))
+
+
+def _no_environment(plugin: Plugin, error: BuildError) -> Finding:
+    names = [name for name in ("pyproject.toml", "requirements.txt") if (plugin.root / name).exists()]
+    return Finding(
+        severity="error",
+        code=ENVIRONMENT_CODE,
+        file=Path(names[0] if names else "requirements.txt"),
+        line=None,
+        column=None,
+        found=shorten(error.message),
+        expected="requirements that can be installed",
+        message=printable_lines(str(error)),
+    )
 
 
 def render_json(checked: Iterable[Checked]) -> dict[str, Any]:

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.catalog.plugin import Plugin
-from executor.config.environments import EnvironmentChoice
+from executor.config.environments import EnvironmentChoice, EnvironmentSettings
+from executor.config.instance import make_state_dir
+from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
 from executor.environments.errors import BuildError
+from executor.environments.interpreters import choose_interpreter, read_wish
 from executor.environments.requirements import read_requirements
+from executor.isolation.host import HostIsolation
 
-__all__ = ["Provided", "provide_environments", "wants_own"]
+__all__ = ["Provided", "build_alone", "find_python", "provide_environments", "wants_own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,50 @@ def wants_own(root: Path, choice: EnvironmentChoice | None, default: Environment
     except BuildError:
         return True  # the build says what is wrong
     return requirements is not None and not requirements.is_only_sdk
+
+
+def find_python(root: Path, settings: EnvironmentSettings, choice: EnvironmentChoice | None = None) -> str:
+    """Tell which version of Python, as `3.12`, the environment will have that a plugin gets.
+
+    Args:
+        root: The plugin's folder.
+        settings: The section `environments` of the configuration.
+        choice: What is configured for the plugin.
+
+    Returns:
+        Nothing for a plugin that gets none of its own, and where it cannot be told.
+    """
+    if not wants_own(root, choice, settings.default):
+        return ""
+    try:
+        requirements = read_requirements(root)
+        wish = read_wish(root, requirements.python if requirements is not None else "")
+        return choose_interpreter(wish, settings.pythons, download=False).minor
+    except BuildError:
+        return ""
+
+
+def build_alone(plugin: Plugin, config: Config, progress: Callable[[str], None]) -> Plugin:
+    """Have an environment of a plugin's own for a command that ends soon.
+
+    Args:
+        plugin: Without an environment.
+        config: The configuration.
+        progress: Told what is going on.
+
+    Raises:
+        BuildError: There is none.
+    """
+    try:
+        make_state_dir(config.state_dir)
+    except OSError as error:
+        raise BuildError(f"the state directory {config.state_dir} cannot be used: {error}") from error
+    host = HostIsolation(config.isolation)
+    try:
+        with EnvironmentBuilder(config.state_dir, config.environments, host) as builder:
+            return replace(plugin, environment=builder.build(plugin.root, plugin.digest, progress))
+    finally:
+        host.close()
 
 
 def provide_environments(
