@@ -199,7 +199,7 @@ class DevServer:
 
     def _tell_refusals(self, refusals: Sequence[Refusal], changes: str) -> None:
         for refusal in refusals:
-            self._printer.problems([self._named(refusal.problem)])
+            self._printer.problems([self._named(refusal.problem).removeprefix(self._untried())])
             if refusal.traceback:
                 self._printer.traceback(refusal.traceback)
         kept = "the last good state is served" if self._served is not None else "nothing is served yet"
@@ -223,6 +223,10 @@ class DevServer:
         names = sorted(name for name in self._pending if (folder / name).exists() or (before / name).exists())
         more = f" and {len(names) - CHANGES_SHOWN} more" if len(names) > CHANGES_SHOWN else ""
         return f"{', '.join(names[:CHANGES_SHOWN])}{more} changed; " if names else ""
+
+    def _untried(self) -> str:
+        """How the service begins what only a worker can find out; which plugin it is, an author knows."""
+        return f"plugin {self._tried.plugin.name}: no worker of it could answer: " if self._tried is not None else ""
 
     def _named(self, text: str) -> str:
         """Name files by the author's folder, not by the copy that was looked at."""

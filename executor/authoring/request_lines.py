@@ -37,6 +37,7 @@ class _Seen:
     status: int = 0
     size: int = 0
     invocation_id: str = ""
+    answered: bool = False
 
 
 class RequestLines:
@@ -71,7 +72,7 @@ class RequestLines:
 
     def mark(self, invocation_id: str) -> str:
         """Return what tells an invocation from others that run now; nothing where it is alone."""
-        return f"[{invocation_id[-ID_SHOWN:]}] " if self._running > 1 else ""
+        return f"[{invocation_id[-ID_SHOWN:]}] " if invocation_id and self._running > 1 else ""
 
     def wrap(self, app: Application) -> Application:
         """Return an application that does what `app` does, and prints a line for each request."""
@@ -85,14 +86,24 @@ class RequestLines:
 
             async def watch(message: MutableMapping[str, Any]) -> None:
                 _note(seen, message)
+                if message["type"] == "http.response.body" and not message.get("more_body", False):
+                    end()
                 await send(message)
+
+            mark = ""
+
+            def end() -> None:
+                nonlocal mark
+                if not seen.answered:
+                    seen.answered = True
+                    mark = self.mark(seen.invocation_id)
+                    self._running -= 1
 
             self._running += 1
             try:
                 await app(scope, receive, watch)
             finally:
-                mark = self.mark(seen.invocation_id)
-                self._running -= 1
+                end()
                 self._print(seen, scope, mark)
 
         return serve
