@@ -44,6 +44,9 @@ PROBE_TIME_S: Final = 60.0
 ZYGOTE_IDLE_S: Final = 120.0
 """How long the zygote of a plugin is kept although nobody calls the plugin."""
 
+ENVIRONMENT_IDLE_S: Final = 1800.0
+"""The same for a plugin with an environment of its own: to import a real SDK again takes whoever calls next seconds."""
+
 SOURCES_BYTES: Final = 16 * 1024
 """Bytes of names of sources that one worker is asked to import: they go into one control datagram."""
 
@@ -95,6 +98,7 @@ class PluginRuntime:
         self._shown = root if has_files else ""
         self._tree = tree
         self._environment = environment
+        self._idle_s = ZYGOTE_IDLE_S if environment is None else ENVIRONMENT_IDLE_S
         self._zygote: Zygote | None = None
         self._starting: asyncio.Task[Zygote] | None = None
         self._closed = False
@@ -127,7 +131,7 @@ class PluginRuntime:
             self._users -= 1
             if self._users == 0:
                 self._idle.set()
-                self._idle_timer = self._tree.loop.call_later(ZYGOTE_IDLE_S, self._rest)
+                self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
 
     async def obtain_worker(
         self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
@@ -256,7 +260,7 @@ class PluginRuntime:
             zygote.close()
             log.info("zygote.rested", plugin=self.name)
         elif self._users == 0 and not self._closed:
-            self._idle_timer = self._tree.loop.call_later(ZYGOTE_IDLE_S, self._rest)
+            self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
 
     async def _probe(self, sources: tuple[str, ...], limits: Limits, timeout_s: float) -> ProbeResult:
         try:

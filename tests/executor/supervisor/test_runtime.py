@@ -15,7 +15,10 @@ import pytest
 
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
+from executor.environments.environment import find_environment
 from executor.isolation.host import HostIsolation
+from executor.supervisor import runtime as runtimes
+from executor.supervisor import slots as slot_pools
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
 from executor.supervisor.process_tree import waited_cpu_s
@@ -24,6 +27,7 @@ from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.zygote import Zygote
 from executor.supervisor.zygote_tree import ZygoteTree
 from protocol.messages import Log
+from tests.environments import build_environment
 
 LAB = Path(__file__).parents[2] / "plugins" / "lab"
 SOURCES = ("endpoints/status.py",)
@@ -329,3 +333,24 @@ def _fail_after(allowed: int, function: Callable[..., object]) -> Callable[..., 
         return function(*arguments, **options)
 
     return limited
+
+
+def test_zygotes_rest_when_nobody_calls_their_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a plugin with an environment of its own do so later: to start one again takes long."""
+    environment = find_environment(build_environment("werkzeug>=3"))
+    monkeypatch.setattr(runtimes, "ZYGOTE_IDLE_S", 0.0)
+    monkeypatch.setattr(slot_pools, "IDLE_TIME_S", 0.0)
+
+    async def test(runtime: PluginRuntime) -> None:
+        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+        with runtime.in_use(), own.in_use():
+            await serve_one(runtime)
+            await serve_one(own)
+            zygote, kept = await runtime._wait_zygote(), await own._wait_zygote()
+        await zygote.lost
+        assert kept.alive
+        await serve_one(runtime)
+        own.close()
+        await own.wait_closed()
+
+    with_runtime(test)
