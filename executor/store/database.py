@@ -48,6 +48,7 @@ _SQLITE_SETUP: Final = (
 _POSTGRESQL_SETUP: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
     f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S}s', false)",
+    "SELECT set_config('statement_timeout', '60s', false)",
     "SELECT set_config('idle_in_transaction_session_timeout', '60s', false)",
 )
 _SHOWN: Final = ("host", "port")

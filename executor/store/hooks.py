@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from executor.store.changes import count_change
+from executor.store.changes import begin_change
 from executor.store.database import Database
 from executor.store.errors import AlreadyStoredError, NotStoredError
 from executor.store.records import StoredHook
@@ -39,10 +39,10 @@ class HookRepository:
             NotStoredError: The version that it names is not installed.
         """
         with self._database.write() as session:
+            begin_change(session)
             _refuse_id(session, hook.hook_id)
             _check_versions(session, hook)
             session.add(HookRow(**_values(hook)))
-            count_change(session)
 
     def get(self, hook_id: str) -> StoredHook | None:
         """Find one hook."""
@@ -75,7 +75,8 @@ class HookRepository:
             AlreadyStoredError: There is another hook with the new id.
         """
         with self._database.write() as session:
-            row = session.get(HookRow, hook_id, with_for_update=True)
+            begin_change(session)
+            row = session.get(HookRow, hook_id)
             if row is None:
                 raise _missing(hook_id)
             changed = replace(change(_read(row)), updated_at=self._clock())
@@ -85,7 +86,6 @@ class HookRepository:
             _check_versions(session, changed)
             for name, value in _values(changed).items():
                 setattr(row, name, value)
-            count_change(session)
             return changed
 
     def remove(self, hook_id: str) -> StoredHook:
@@ -98,14 +98,14 @@ class HookRepository:
             NotStoredError: There is no such hook.
         """
         with self._database.write() as session:
-            row = session.get(HookRow, hook_id, with_for_update=True)
+            begin_change(session)
+            row = session.get(HookRow, hook_id)
             if row is None:
                 raise _missing(hook_id)
             removed = _read(row)
             for scope in session.scalars(select(ScopeRow).where(ScopeRow.hook_id == hook_id)):
                 session.delete(scope)
             session.delete(row)
-            count_change(session)
             return removed
 
 
@@ -116,7 +116,7 @@ def _refuse_id(session: Session, hook_id: str) -> None:
 
 def _check_versions(session: Session, hook: StoredHook) -> None:
     for identifier in (hook.active, hook.previous):
-        if identifier is not None and session.get(PluginRow, identifier, with_for_update={"read": True}) is None:
+        if identifier is not None and session.get(PluginRow, identifier) is None:
             raise NotStoredError(f"{identifier} is not installed, so the hook {hook.hook_id} cannot be served by it")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from executor.store.changes import count_change
+from executor.store.changes import begin_change
 from executor.store.database import Database
 from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
 from executor.store.records import InstalledPlugin
@@ -35,10 +35,10 @@ class PluginRepository:
             AlreadyStoredError: This very version is there.
         """
         with self._database.write() as session:
+            begin_change(session)
             if session.get(PluginRow, plugin.identifier) is not None:
                 raise AlreadyStoredError(f"{plugin.identifier} is installed already")
             session.add(PluginRow(**_values(plugin)))
-            count_change(session)
 
     def get(self, identifier: str) -> InstalledPlugin | None:
         """Find one version."""
@@ -69,13 +69,13 @@ class PluginRepository:
             NotStoredError: It is not installed.
         """
         with self._database.write() as session:
-            row = session.get(PluginRow, identifier, with_for_update=True)
+            begin_change(session)
+            row = session.get(PluginRow, identifier)
             if row is None:
                 raise _missing(identifier)
             changed = change(_read(row))
             for name, value in (_values(changed) | {"identifier": identifier}).items():
                 setattr(row, name, value)
-            count_change(session)
             return changed
 
     def remove(self, identifier: str) -> InstalledPlugin:
@@ -89,8 +89,8 @@ class PluginRepository:
             InUseError: A hook is served by it.
         """
         with self._database.write() as session:
-            _lock_hooks(session, identifier)  # before the plugin, as changes of hooks do
-            row = session.get(PluginRow, identifier, with_for_update=True)
+            begin_change(session)
+            row = session.get(PluginRow, identifier)
             if row is None:
                 raise _missing(identifier)
             used_by = session.scalars(select(HookRow.hook_id).where(HookRow.active == identifier)).all()
@@ -99,13 +99,7 @@ class PluginRepository:
             removed = _read(row)
             _forget_previous(session, identifier)
             session.delete(row)
-            count_change(session)
             return removed
-
-
-def _lock_hooks(session: Session, identifier: str) -> None:
-    of_it = or_(HookRow.active == identifier, HookRow.previous == identifier)
-    session.execute(select(HookRow.hook_id).where(of_it).order_by(HookRow.hook_id).with_for_update())
 
 
 def _forget_previous(session: Session, identifier: str) -> None:

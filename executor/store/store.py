@@ -139,6 +139,7 @@ def _open_server(url: str) -> Database:
 
 def _prepare(connection: Connection, kind: str) -> None:
     if kind == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # steps take as long as there are rows
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
         encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
         if encoding != "UTF8":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
-from executor.store.records import StoredHook, new_hook_id
+from executor.store.records import InstalledPlugin, StoredHook, new_hook_id
 from executor.store.storage import StorageScope
 from executor.store.store import Store, open_store
 from tests.executor.store.support import Place, make_hook, make_plugin
@@ -176,3 +178,40 @@ def test_settings_are_not_in_the_text_of_a_hook() -> None:
     """It may end up in a log."""
     hook = replace(make_hook(), settings={"key": "hush"}, secrets={"token": "hush"})
     assert "hush" not in repr(hook)
+
+
+def test_changes_at_the_same_time_do_not_get_in_each_others_way(place: Place) -> None:
+    """Hooks change between two versions that others try to remove: each change is made, or refused for a reason."""
+    plugins = [make_plugin("1.0.0"), make_plugin("2.0.0")]
+    hooks = ["one", "two"]
+
+    def switch(store: Store, hook_id: str) -> None:
+        def change(hook: StoredHook) -> StoredHook:
+            other = next(plugin.identifier for plugin in plugins if plugin.identifier != hook.active)
+            return replace(hook, active=other, previous=hook.active)
+
+        for _ in range(15):
+            with contextlib.suppress(NotStoredError):  # removed just now
+                store.hooks.update(hook_id, change)
+
+    def remove(store: Store, plugin: InstalledPlugin) -> None:
+        for _ in range(15):
+            with contextlib.suppress(InUseError):
+                store.plugins.remove(plugin.identifier)
+                store.plugins.add(plugin)
+
+    with (
+        open_store(place.url, place.state_dir) as one,
+        open_store(place.url, place.state_dir) as two,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        for plugin in plugins:
+            one.plugins.add(plugin)
+        for hook_id in hooks:
+            one.hooks.add(make_hook(hook_id, plugin=plugins[0]))
+        running = [pool.submit(switch, store, hook_id) for store, hook_id in zip([one, two], hooks, strict=True)]
+        running += [pool.submit(remove, store, plugin) for store, plugin in zip([two, one], plugins, strict=True)]
+        for done in running:
+            done.result()
+        assert one.plugins.list() == two.plugins.list()
+        assert {hook.active for hook in one.hooks.list()} <= {plugin.identifier for plugin in one.plugins.list()}
