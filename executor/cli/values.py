@@ -200,6 +200,9 @@ def _ask(setting: Setting, present: object) -> object:
         text = _read_line(setting, present)
         if not text and (present is not None or not setting.required):
             return None
+        if not text:
+            typer.secho("the plugin requires an answer", fg="red")
+            continue
         try:
             return check_value(setting, json.loads(text) if setting.type in STRUCTURED else text)
         except ValueRefusedError as error:
