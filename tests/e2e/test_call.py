@@ -7,16 +7,25 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.e2e.harness import COMMAND, LAB
+from tests.environments import python_for_anybody
 
 pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 240
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep state of tests out of that of whoever runs them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 def call(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -186,6 +195,25 @@ def test_calls_back_to_dify(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == 3
     assert b"endpoint.body" in ended.stderr
+
+
+def test_as_an_ordinary_user() -> None:
+    """Nothing here needs root: `nobody` may call, too, with state of its own."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        python = python_for_anybody(folder) if root else sys.executable
+        assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
+        command = [python, *COMMAND[1:], "call", str(LAB), "GET", "/files", "--state-dir", str(folder / "state")]
+        user = 65534 if root else None
+        ended = subprocess.run(
+            command, capture_output=True, timeout=PATIENCE_S, check=False, cwd=folder, user=user, group=user,
+            extra_groups=[] if root else None, env={**os.environ, "HOME": name},
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith(b"/tmp/")
+        assert (folder / "state").stat().st_uid == (user or os.geteuid())
 
 
 def test_a_command_line_that_is_wrong() -> None:

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from executor.authoring.scaffold import NewPlugin, render_files, write_plugin
+from executor.isolation.layers import DEFAULT_REQUIRED
 from tests.e2e.harness import COMMAND
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +48,8 @@ class Dev:
         assert self.process.stderr is not None
         self._lines = iter(self.process.stderr)
         self.wait("Listening at ")
-        self.url = json.loads(ready.read_text())["public"]
+        addresses = json.loads(ready.read_text())
+        self.url, self.admin = addresses["public"], addresses["admin"]
 
     def __enter__(self) -> Self:
         """Keep it running."""
@@ -182,6 +184,14 @@ def test_what_a_request_is_told_with(dev: Dev) -> None:
     assert dev.wait("AttributeError") == "  AttributeError: 'Request' object has no attribute 'arguments'"
     assert dev.wait("hello.py") == f"    {dev.folder}/endpoints/hello.py:13 in _invoke"
     assert "13 return Response((text.upper() if r.arguments.get" in dev.wait("> ")
+
+
+def test_the_sandbox_is_on(dev: Dev) -> None:
+    """Every layer that a service requires holds for what is being written, too."""
+    assert dev.get("/hello/Ada").status_code == 200
+    metrics = httpx.get(f"{dev.admin}/metrics", timeout=PATIENCE_S, trust_env=False).text
+    for layer in DEFAULT_REQUIRED:
+        assert f'executor_isolation_layer{{layer="{layer}"}} 1.0\n' in metrics
 
 
 def test_limits_that_were_come_near(folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ pytestmark = pytest.mark.e2e
 PATIENCE_S = 240
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep state of tests out of that of whoever runs them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
 def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command, without a terminal."""
     environment = {**os.environ, "NO_COLOR": "1"}
