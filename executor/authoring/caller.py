@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry
 from executor.authoring.project import Project
 from executor.authoring.request import PIECE, Readable, Request
 from executor.config.instance import make_state_dir
-from executor.config.places import ConfigError
 from executor.environments.builder import EnvironmentBuilder
 from executor.environments.environment import Environment
 from executor.environments.errors import BuildError
@@ -96,6 +95,7 @@ def call_endpoint(project: Project, request: Request, answerer: Answerer, progre
 
     Raises:
         CallError: There was no worker.
+        ConfigError: What is configured to answer reverse calls cannot be used.
         OSError: The body could not be read, or the answer not written.
         KeyboardInterrupt: Somebody lost patience. The worker is gone.
     """
@@ -139,8 +139,8 @@ class _Call:
             make_state_dir(config.state_dir)
             store = await stack.enter_async_context(keep_store(config, lambda _: None))
             target = await asyncio.to_thread(open_target, config.reverse)
-        except (OSError, ConfigError) as error:
-            raise CallError(str(error)) from error
+        except OSError as error:
+            raise CallError(f"the state directory {config.state_dir} cannot be used: {error}") from error
         stack.push_async_callback(target.close)
         return CallDesk(config.reverse, target, storage=store.storage, figures=CallFigures(CollectorRegistry()))
 

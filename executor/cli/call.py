@@ -14,6 +14,7 @@ import typer
 from executor.authoring.project import LOCAL_SETTINGS, Options, Project
 from executor.cli.questions import Environment, Fixtures, StateDir, author_state_dir, fail, open_or_ask, paragraphs
 from executor.config.overrides import Overrides
+from executor.config.places import ConfigError
 from executor.errors import ExecutorError
 from executor.outcome import Outcome
 
@@ -133,7 +134,7 @@ def call(
     project = open_or_ask(options, may_ask="-" not in {data, json} and "@-" not in {data, json})
     printer = _make_printer(project, folder)
     _find_endpoint(project, request)
-    answer = _Answer(printer, output, include=include)
+    answer = _Answer(printer, _open_output(output), include=include)
     called = _call(project, request, answer, printer)
     _report(called, project, printer, answer.traceback, timing=timing, verbose=verbose)
     if called.figures is None:
@@ -204,19 +205,27 @@ def _make_printer(project: Project, folder: Path) -> Printer:
     return printer
 
 
+def _open_output(file: Path | None) -> int:
+    """Open what the answer goes to; the descriptor."""
+    try:
+        return 1 if file is None else os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError as error:
+        fail(f"the answer cannot be written to {file}: {(error.strerror or str(error)).lower()}")
+
+
 class _Answer:
     """Writes an answer to standard output or a file.
 
     Args:
         printer: For what the endpoint prints.
-        file: Where the answer goes; `None` for standard output.
+        descriptor: Where the answer goes.
         include: Whether the head is written, too.
     """
 
-    def __init__(self, printer: Printer, file: Path | None, *, include: bool) -> None:
+    def __init__(self, printer: Printer, descriptor: int, *, include: bool) -> None:
         self._printer = printer
         self._include = include
-        self._descriptor = 1 if file is None else os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._descriptor = descriptor
         self._on_terminal = os.isatty(self._descriptor)
         self._line_open = False
         self.traceback = ""
@@ -275,6 +284,8 @@ def _call(project: Project, request: Request, answer: _Answer, printer: Printer)
         raise typer.Exit(1) from None  # whoever reads has seen enough
     except OSError as error:
         fail(f"the call was broken off: {error}")
+    except ConfigError as error:
+        fail("\n".join(str(problem) for problem in error.problems))
     except ExecutorError as error:
         fail(with_remedy(str(error)), status=error.exit_status)
     except KeyboardInterrupt:

@@ -159,6 +159,26 @@ def test_used_and_allowed() -> None:
     assert table["memory"].split()[2] == "MiB"
 
 
+def test_what_cannot_be_used(tmp_path: Path) -> None:
+    """A file for the answer, one with fixtures, a folder for state: each is named, and nothing is run."""
+    (tmp_path / "file").write_text("calls: 3\n")
+    for arguments, message in (
+        (("-o", tmp_path), f"error: the answer cannot be written to {tmp_path}: is a directory"),
+        (("--fixtures", tmp_path / "nothing.yaml"), "nothing.yaml"),
+        (("--fixtures", tmp_path / "file"), f"{tmp_path}/file:1:8: "),
+        (
+            ("--state-dir", tmp_path / "file" / "state"),
+            f"error: the state directory {tmp_path}/file/state cannot be used",
+        ),
+        (("--settings-file", tmp_path / "nothing.yaml"), f"error: {tmp_path}/nothing.yaml: "),
+    ):
+        ended = call("GET", "/info", *arguments)
+        assert message in said(ended)
+        assert "Traceback" not in said(ended)
+        assert ended.stdout == b""
+        assert ended.returncode == (6 if "--state-dir" in arguments else 1)
+
+
 def test_what_is_not_there() -> None:
     """An unknown path, method or slash is explained without starting anything."""
     ended = call("GET", "/inf")
