@@ -72,7 +72,8 @@ def find_indexes(settings: EnvironmentSettings, env: Mapping[str, str] | None = 
         return IndexSettings((*settings.extra_index_urls, settings.index_url), links, certificates=certificates)
     found, best_match = _uv(given), False
     if not any(found.values()):
-        found, best_match = _pip(given), True
+        found = _pip(given)
+        best_match = any(found.values())
     default = found[_INDEX][-1:] or (_ask_default(),)
     indexes = (*settings.extra_index_urls, *found[_EXTRA], *default)
     return IndexSettings(

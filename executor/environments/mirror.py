@@ -19,6 +19,7 @@ import html
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Self
 
 from executor.environments.errors import BuildError
@@ -45,6 +46,14 @@ MAX_PAGES: Final = 5000
 MAX_PROBLEMS: Final = 20
 START_TIME_S: Final = 30.0
 _METADATA: Final = ".metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """A request that is being answered."""
+
+    scope: Scope
+    send: Send
 
 
 class Mirror:
@@ -102,11 +111,11 @@ class Mirror:
                 case ["i", index, name, ""] if index.isdecimal() and is_project_name(name):
                     await send_answer(send, await self._page(int(index), name), head=head)
                 case ["i", index, name, file] if index.isdecimal() and is_project_name(name):
-                    await self._send_file(f"i/{int(index)}/{name}", file, send, head=head)
+                    await self._send_file(f"i/{int(index)}/{name}", file, _Exchange(scope, send), head=head)
                 case ["l", number, ""] if number.isdecimal():
                     await send_answer(send, await self._link_page(int(number)), head=head)
                 case ["l", number, file] if number.isdecimal():
-                    await self._send_file(f"l/{int(number)}", file, send, head=head)
+                    await self._send_file(f"l/{int(number)}", file, _Exchange(scope, send), head=head)
                 case _:
                     await send_answer(send, plain(404))
         except UpstreamError as error:
@@ -168,7 +177,8 @@ class Mirror:
             return None
         return None if found is None else {file.name: file for file in found}
 
-    async def _send_file(self, key: str, name: str, send: Send, *, head: bool) -> None:
+    async def _send_file(self, key: str, name: str, exchange: _Exchange, *, head: bool) -> None:
+        send = exchange.send
         files = await self._find(key) or {}
         if name.endswith(_METADATA) and name not in files:
             file = files.get(name.removesuffix(_METADATA))
@@ -182,10 +192,11 @@ class Mirror:
         if file is None or head:
             await send_answer(send, plain(404 if file is None else 200), head=head)
             return
-        await self._stream(file, send)
+        await self._stream(file, exchange)
 
-    async def _stream(self, file: PackageFile, send: Send) -> None:
+    async def _stream(self, file: PackageFile, exchange: _Exchange) -> None:
         """Send a file while it comes; what goes wrong on the way cuts the connection."""
+        send = exchange.send
         sizes: list[int | None] = []
         begun = False
         try:
@@ -198,7 +209,8 @@ class Mirror:
             if not begun:
                 raise
             self._complain(str(error))
-            raise _CutError from error
+            exchange.scope["extensions"]["executor.cut"](True)
+            return
         if not begun:
             await send(_start(0))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -207,10 +219,6 @@ class Mirror:
     def _complain(self, problem: str) -> None:
         if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
-
-
-class _CutError(Exception):
-    """Ends an answer that has begun: the server closes the connection."""
 
 
 _HTML: Final = (b"content-type", b"text/html; charset=utf-8")

@@ -137,15 +137,19 @@ class Upstream:
             async with self._get(file.url) as answer:
                 length = answer.headers.get("content-length", "")
                 on_size(int(length) if length.isdecimal() else None)
-                total = 0
+                total, held = 0, b""
                 async for piece in answer.aiter_bytes(PIECE):
                     total += len(piece)
                     if total > MAX_FILE:
                         raise UpstreamError(f"{file.name} is larger than {MAX_FILE} bytes")
                     incoming.write(piece)
-                    yield piece
-            if not await asyncio.to_thread(incoming.finish):
+                    if held:
+                        yield held
+                    held = piece
+            if not await asyncio.to_thread(incoming.finish):  # before the last piece is given away
                 raise UpstreamError(f"{file.name} is not the file that the index describes: its digest differs")
+            if held:
+                yield held
 
     async def metadata(self, file: PackageFile) -> bytes:
         """Fetch the metadata of a wheel.
