@@ -252,8 +252,8 @@ class CallBroker:
         try:
             async with clock, self._places:
                 await self._answer(call_id, kind, call)
-        except CallFailedError as error:
-            return "failed", self._explain(error.message)
+        except CallFailedError as error:  # what storage says is all that there is to know, in the daemon's words
+            return "failed", error.message if kind == "storage" else self._explain(error.message)
         except _WorkerGoneError:
             return "cancelled", ""
         except ProtocolError as error:
