@@ -106,7 +106,7 @@ class _Events:
 
     def close(self) -> None:
         """Read nothing more."""
-        if isinstance(self._call, OpenCall):
+        if not isinstance(self._call, CallError):
             self._call.close()
 
     def read(self, timeout_for_round: float | None = None) -> Iterator[Any]:

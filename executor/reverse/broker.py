@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, final
 
 import structlog
@@ -112,7 +113,7 @@ class _WorkerGoneError(Exception):
 class _Incoming:
     """A call, as far as it has come."""
 
-    __slots__ = ("cancelled", "complete", "credit", "pieces", "received", "size", "task")
+    __slots__ = ("complete", "credit", "pieces", "received", "size", "task")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -120,8 +121,7 @@ class _Incoming:
         self.pieces: list[bytes] = []
         self.complete = asyncio.Event()
         self.credit = asyncio.Event()
-        self.cancelled = False
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[tuple[str, str]] | None = None
 
     def feed(self, data: bytes) -> None:
         self.pieces.append(data)
@@ -180,7 +180,6 @@ class CallBroker:
             case CallCredit():
                 call.credit.set()
             case CallCancel():
-                call.cancelled = True
                 if call.task is not None:
                     call.task.cancel()
 
@@ -207,7 +206,10 @@ class CallBroker:
             return
         call = self._open[message.call_id] = _Incoming(message.size)
         call.feed(message.data)
-        call.task = asyncio.get_running_loop().create_task(self._carry(message.call_id, message.kind, call))
+        loop = asyncio.get_running_loop()
+        self._desk.begin(message.kind)
+        call.task = loop.create_task(self._try_answer(message.call_id, message.kind, call))
+        call.task.add_done_callback(partial(self._conclude, message.call_id, message.kind, loop.time()))
         if len(self._open) == 1:
             self._on_busy()
 
@@ -225,26 +227,17 @@ class CallBroker:
             )
         return ""
 
-    async def _carry(self, call_id: int, kind: str, call: _Incoming) -> None:
-        """Carry one call from its beginning to its end, whatever happens to it."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._desk.begin(kind)
-        outcome, text = "cancelled", ""
-        try:
-            outcome, text = await self._try_answer(call_id, kind, call)
-        except asyncio.CancelledError:
-            if not call.cancelled or self._closed:
-                raise
-        finally:
-            seconds = loop.time() - began
-            self._desk.finish(kind, outcome, seconds)
-            log.debug("reverse.call", kind=kind, outcome=outcome, duration_s=round(seconds, 6), **self._names())
-            del self._open[call_id]
-            if not self._closed:
-                self._send_end(call_id, "error" if text else "end", text)
-                if not self._open:
-                    self._on_busy()
+    def _conclude(self, call_id: int, kind: str, began: float, task: asyncio.Task[tuple[str, str]]) -> None:
+        """Tell how a call ended: whatever happened to its task, also before it had begun to run."""
+        outcome, text = ("cancelled", "") if task.cancelled() else task.result()
+        seconds = asyncio.get_running_loop().time() - began
+        self._desk.finish(kind, outcome, seconds)
+        log.debug("reverse.call", kind=kind, outcome=outcome, duration_s=round(seconds, 6), **self._names())
+        del self._open[call_id]
+        if not self._closed:
+            self._send_end(call_id, "end" if outcome in {"ok", "cancelled"} else "error", text)
+            if not self._open:
+                self._on_busy()
 
     async def _try_answer(self, call_id: int, kind: str, call: _Incoming) -> tuple[str, str]:
         """Answer a call; how it ended, and what the worker is told of that."""

@@ -61,6 +61,10 @@ class CallDesk:
     async def retire(self) -> None:
         """Close the target once nobody uses it any more."""
         await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the target now."""
         await self._target.close()
 
     def for_invocation(

@@ -212,7 +212,9 @@ class Supervisor:
         return sum(invocation.interrupt(Outcome.SHUTDOWN) for invocation in tuple(self._live))
 
     async def close(self) -> None:
-        """End all zygotes."""
+        """End all zygotes, and connections to those who answer reverse calls."""
+        if self._desk is not None:
+            await self._desk.close()
         for task in self._retiring:
             task.cancel()
         for runtime in self._runtimes.values():
