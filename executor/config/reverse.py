@@ -51,7 +51,8 @@ class Reverse(Section):
     )
     memory: Annotated[int, Size("1 MiB", "1 TiB", "256 MiB")] = Field(
         default=256 * 1024**2,
-        description="Requests of calls that are held at the same time, over all invocations; larger ones wait.",
+        description="Large requests of calls, those over 64 KiB, that are held at the same time, over all invocations; "
+        "more of them wait.",
     )
     fixtures: FilePath | None = Field(
         default=None,

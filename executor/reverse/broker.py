@@ -26,7 +26,7 @@ import structlog
 
 from executor.catalog.permissions import Permissions
 from executor.config.limits import Limits
-from executor.reverse.budget import ByteBudget, Hold
+from executor.reverse.budget import ByteBudget
 from executor.reverse.call import CallFailedError, CallTarget, ReverseCall
 from executor.reverse.requests import RULES, check_request, refuse_kind
 from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
@@ -45,6 +45,9 @@ MOST_ERROR_BYTES: Final = 4096
 
 EXCESS: Final = 1000
 """Calls over the limit that are refused, before the worker is taken for one that will not stop."""
+
+REQUEST_TIME_S: Final = 30.0
+"""Longest time for a request to come whole, once there is memory for it: a worker that is well sends it at once."""
 
 LARGE: Final = 256 * 1024
 """Bytes from which on a value is unfolded in a thread, so that the event loop does not wait for it."""
@@ -155,6 +158,7 @@ class CallBroker:
         self._link = link
         self._on_busy = on_busy
         self._places = asyncio.Semaphore(limits.calls_at_once)
+        self._memory = ByteBudget(limits.call_request)
         self._open: dict[int, _Incoming] = {}
         self._closed = False
         self.count = 0
@@ -260,24 +264,42 @@ class CallBroker:
         return "ok", ""
 
     async def _answer(self, call_id: int, kind: str, call: _Incoming) -> None:
-        hold = await self._desk.memory.take(call.size)
-        try:
+        async with contextlib.AsyncExitStack() as held:
             if call.size > INITIAL_CALL_CREDIT:
-                with contextlib.suppress(LocalProtocolError):
-                    self._link.send(CallCredit(call_id=call_id, amount=call.size - INITIAL_CALL_CREDIT))
-            await call.complete.wait()
+                await self._make_room(call_id, call, held)
+            elif not call.complete.is_set():
+                await self._wait_complete(call)
             request = check_request(kind, await _unfold(call.take()))
             target = self._desk.find_target(kind, self._caller)
             items = target.call(self._make_call(kind, request))
-            await self._pass_on(call_id, call, items, hold)
-        finally:
-            hold.release()
+            await self._pass_on(call_id, call, items, held)
 
-    async def _pass_on(self, call_id: int, call: _Incoming, items: AsyncIterator[object], hold: Hold) -> None:
+    async def _make_room(self, call_id: int, call: _Incoming, held: contextlib.AsyncExitStack) -> None:
+        """Wait for memory for a large request, then for the request; small ones are here already.
+
+        An invocation waits for itself first, so that it cannot take what others wait for as often as it has calls.
+        """
+        for memory in (self._memory, self._desk.memory):
+            held.callback((await memory.take(call.size)).release)
+        with contextlib.suppress(LocalProtocolError):  # the worker was told to stop meanwhile
+            self._link.send(CallCredit(call_id=call_id, amount=call.size - INITIAL_CALL_CREDIT))
+        await self._wait_complete(call)
+
+    async def _wait_complete(self, call: _Incoming) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_TIME_S):
+                await call.complete.wait()
+        except TimeoutError:
+            text = f"{call.received} of {call.size} bytes of the request came within {REQUEST_TIME_S:g} s"
+            raise CallFailedError(text) from None
+
+    async def _pass_on(
+        self, call_id: int, call: _Incoming, items: AsyncIterator[object], held: contextlib.AsyncExitStack
+    ) -> None:
         sent = 0
         try:
             async for item in items:
-                hold.release()  # whoever answers has the request
+                await held.aclose()  # whoever answers has the request
                 data = pack_value(item)
                 sent += len(data)
                 if sent > self._limits.call_answer:

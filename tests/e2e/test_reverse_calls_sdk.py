@@ -20,20 +20,24 @@ CALLER = Path(__file__).parent.parent / "plugins" / "caller"
 
 
 @pytest.fixture(scope="module", params=[OLD, NEW])
-def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """A client of the plugin, which has that SDK, and of which nothing may be left."""
+def service(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    """The plugin, which has that SDK; nothing may be left of its calls."""
     environment = build_environment(f"dify_plugin=={request.param}", "msgpack==1.0.8", python=find_pythons()[PYTHON])
     config = {
         "plugins": [{"path": str(CALLER), "environment": str(environment)}],
         "reverse": {"target": "fixtures", "fixtures": str(CALLER / "fixtures.yaml")},
     }
-    with (
-        Executor(config=config) as executor,
-        httpx.Client(base_url=f"{executor.url}/e/caller/do", timeout=120) as client,
-    ):
-        yield client
+    with Executor(config=config) as executor:
+        yield executor
         executor.wait_metric("executor_reverse_calls_in_flight", 0)
         assert executor.own_failures() == []
+
+
+@pytest.fixture(scope="module")
+def client(service: Executor) -> Iterator[httpx.Client]:
+    """A client of the plugin."""
+    with httpx.Client(base_url=f"{service.url}/e/caller/do", timeout=120) as client:
+        yield client
 
 
 def do(client: httpx.Client, name: str, **given: Any) -> Any:
@@ -78,8 +82,10 @@ def test_uploads(client: httpx.Client) -> None:
     assert answer.json()[1:] == [3 << 20, "image"]
 
 
-def test_values(client: httpx.Client) -> None:
+def test_values(service: Executor, client: httpx.Client) -> None:
     """Kept for the next request; none is an error."""
     assert do(client, "kept", key="none")["error"].startswith("load data failed")
-    assert client.post("/late").text == "soon\n"
+    answer = client.post("/late")
+    assert answer.text == "soon\n"
+    assert service.invocation(answer.headers["x-invocation-id"])["outcome"] == "ok"
     assert do(client, "kept", key="late") == 1

@@ -8,7 +8,7 @@ import time
 
 from werkzeug import Response
 
-from attacks import bare
+from attacks import bare, pipe
 from attacks.deeds import deed
 
 KEPT: list[object] = []
@@ -55,6 +55,25 @@ def output(_):
     end = time.monotonic() + MOST_S
     while time.monotonic() < end:
         os.write(1, b"noise " * 10_000 + b"\n")
+    os._exit(0)
+
+
+@deed("Calls for ever, at length and half", proof=LOUD, ends=("worker.protocol", "timeout.wall"))
+def calls(_):
+    """Sixteen megabytes are announced each time; a piece comes, and never the rest."""
+    end, number = time.monotonic() + MOST_S, 0
+    reads, writes = pipe.find_ends()
+    os.set_blocking(writes, True)
+    os.set_blocking(reads, True)
+    piece = b"x" * 60_000
+    while time.monotonic() < end:
+        call = pipe.frame(pipe.CALL, number, "storage", 16 << 20, piece)
+        data = memoryview(call + (pipe.frame(pipe.CALL_CANCEL, number) if number % 16 else b""))
+        while data:
+            data = data[os.write(writes, data) :]
+        number += 1
+        if number % 64 == 0:
+            os.read(reads, 1 << 16)
     os._exit(0)
 
 

@@ -29,7 +29,7 @@ CRASHED = ("worker.crashed",)
 SILENT = ("timeout.first_byte",)
 
 
-def _ends() -> tuple[int, int]:
+def find_ends() -> tuple[int, int]:
     """The descriptors of the protocol: (read, write)."""
     found = {}
     for number in range(3, 1100):
@@ -40,7 +40,7 @@ def _ends() -> tuple[int, int]:
 
 
 def _say(*pieces: bytes, to: int | None = None) -> None:
-    writes = _ends()[1] if to is None else to
+    writes = find_ends()[1] if to is None else to
     data = memoryview(b"".join(pieces))
     os.set_blocking(writes, True)
     while data:
@@ -51,17 +51,17 @@ def _raw(kind: int, payload: bytes, length: int | None = None) -> bytes:
     return struct.pack(">IB", len(payload) if length is None else length, kind) + payload
 
 
-def _frame(kind: int, *fields: object) -> bytes:
+def frame(kind: int, *fields: object) -> bytes:
     return _raw(kind, msgpack.packb(list(fields)))
 
 
 def _head(*headers: tuple[bytes, bytes], status: object = 200) -> bytes:
-    return _frame(RESPONSE, status, [list(pair) for pair in headers])
+    return frame(RESPONSE, status, [list(pair) for pair in headers])
 
 
 def _asks(request: bytes, number: int = 1, kind: str = "storage") -> bytes:
     """A call with anything for a request, up to 64 KiB."""
-    return _frame(CALL, number, kind, len(request), request)
+    return frame(CALL, number, kind, len(request), request)
 
 
 def _call(number: int, kind: str = "storage") -> bytes:
@@ -76,8 +76,8 @@ def _wait() -> None:
         time.sleep(60)
 
 
-FIRST = _frame(CHUNK, b"first")
-DONE = _frame(END)
+FIRST = frame(CHUNK, b"first")
+DONE = frame(END)
 REST = FIRST + DONE
 
 
@@ -111,7 +111,7 @@ def _like(name: str, data: bytes) -> str:
 for _name, _tries, _data in (
     ("honest", "Answers by itself, as it is due", _head() + REST),
     ("honest_head", "Likewise, with headers", _head((b"X", b"a"), (b"Content-Length", b"5")) + REST),
-    ("honest_log", "Logs, and answers", _frame(LOG, 1.0, "info", "l", "m") + _head() + REST),
+    ("honest_log", "Logs, and answers", frame(LOG, 1.0, "info", "l", "m") + _head() + REST),
     ("honest_call", "Makes a call, and answers", _call(1) + _head() + REST),
     ("call_bomb", "Asks with maps nested twenty thousand deep", _asks(b"\x81\xa1x" * 20_000) + _head() + REST),
     (
@@ -124,10 +124,10 @@ for _name, _tries, _data in (
     ("call_no_map", "Asks with a list", _asks(b"\x90") + _head() + REST),
     ("call_unknown", "Asks for what there is not", _call(1, "encrypt") + _head() + REST),
     ("call_forbidden", "Asks for what its manifest does not allow", _call(1, "llm") + _head() + REST),
-    ("call_unfinished", "Asks half a question", _frame(CALL, 1, "storage", 1 << 24, b"\x81") + _head() + REST),
+    ("call_unfinished", "Asks half a question", frame(CALL, 1, "storage", 1 << 24, b"\x81") + _head() + REST),
     ("call_unheard", "Asks, and waits for no answer", b"".join(map(_call, range(128))) + _head() + REST),
-    ("honest_credit", "Gives credit, and answers", _frame(CREDIT, 1) + _head() + REST),
-    ("within_credit", "Sends all that it may", _head() + _frame(CHUNK, b"x" * 65536) * 4 + DONE),
+    ("honest_credit", "Gives credit, and answers", frame(CREDIT, 1) + _head() + REST),
+    ("within_credit", "Sends all that it may", _head() + frame(CHUNK, b"x" * 65536) * 4 + DONE),
     ("without_body", "Answers without a body", _head(status=204) + DONE),
 ):
     _def(_name, _tries, _data, (), stays=False)
@@ -136,18 +136,18 @@ for _name, _tries, _data in (
     ("garbage", "Says what is no message", b"\xff" * 4096),
     ("zeros", "Says nothing, at length", bytes(4096)),
     ("preface_again", "Begins once more", b"EEP\x04" + _head() + REST),
-    ("locked", "Says what holds of its isolation, as workers once did", _frame(LOCKED, {"seccomp": {"holds": True}})),
-    ("ready_again", "Says once more that it is ready", _frame(READY)),
-    ("ready_with_lies", "Says what it is made of, as workers once did", _frame(READY, {"python": "2.7"})),
-    ("commands", "Says what only the supervisor says", _frame(0x06, "cancelled")),
-    ("control", "Says what zygotes are told", _frame(0x81, 1)),
-    ("unknown", "Says what nobody has ever said", _frame(0x7F)),
+    ("locked", "Says what holds of its isolation, as workers once did", frame(LOCKED, {"seccomp": {"holds": True}})),
+    ("ready_again", "Says once more that it is ready", frame(READY)),
+    ("ready_with_lies", "Says what it is made of, as workers once did", frame(READY, {"python": "2.7"})),
+    ("commands", "Says what only the supervisor says", frame(0x06, "cancelled")),
+    ("control", "Says what zygotes are told", frame(0x81, 1)),
+    ("unknown", "Says what nobody has ever said", frame(0x7F)),
     ("chunk_first", "Begins with the body", FIRST),
     ("end_first", "Ends before it has begun", DONE),
     ("empty_frame", "Sends a message that is empty", _raw(RESPONSE, b"")),
     ("no_array", "Sends a map for a message", _raw(RESPONSE, msgpack.packb({"status": 200}))),
-    ("more_fields", "Sends more than a message has", _frame(END, 1)),
-    ("fewer_fields", "Sends less than a message has", _frame(RESPONSE, 200)),
+    ("more_fields", "Sends more than a message has", frame(END, 1)),
+    ("fewer_fields", "Sends less than a message has", frame(RESPONSE, 200)),
     ("trailing", "Sends two messages as one", _raw(END, msgpack.packb([]) * 2)),
     ("largest", "Announces four gigabytes", _raw(CHUNK, b"x" * 64, 0xFFFF_FFFF)),
     ("too_large", "Announces one byte too much", _raw(CHUNK, b"x" * 64, 65536 + 129)),
@@ -160,54 +160,54 @@ for _name, _tries, _data in (
     ("nested_maps", "Nests maps a hundred thousand deep", _raw(RESPONSE, b"\x92\xcc\xc8" + b"\x81\xa1x" * 50_000)),
     ("wide", "Sends many values", _raw(RESPONSE, b"\x92\xcc\xc8\xdd\x00\x01\x86\xa0" + b"\xc0" * 100_000)),
     ("keys", "Sends keys that are no texts", _raw(RESPONSE, b"\x92\xcc\xc8" + msgpack.packb({1: 1, b"x": 2}))),
-    ("extension", "Sends a type of its own", _frame(RESPONSE, 200, msgpack.ExtType(1, b"x"))),
-    ("timestamp", "Sends a time", _frame(RESPONSE, 200, msgpack.Timestamp(1))),
+    ("extension", "Sends a type of its own", frame(RESPONSE, 200, msgpack.ExtType(1, b"x"))),
+    ("timestamp", "Sends a time", frame(RESPONSE, 200, msgpack.Timestamp(1))),
     (
         "no_text",
         "Sends a text that is none",
         _raw(LOG, b"\x94\xcb" + struct.pack(">d", 1) + b"\xa4info\xa1l\xa2\xff\xfe"),
     ),
-    ("not_a_number", "Sends a time that is no number", _frame(LOG, float("nan"), "info", "l", "m")),
-    ("loud", "Logs at a level that there is not", _frame(LOG, 1.0, "loud", "l", "m")),
+    ("not_a_number", "Sends a time that is no number", frame(LOG, float("nan"), "info", "l", "m")),
+    ("loud", "Logs at a level that there is not", frame(LOG, 1.0, "loud", "l", "m")),
     ("reserved_byte", "Sends the byte that msgpack never uses", _raw(RESPONSE, b"\xc1")),
-    ("no_credit", "Gives credit of nothing", _frame(CREDIT, 0)),
-    ("debt", "Gives credit below nothing", _frame(CREDIT, -1)),
-    ("endless_credit", "Gives credit without end", _frame(CREDIT, 2**62)),
-    ("much_credit", "Gives credit in small coin, without end", _frame(CREDIT, 1 << 20) * 20),
-    ("empty_chunk", "Sends a piece of nothing", _head() + _frame(CHUNK, b"")),
-    ("text_chunk", "Sends a piece of text", _head() + _frame(CHUNK, "x")),
+    ("no_credit", "Gives credit of nothing", frame(CREDIT, 0)),
+    ("debt", "Gives credit below nothing", frame(CREDIT, -1)),
+    ("endless_credit", "Gives credit without end", frame(CREDIT, 2**62)),
+    ("much_credit", "Gives credit in small coin, without end", frame(CREDIT, 1 << 20) * 20),
+    ("empty_chunk", "Sends a piece of nothing", _head() + frame(CHUNK, b"")),
+    ("text_chunk", "Sends a piece of text", _head() + frame(CHUNK, "x")),
     ("call_again", "Makes two calls of one name", _call(1) * 2),
     ("call_before", "Makes a call that was before", _call(2) + _call(1)),
-    ("call_forged_data", "Goes on with a call that is not there", _frame(CALL_DATA, 7, b"x")),
-    ("call_forged_credit", "Takes the answer to a call that is not there", _frame(CALL_CREDIT, 7, 1)),
-    ("call_forged_end", "Ends a call that is not there", _frame(CALL_CANCEL, 7)),
-    ("call_result", "Answers a call itself", _call(1) + _frame(0x05, 1, "end", b"", False)),
-    ("call_overlong", "Asks more than it said", _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_DATA, 1, b"xx")),
-    ("call_of_nothing", "Asks nothing", _frame(CALL, 1, "storage", 0, b"")),
-    ("call_too_large", "Announces a question that is too large", _frame(CALL, 1, "storage", (64 << 20) + 1, b"x")),
+    ("call_forged_data", "Goes on with a call that is not there", frame(CALL_DATA, 7, b"x")),
+    ("call_forged_credit", "Takes the answer to a call that is not there", frame(CALL_CREDIT, 7, 1)),
+    ("call_forged_end", "Ends a call that is not there", frame(CALL_CANCEL, 7)),
+    ("call_result", "Answers a call itself", _call(1) + frame(0x05, 1, "end", b"", False)),
+    ("call_overlong", "Asks more than it said", frame(CALL, 1, "storage", 2, b"x") + frame(CALL_DATA, 1, b"xx")),
+    ("call_of_nothing", "Asks nothing", frame(CALL, 1, "storage", 0, b"")),
+    ("call_too_large", "Announces a question that is too large", frame(CALL, 1, "storage", (64 << 20) + 1, b"x")),
     (
         "call_beyond_credit",
         "Asks more than it was allowed",
-        _frame(CALL, 1, "nobody", 1 << 20, b"x" * 65536) + _frame(CALL_DATA, 1, b"x"),
+        frame(CALL, 1, "nobody", 1 << 20, b"x" * 65536) + frame(CALL_DATA, 1, b"x"),
     ),
     (
         "call_much_credit",
         "Takes more than there may be",
-        _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_CREDIT, 1, 64 << 20),
+        frame(CALL, 1, "storage", 2, b"x") + frame(CALL_CREDIT, 1, 64 << 20),
     ),
     (
         "call_cancelled_twice",
         "Ends a call twice",
-        _frame(CALL, 1, "storage", 2, b"x") + _frame(CALL_CANCEL, 1) * 2,
+        frame(CALL, 1, "storage", 2, b"x") + frame(CALL_CANCEL, 1) * 2,
     ),
     (
         "calls_open",
         "Has more calls than there may be",
-        b"".join(_frame(CALL, number, "storage", 2, b"x") for number in range(129)),
+        b"".join(frame(CALL, number, "storage", 2, b"x") for number in range(129)),
     ),
     ("two_heads", "Answers twice", _head() + _head()),
     ("two_heads_late", "Answers twice, in the middle", _head() + FIRST + _head()),
-    ("unknown_error", "Fails in a way that there is not", _frame(ERROR, "surprise", "m", "")),
+    ("unknown_error", "Fails in a way that there is not", frame(ERROR, "surprise", "m", "")),
     ("short_length", "Sends more than it said", _head((b"Content-Length", b"3")) + REST),
     ("long_length", "Sends less than it said", _head((b"Content-Length", b"9")) + REST),
     ("status_text", "Has a status that is no number", _head(status="200")),
@@ -251,13 +251,13 @@ _half = _raw(RESPONSE, b"\x92", 100)
 _def("half_a_frame", "Begins a message and is silent", _half, SILENT, like="in_pieces")
 _def("half_a_length", "Begins a length and is silent", b"\0\0", SILENT, like="in_pieces")
 _def("half_and_end", "Begins a message and ends", _half, BROKEN, stays=False, like="in_pieces")
-_def("forged_load_error", "Says that it could not be loaded", _frame(ERROR, "load", "forged", ""), ("endpoint.load",))
-_def("forged_cancel", "Says that it was cancelled", _frame(ERROR, "cancelled", "x", ""), CRASHED)
+_def("forged_load_error", "Says that it could not be loaded", frame(ERROR, "load", "forged", ""), ("endpoint.load",))
+_def("forged_cancel", "Says that it was cancelled", frame(ERROR, "cancelled", "x", ""), CRASHED)
 
 for _name, _tries, _data in (
     ("after_end", "Goes on after the end", _head() + REST + FIRST + _head(status=500) + b"\xff" * 4096),
     ("two_ends", "Ends twice", _head() + REST + DONE),
-    ("error_after_end", "Fails after the end", _head() + REST + _frame(ERROR, "raised", "x", "")),
+    ("error_after_end", "Fails after the end", _head() + REST + frame(ERROR, "raised", "x", "")),
 ):
     _def(_name, _tries, _data, ())
 
@@ -266,7 +266,7 @@ for _name, _tries, _data in (
     (
         "chunked",
         "Says that it frames by itself",
-        _head((b"Transfer-Encoding", b"chunked")) + _frame(CHUNK, b"5\r\nfirst\r\n0\r\n\r\n") + DONE,
+        _head((b"Transfer-Encoding", b"chunked")) + frame(CHUNK, b"5\r\nfirst\r\n0\r\n\r\n") + DONE,
     ),
     (
         "chunked_and_length",
@@ -317,19 +317,19 @@ def in_pieces(_):
 def beyond_credit(_):
     _say(_head())
     while True:
-        _say(_frame(CHUNK, b"x" * 65536))
+        _say(frame(CHUNK, b"x" * 65536))
 
 
 @deed("Logs without end", proof=twin("honest_log"), ends=("limit.log_output",))
 def logs(_):
     while True:
-        _say(_frame(LOG, 1.0, "info", "l", "x") * 1024)
+        _say(frame(LOG, 1.0, "info", "l", "x") * 1024)
 
 
 @deed("Gives credit without end", proof=twin("honest_credit"), ends=BROKEN)
 def credits(_):
     while True:
-        _say(_frame(CREDIT, 64) * 1024)
+        _say(frame(CREDIT, 64) * 1024)
 
 
 @deed("Makes calls without end, and reads no answer", proof=twin("honest_call"), ends=BROKEN)
@@ -340,7 +340,7 @@ def calls(_):
 
 @deed("Makes calls without end, and reads every answer", proof=twin("honest_call"), ends=BROKEN)
 def calls_read(_):
-    reads, _ = _ends()
+    reads, _ = find_ends()
     os.set_blocking(reads, True)
     while True:
         _say(*map(_call, itertools.islice(_NUMBERS, 16)))
@@ -351,32 +351,32 @@ def calls_read(_):
 def calls_taken_back(_):
     while True:
         numbers = itertools.islice(_NUMBERS, 64)
-        _say(*(_frame(CALL, number, "storage", 9, b"x") + _frame(CALL_CANCEL, number) for number in numbers))
+        _say(*(frame(CALL, number, "storage", 9, b"x") + frame(CALL_CANCEL, number) for number in numbers))
 
 
 @deed("Sends single bytes without end", proof=twin("in_pieces"), ends=("timeout.wall",))
 def tiny_chunks(_):
     _say(_head())
     while True:
-        _say(_frame(CHUNK, b"x") * 1000)
+        _say(frame(CHUNK, b"x") * 1000)
 
 
 @deed("Closes the pipe that it speaks by", proof=twin("moves_pipe"), ends=CRASHED)
 def closes_writing(_):
-    os.close(_ends()[1])
+    os.close(find_ends()[1])
     _wait()
 
 
 @deed("Closes the pipe that it hears by", proof=twin("answers_deaf"), ends=SILENT)
 def closes_reading(_):
-    os.close(_ends()[0])
+    os.close(find_ends()[0])
     print("said", flush=True)
     _wait()
 
 
 @deed("Closes the pipe that it hears by, and answers", proof=twin("honest"))
 def answers_deaf(_):
-    reads, writes = _ends()
+    reads, writes = find_ends()
     os.close(reads)
     _say(_head() + REST, to=writes)
     os._exit(0)
@@ -384,7 +384,7 @@ def answers_deaf(_):
 
 @deed("Puts the pipe to another number, and closes it under the worker", proof=twin("honest"))
 def moves_pipe(_):
-    _, writes = _ends()
+    _, writes = find_ends()
     other = os.dup(writes)
     os.close(writes)
     os.write(other, _head() + REST)
@@ -393,14 +393,14 @@ def moves_pipe(_):
 
 @deed("Writes its output into the pipe", proof=twin("moves_pipe"), ends=BROKEN)
 def output_into_pipe(_):
-    os.dup2(_ends()[1], 1)
+    os.dup2(find_ends()[1], 1)
     os.write(1, b"printed\n" * 1000)
     _wait()
 
 
 @deed("Has a child answer for it, with the pipes of the worker", proof=twin("child_answers"), ends=CRASHED)
 def child_without_pipe(_):
-    _, writes = _ends()
+    _, writes = find_ends()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(OSError):
@@ -412,7 +412,7 @@ def child_without_pipe(_):
 
 @deed("Has a child answer for it, with a pipe that was put to another number", proof=twin("honest"))
 def child_answers(_):
-    writes = os.dup(_ends()[1])
+    writes = os.dup(find_ends()[1])
     child = os.fork()
     if child == 0:
         _say(_head(), REST, to=writes)
@@ -423,7 +423,7 @@ def child_answers(_):
 
 @deed("Has a child answer before it does so itself", proof=twin("child_answers"), ends=BROKEN)
 def two_answer(_):
-    writes = os.dup(_ends()[1])
+    writes = os.dup(find_ends()[1])
     child = os.fork()
     if child == 0:
         _say(_head(), to=writes)
@@ -434,12 +434,12 @@ def two_answer(_):
 
 @deed("Ends, and has a child speak on", proof=twin("child_answers"), ends=CRASHED)
 def child_speaks_on(_):
-    writes = os.dup(_ends()[1])
+    writes = os.dup(find_ends()[1])
     spoken, speaks = os.pipe()
     if os.fork() == 0:
         os.setsid()
         while True:
-            _say(_frame(LOG, 1.0, "info", "l", "x"), to=writes)
+            _say(frame(LOG, 1.0, "info", "l", "x"), to=writes)
             os.write(speaks, b"x")
             time.sleep(0.01)
     os.read(spoken, 1)
@@ -449,7 +449,7 @@ def child_speaks_on(_):
 @deed("Has two threads speak at once, in halves", proof=twin("within_credit"), ends=BROKEN)
 def two_voices(_):
     _say(_head())
-    data = _frame(CHUNK, b"x" * 65536)
+    data = frame(CHUNK, b"x" * 65536)
 
     def speak() -> None:
         while True:
