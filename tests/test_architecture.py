@@ -148,3 +148,31 @@ def test_the_protocol_package_passes_on_what_its_modules_export() -> None:
             and getattr(importlib.import_module(module_name(path)), name) is getattr(package, name)
             for path in modules("protocol")
         ), name
+
+
+REPLACED = {
+    "os": {"close", "fork", "forkpty", "posix_spawn", "posix_spawnp", "waitpid"},
+    "select": {"epoll", "poll", "select"},
+    "signal": {"getsignal", "signal"},
+    "socket": {"create_connection", "fromfd", "socket", "socketpair"},
+    "threading": {"Condition", "Event", "Lock", "RLock", "Thread", "current_thread", "local"},
+    "time": {"sleep"},
+}
+"""What gevent puts others in the place of, by module."""
+
+BEFORE_GEVENT = {"workshop", "sdk", "stage"}
+"""Folders of `worker` whose code runs in other processes, or is the plugin's."""
+
+
+GREENLETS = [path for path in modules("worker") if not BEFORE_GEVENT & set(path.relative_to(ROOT / "worker").parts)]
+
+
+@pytest.mark.parametrize("path", GREENLETS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_workers_use_the_originals_of_what_gevent_replaces(path: Path) -> None:
+    """By name, from modules that are imported before the SDK; gevent's own want an event loop that nobody has."""
+    found = {
+        (node.value.id, node.attr)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert not {(module, name) for module, name in found if name in REPLACED.get(module, set())}

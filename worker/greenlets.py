@@ -10,7 +10,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["find_hub", "sleep"]
+__all__ = ["end_event_loop", "find_hub", "sleep"]
+
+
+def end_event_loop() -> None:
+    """Destroy the event loop of this thread, if gevent has opened one: whoever is forked makes one of its own.
+
+    An inherited one would share its epoll descriptor with every sibling, and break when descriptors are closed.
+    """
+    module = sys.modules.get("gevent._hub_local")
+    hub = module.get_hub_if_exists() if module is not None else None
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
 
 
 def find_hub() -> Any | None:

@@ -23,6 +23,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from os import close
 from typing import Final
 
 from worker.lockdown.calls import (
@@ -226,7 +227,7 @@ def _show(path: str) -> None:
     if os.path.isdir(resolved):
         os.makedirs(target, exist_ok=True)
     else:
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+        close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
     mount(resolved, target, None, flags=MS_BIND | MS_REC)
     restrict_mount(target, _LOCKED | MOUNT_ATTR_NODEV, recursive=True)
 
@@ -296,6 +297,6 @@ def _make_small_things() -> None:
     for path, target in _LINKS.items():
         os.symlink(target, _NEW + path)
     for device in _DEVICES:
-        os.close(os.open(_NEW + device, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        close(os.open(_NEW + device, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         mount(_OLD + device, _NEW + device, None, flags=MS_BIND)
         restrict_mount(_NEW + device, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, recursive=False)

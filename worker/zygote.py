@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import kill, waitpid
+from os import close, kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
 from socket import SOCK_SEQPACKET, socket
@@ -52,6 +52,7 @@ from worker.environment import (
     load_runtime,
 )
 from worker.forking import remember_fork_hooks
+from worker.greenlets import end_event_loop
 from worker.hiding import hide_ourselves
 from worker.immortal import share_memory
 from worker.kernel import adopt_orphans, set_process_name
@@ -248,7 +249,7 @@ class Zygote(ControlLoop):
         runtime = self._heritage.runtime or load_runtime()
         if SDK in sys.modules:
             rehearse(runtime.answer)
-        _end_event_loop()
+        end_event_loop()
         werkzeug = sys.modules["werkzeug"]
         facts = {
             "name": command.name,
@@ -321,7 +322,7 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str], *, lent: bool
 def _move_away(descriptor: int) -> int:
     """Have 0, 1 and 2 open on /dev/null where they are on nothing, and the descriptor on another number."""
     moved = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
-    os.close(descriptor)
+    close(descriptor)
     for number in range(3):
         try:
             os.fstat(number)
@@ -349,13 +350,3 @@ def _remove_groups(folder: str) -> None:
                     os.rmdir(entry.path)
     with suppress(OSError):
         os.rmdir(folder)
-
-
-def _end_event_loop() -> None:
-    """Destroy the event loop that gevent, which the real SDK brings along, has opened: workers make their own.
-
-    An inherited one would share its epoll descriptor with every sibling, and break when descriptors are closed.
-    """
-    gevent = sys.modules.get("gevent")
-    if gevent is not None:
-        gevent.get_hub().destroy(destroy_loop=True)

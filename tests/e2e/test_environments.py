@@ -32,7 +32,7 @@ BETWEEN: Final = (
 )
 """Versions that were released, besides the oldest and the newest; without test versions of later ones."""
 
-EXTRA: Final = ("msgpack==1.0.8",)
+EXTRA: Final = ("msgpack==1.0.8", "gevent==26.5.0")
 """What the plugin has besides the SDK: another version than ours."""
 
 pytestmark = pytest.mark.e2e
@@ -185,8 +185,9 @@ def test_imports(client: httpx.Client) -> None:
 
 
 def test_waits(client: httpx.Client) -> None:
-    """Threads, sockets, programs, forks and event loops work in a worker, under the SDK's gevent."""
+    """Threads, sockets, programs, forks and event loops work in a worker, under the SDK's gevent, also in an import."""
     assert client.get("/waits").json() == {
+        "imported": "while it is imported\n",
         "slept": True,
         "threads": [0, 1, 2, 3],
         "pool": [0, 2, 4, 6],

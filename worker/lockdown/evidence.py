@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os import close
+from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Final
 
 from worker.lockdown.landlock import abi_version
@@ -170,7 +171,7 @@ def _look_at_privileges(scene: _Scene) -> Evidence:
 
 def _look_at_landlock(_scene: _Scene) -> Evidence:
     try:
-        os.close(os.open(_UNWRITABLE_DEVICE, os.O_WRONLY | os.O_CLOEXEC))
+        close(os.open(_UNWRITABLE_DEVICE, os.O_WRONLY | os.O_CLOEXEC))
     except PermissionError:
         return Evidence(holds=True, text=f"{_UNWRITABLE_DEVICE} cannot be written")
     return Evidence(holds=False, text=f"{_UNWRITABLE_DEVICE} can be written; ABI {abi_version()}")
@@ -179,7 +180,7 @@ def _look_at_landlock(_scene: _Scene) -> Evidence:
 def _look_at_filter(scene: _Scene) -> Evidence:
     mode = scene.status.get("Seccomp", "?")
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        socket(AF_INET, SOCK_DGRAM).close()
     except OSError as error:
         if error.errno == errno.EAFNOSUPPORT and mode == "2":
             return Evidence(holds=True, text="mode 2 (filter), sockets of the internet are refused")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from os import close
 from typing import Final
 
 from worker.lockdown.calls import call_kernel
@@ -107,7 +108,7 @@ def restrict_files(writable: Sequence[str], devices: Sequence[str], ports: Seque
             _allow_port(ruleset, port)
         call_kernel("landlock_restrict_self", _NR_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
     finally:
-        os.close(ruleset)
+        close(ruleset)
     return abi
 
 
@@ -131,7 +132,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         arguments = (ctypes.c_int(ruleset), _RULE_PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint(0))
         call_kernel(f"landlock_add_rule {path}", _NR_ADD_RULE, *arguments)
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def _allow_port(ruleset: int, port: int) -> None:

@@ -16,6 +16,10 @@ from dify_plugin import Endpoint
 from werkzeug import Request, Response
 
 
+time.sleep(0.01)
+IMPORTED = subprocess.check_output(["/bin/echo", "while", "it", "is", "imported"], text=True)
+
+
 def with_threads():
     found = queue.Queue()
     threads = [
@@ -72,6 +76,7 @@ class WaitsEndpoint(Endpoint):
         began = time.monotonic()
         time.sleep(0.02)
         found = {
+            "imported": IMPORTED,
             "slept": time.monotonic() - began >= 0.02,
             "threads": with_threads(),
             "pool": list(ThreadPoolExecutor(3).map(lambda number: number * 2, range(4))),
