@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
+from werkzeug import exceptions
+
 from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
 from executor.gateway.client import CLOSE, ASGIClient
 from executor.gateway.cors import CorsPolicy
@@ -132,10 +134,12 @@ def _routing_failure(
 
 
 def _reference_status(failure: NotFound | MethodNotAllowed | Redirect) -> str:
-    """Name the status that the reference hides behind its 404."""
+    """Name the status that the reference hides behind its 404, in the words of its werkzeug."""
     if isinstance(failure, MethodNotAllowed):
-        return "405 Method Not Allowed"
-    return "308 Permanent Redirect" if isinstance(failure, Redirect) else "404 Not Found"
+        return str(exceptions.MethodNotAllowed())
+    if isinstance(failure, Redirect):
+        return f"308 Permanent Redirect: {failure.path}"
+    return str(exceptions.NotFound())
 
 
 def _redirect(scope: Scope, path: str, *, dify: bool) -> Answer:
