@@ -13,7 +13,7 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 SETUP = @VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-e2e test-sandbox test-sdk test-vm soak bench fuzz cov lint type fmt docs lock seccomp check clean
+.PHONY: help setup serve test test-e2e test-sandbox test-sdk test-vm soak bench compat fuzz cov lint type fmt docs lock seccomp check clean
 
 help: ## Print this help
 	@echo "endpoint-executor: runs Dify plugin endpoints, one short-lived worker process per request"
@@ -51,6 +51,9 @@ soak: setup ## Run the load and soak tests; takes minutes
 
 bench: setup ## Measure against the alternatives (ARGS=--help tells how); takes a quarter of an hour
 	$(BIN)/python -m tests.bench $(ARGS)
+
+compat: setup ## Compare public plugins here with Dify's SDK (ARGS=--help tells how); fetches them and what they need
+	$(BIN)/python -m tests.compat $(ARGS)
 
 fuzz: ## Fuzz the protocol for SECONDS=60
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/setup.sh fuzz

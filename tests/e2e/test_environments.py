@@ -32,7 +32,7 @@ BETWEEN: Final = (
 )
 """Versions that were released, besides the oldest and the newest; without test versions of later ones."""
 
-EXTRA: Final = ("msgpack==1.0.8", "gevent==26.5.0")
+EXTRA: Final = ("msgpack==1.0.8",)
 """What the plugin has besides the SDK: another version than ours."""
 
 pytestmark = pytest.mark.e2e
