@@ -25,7 +25,7 @@ from executor.config.model import Config
 from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.environments.provide import wants_own
+from executor.environments.provide import find_python, wants_own
 from executor.hooks import BoundHook, bind_hook, finding_problem
 
 __all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project", "open_settings"]
@@ -121,21 +121,22 @@ def open_project(options: Options, files: Path | None = None) -> Project:
         ConfigError: Something is missing or invalid; all of it is told at once.
         MissingSettingsError: Only values of settings are missing.
     """
-    loaded = load_plugin(files or options.folder)
+    root = files or options.folder
+    base = open_settings(options)
+    environment, own, python = _find_environment(options, base, root)
+    loaded = load_plugin(root, environment, python=python)
     problems = [finding_problem(options.folder, finding) for finding in loaded.findings if finding.severity == "error"]
     warnings = [str(finding_problem(options.folder, one)) for one in loaded.findings if one.severity == "warning"]
     plugin = loaded.plugin
     if plugin is None or problems:
         raise ConfigError(tuple(problems))
-    source = read_document(options.config_file) if options.config_file is not None else Source()
+    source = _read_configuration(options)
     hook_id = options.hook_id or _find_hook(source, plugin.name)
     values = list(_given_values(options, hook_id, problems))
     if problems:
         raise ConfigError(tuple(problems))
     document = _only(source, hook_id, options.folder)
     config = parse_config(document, _with_values(options.overrides, plugin, hook_id, values))
-    environment, own = _find_environment(options, config, plugin.root)
-    plugin = replace(plugin, environment=environment)
     declared = replace(plugin, root=options.folder.resolve())  # limits of a plugin are found by its folder
     hook = replace(bind_hook(config, hook_id, declared, problems, advise=_advise), plugin=plugin)
     unknown = tuple(_unknown_settings(plugin, values))
@@ -150,9 +151,11 @@ def open_settings(options: Options) -> Config:
     Raises:
         ConfigError: Something is invalid.
     """
-    source = read_document(options.config_file) if options.config_file is not None else Source()
-    data = {name: value for name, value in source.data.items() if name not in {"hooks", "plugins"}}
-    return parse_config(Source(source.file, data, source.keys, source.values, source.problems), options.overrides)
+    return parse_config(_only(_read_configuration(options), None, options.folder), options.overrides)
+
+
+def _read_configuration(options: Options) -> Source:
+    return read_document(options.config_file) if options.config_file is not None else Source()
 
 
 def _refuse(problems: list[Problem], plugin: Plugin, hook_id: str, unknown: tuple[Problem, ...]) -> None:
@@ -183,7 +186,7 @@ def _find_hook(source: Source, name: str) -> str:
     return name if name[0].isalnum() else HOOK_ID
 
 
-def _only(source: Source, hook_id: str, folder: Path) -> Source:
+def _only(source: Source, hook_id: str | None, folder: Path) -> Source:
     """Leave out other hooks and plugins: what they lack does not matter here."""
     data = dict(source.data)
     hooks, plugins = data.get("hooks"), data.pop("plugins", None)
@@ -205,18 +208,20 @@ def _only_entry(places: Mapping[KeyPath, Place], index: int) -> dict[KeyPath, Pl
     return {path: place for path, place in places.items() if path[:1] != ("plugins",)} | moved
 
 
-def _find_environment(options: Options, config: Config, files: Path) -> tuple[Environment | None, bool]:
+def _find_environment(options: Options, config: Config, root: Path) -> tuple[Environment | None, bool, str]:
     """Find what the plugin's workers import from, as the command line or the configuration says.
 
     Returns:
-        (environment, own): a virtual environment that is there, and whether one is to be built from the plugin's files.
+        (environment, own, python): a virtual environment that is there; or whether one is to be built from the plugin's
+        files, and for which version of Python.
     """
     choice = options.environment or next((entry.environment for entry in config.plugins), None)
     if choice is None or choice in {"own", "shared"}:
         named: EnvironmentChoice | None = "own" if choice == "own" else "shared" if choice == "shared" else None
-        return None, wants_own(files, named, config.environments.default)
+        own = wants_own(root, named, config.environments.default)
+        return None, own, find_python(root, config.environments, named) if own else ""
     try:
-        return find_environment(Path(choice)), False
+        return find_environment(Path(choice)), False, ""
     except EnvironmentUnfitError as error:
         origin = Place(origin="--environment" if options.environment else "environment")
         raise ConfigError(

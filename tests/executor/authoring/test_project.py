@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,23 @@ def test_the_plugin_of_a_configuration(folder: Path, tmp_path: Path) -> None:
     config.write_text("plugins:\n  - nowhere\n  - path: cat\n    limits: {wall_tme: 7s}\n")
     with pytest.raises(ConfigError, match=":4:"):
         opened(folder, config_file=config, settings=("token=a",))
+
+
+def test_sources_for_another_python(folder: Path, tmp_path: Path) -> None:
+    """What this Python does not understand is only doubtful where another one will run it."""
+    source = folder / "endpoints" / "cat.py"
+    source.write_text("class class_of_the_future\n" + source.read_text())
+    with pytest.raises(ConfigError, match="expected valid Python"):
+        opened(folder, settings=("token=a",))
+    other = "3.14" if sys.version_info < (3, 14) else "3.13"
+    environment = tmp_path / "environment"
+    (environment / "lib" / f"python{other}" / "site-packages").mkdir(parents=True)
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").symlink_to(os.path.realpath(sys.executable))
+    (environment / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
+    project = opened(folder, settings=("token=a",), environment=str(environment))
+    assert project.hook.plugin.environment is not None
+    assert any(f"the plugin is run with Python {other}" in warning for warning in project.warnings)
 
 
 def test_limits(folder: Path) -> None:
