@@ -20,6 +20,7 @@ PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 
 _RANGE: Final = f"{PYTHONS[0]} to {PYTHONS[-1]}"
 _MAX_CONFIG: Final = 64 * 1024
+_NAME: Final = re.compile(r"python3?(\.[0-9]+)?t?")
 _HOME: Final = re.compile(r"^home\s*=", re.MULTILINE)
 
 
@@ -79,6 +80,10 @@ class Environment:
             raise EnvironmentUnfitError(
                 f"the interpreter of the environment {self.folder} is a file in it, {program}, which is not run; "
                 "expected a link to an interpreter that is installed, as `uv venv` and `python -m venv` make it"
+            )
+        if not _NAME.fullmatch(program.name):  # a build could link to any other program of the host
+            raise EnvironmentUnfitError(
+                f"the interpreter of the environment {self.folder} is {program}; expected a link to a `python3`"
             )
         if not program.is_file() or not os.access(program, os.X_OK):
             raise EnvironmentUnfitError(f"{program}, the interpreter of {self.folder}, cannot be executed")

@@ -86,7 +86,12 @@ def test_an_interpreter_that_is_gone_is_told(folder: Path) -> None:
     with pytest.raises(EnvironmentUnfitError, match=r"has no interpreter"):
         environment.interpreter  # noqa: B018 - it raises
     environment.python.unlink()
-    environment.python.symlink_to("/")
+    environment.python.symlink_to("/bin/sh")
+    with pytest.raises(EnvironmentUnfitError, match=r"is /.*sh; expected a link to a `python3`"):
+        environment.interpreter  # noqa: B018 - it raises
+    environment.python.unlink()
+    (folder.parent / "python3").mkdir()
+    environment.python.symlink_to(folder.parent / "python3")
     with pytest.raises(EnvironmentUnfitError, match=r"cannot be executed"):
         environment.interpreter  # noqa: B018 - it raises
 

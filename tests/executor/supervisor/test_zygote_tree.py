@@ -225,11 +225,13 @@ def test_its_control_group_goes_with_it(environment: Environment) -> None:
 
 def test_a_program_that_is_no_python_is_told(environment: Environment, tmp_path: Path) -> None:
     """It ends, and no zygote comes from it."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python").symlink_to("/bin/false")
+    (tmp_path / "env/bin").mkdir(parents=True)
+    (tmp_path / "env/bin/python").symlink_to(tmp_path / "python3")
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
 
     async def test(tree: ZygoteTree) -> None:
         with pytest.raises(ParentLostError, match=r"it ended"):
-            await tree.fork_plugin_zygote("a", "", replace(environment, python=tmp_path / "bin/python"))
+            await tree.fork_plugin_zygote("a", "", replace(environment, python=tmp_path / "env/bin/python"))
 
     with_tree(test)
