@@ -39,6 +39,7 @@ from executor.isolation.host import HostIsolation
 from executor.notify import notify_manager
 from executor.observer import Observer, Refusal
 from executor.server import HttpServer, open_listener
+from executor.serverless.server import ServerlessServer
 from executor.serving import Serving
 from executor.store.errors import StoreError
 from executor.store.keeper import keep_store
@@ -104,6 +105,7 @@ class Service:
         self._serving: Serving
         self._watch: StoreWatch
         self._supervisor: Supervisor
+        self._functions: ServerlessServer | None = None
         self._public: HttpServer
         self._admin: HttpServer
 
@@ -129,6 +131,7 @@ class Service:
             stack.push_async_callback(self._supervisor.close)
             self._serving = self._prepare(store, host, builder)
             self._watch = StoreWatch(store.generation, self._wake.set)
+            self._functions = self._open_functions(stack, host, store)
             if not await self._unless_stopped(self._load_first()):
                 log.info("service.stopped", ended_invocations=0)
                 return
@@ -173,6 +176,16 @@ class Service:
             raise StartupError(NOTHING)
         self._watch.finish(applied)
 
+    def _open_functions(
+        self, stack: contextlib.AsyncExitStack, host: HostIsolation, store: Store
+    ) -> ServerlessServer | None:
+        """Take the port for a Dify daemon, if one is to be served."""
+        if self._config.serverless is None:
+            return None
+        functions = ServerlessServer(self._config, self._supervisor, self._registry, host=host, storage=store.storage)
+        stack.push_async_callback(functions.stop)
+        return functions
+
     async def _start_servers(
         self, public: socket.socket, admin: socket.socket, stack: contextlib.AsyncExitStack
     ) -> None:
@@ -195,6 +208,8 @@ class Service:
         for server in (self._admin, self._public):
             await server.start()
             stack.push_async_callback(server.stop)
+        if self._functions is not None:
+            await self._functions.start()
 
     def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
@@ -257,6 +272,8 @@ class Service:
         notify_manager("STOPPING=1")
         self._gateway.draining = True
         self._public.stop_accepting()
+        if self._functions is not None:
+            self._functions.stop_accepting()
         drain = asyncio.create_task(self._supervisor.drain(self._config.drain.grace_time))
         while not drain.done():
             if self._stop_signals > 1:

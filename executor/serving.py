@@ -40,7 +40,7 @@ log = structlog.get_logger("executor.service")
 BUILD_EXTENSION_US: Final = 180 * 1_000_000
 """How long a service manager is asked to wait after each sign of life of a build."""
 
-FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "secrets", "log", "http", "isolation")
+FIXED_SETTINGS: Final = ("listen", "admin", "state_dir", "store", "secrets", "log", "http", "isolation", "serverless")
 """Sections that a reload cannot change, because sockets, folders and control groups are open already."""
 
 

@@ -24,6 +24,7 @@ from executor.config.places import Problem, Source
 from executor.config.references import SettingValue
 from executor.config.reverse import Reverse
 from executor.config.section import Section
+from executor.config.serverless import Serverless
 from executor.config.store import StoreSettings
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
 from executor.config.units import Count, Duration, Size
@@ -275,6 +276,7 @@ class Config(Section):
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     packages: Packages = Field(default_factory=Packages, description=Packages.__doc__)
     reverse: Reverse = Field(default_factory=Reverse, description=Reverse.__doc__)
+    serverless: Serverless | None = Field(default=None, description=f"{Serverless.__doc__}\n\nNot given: off.")
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
     hooks: dict[HookId, Hook] = Field(
         default_factory=dict,

@@ -15,7 +15,15 @@ from typing import Final
 from executor.gateway.origin import Origin
 from executor.supervisor.client import NO_BODY_STATUSES
 
-__all__ = ["HeaderPairs", "InvalidHeaderError", "PreparedHead", "expects_continue", "request_headers", "response_head"]
+__all__ = [
+    "HOP_BY_HOP",
+    "HeaderPairs",
+    "InvalidHeaderError",
+    "PreparedHead",
+    "expects_continue",
+    "request_headers",
+    "response_head",
+]
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 

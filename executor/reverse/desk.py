@@ -68,7 +68,13 @@ class CallDesk:
         await self._target.close()
 
     def for_invocation(
-        self, invoke: Invoke, plugin: Plugin, limits: Limits, tenant_id: str | None = None
+        self,
+        invoke: Invoke,
+        plugin: Plugin,
+        limits: Limits,
+        tenant_id: str | None = None,
+        *,
+        session_id: str = "",
     ) -> Callable[[CallLink, Callable[[], None]], CallBroker]:
         """Return what makes the broker of one invocation, once there is a worker.
 
@@ -77,6 +83,7 @@ class CallDesk:
             plugin: What it runs.
             limits: Of the hook.
             tenant_id: Whose the hook is; that of the configuration if not given.
+            session_id: Of the Dify daemon that asked for it; if none did, the invocation's id is given.
         """
         config = self._config
         tenant = tenant_id or config.tenant
@@ -87,7 +94,7 @@ class CallDesk:
             hook_id=invoke.hook_id,
             invocation_id=invoke.invocation_id,
             user_id=user_id,
-            session_id=invoke.invocation_id,
+            session_id=session_id or invoke.invocation_id,
             permissions=plugin.permissions,
         )
         return lambda link, on_busy: CallBroker(self, caller, limits=limits, link=link, on_busy=on_busy)

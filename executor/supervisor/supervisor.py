@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,6 +19,7 @@ from executor.figures.live import LiveWorker
 from executor.hooks import BoundHook
 from executor.isolation.host import HostIsolation
 from executor.outcome import Outcome
+from executor.reverse.broker import CallBroker, CallLink
 from executor.reverse.desk import CallDesk
 from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
@@ -28,7 +30,7 @@ from executor.supervisor.spares import SpareBudget
 from executor.supervisor.zygote_tree import ZygoteTree
 from protocol.messages import Invoke
 
-__all__ = ["Supervisor"]
+__all__ = ["InvocationDesk", "Supervisor"]
 
 endpoint_log = structlog.get_logger("executor.endpoint")
 
@@ -37,6 +39,18 @@ PROBES_AT_ONCE: Final = 4
 
 RuntimeKey = tuple[str, Path, str, str]
 """A plugin's name, folder, the digest of its content, and that of its environment."""
+
+
+class InvocationDesk(Protocol):
+    """Where the reverse calls of an invocation come to."""
+
+    def for_invocation(
+        self, invoke: Invoke, plugin: Plugin, limits: Limits, tenant_id: str | None = None
+    ) -> Callable[[CallLink, Callable[[], None]], CallBroker]:
+        """Return what makes the broker of one invocation, once there is a worker."""
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep who answers."""
 
 
 class Supervisor:
@@ -68,13 +82,16 @@ class Supervisor:
         self._record = record
         self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
         self._good: dict[RuntimeKey, ProbeResult] = {}
+        self._pinned: set[RuntimeKey] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._live: set[Invocation] = set()
 
-    async def run(self, invoke: Invoke, rule: str, hook: BoundHook, client: Client) -> None:
-        """Run one invocation to its end."""
+    async def run(
+        self, invoke: Invoke, rule: str, hook: BoundHook, client: Client, *, desk: InvocationDesk | None = None
+    ) -> None:
+        """Run one invocation to its end; its reverse calls are answered at a desk of its own, or at that of all."""
         runtime = self._runtimes[_key(hook.plugin)]
-        desk = self._desk
+        desk = desk or self._desk
         invocation = Invocation(
             invoke=invoke,
             rule=rule,
@@ -131,13 +148,27 @@ class Supervisor:
         return {plugin.root: result for plugin, result in zip(plugins, results, strict=True)}
 
     def keep_only(self, plugins: Collection[Plugin]) -> None:
-        """Retire the runtimes of all other plugins; their invocations run to the end."""
-        kept = {_key(plugin) for plugin in plugins}
+        """Retire the runtimes of all other plugins but those that are pinned; their invocations run to the end."""
+        kept = {_key(plugin) for plugin in plugins} | self._pinned
         for key in set(self._runtimes) - kept:
-            self._good.pop(key, None)
-            task = asyncio.create_task(self._runtimes.pop(key).retire())
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retire(key)
+
+    def pin(self, plugin: Plugin) -> None:
+        """Keep the runtime of a plugin, which is not one of those of the hooks, until `unpin`."""
+        self._pinned.add(_key(plugin))
+
+    def unpin(self, plugin: Plugin) -> None:
+        """Retire the runtime of a plugin that was pinned."""
+        key = _key(plugin)
+        self._pinned.discard(key)
+        if key in self._runtimes:
+            self._retire(key)
+
+    def _retire(self, key: RuntimeKey) -> None:
+        self._good.pop(key, None)
+        task = asyncio.create_task(self._runtimes.pop(key).retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def limit_admission(self, limits: AdmissionLimits) -> None:
         """Put new limits over all hooks in force, for requests from now on."""

@@ -1,0 +1,63 @@
+"""The section `serverless`: Dify's serverless runtime interface."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from executor.config.confidential import Confidential
+from executor.config.peer import BaseUrl
+from executor.config.reverse_targets import DaemonSettings
+from executor.config.section import Section
+from executor.config.texts import HostName, Text
+from executor.config.units import Count, Size
+
+__all__ = ["FUNCTION_PATH", "Serverless"]
+
+FUNCTION_PATH: Final = "/f/"
+"""What comes before the token in the path of a function."""
+
+TOKEN_SIZE: Final = 32
+MAX_FUNCTION_URL: Final = 255
+"""Characters that the daemon keeps of a function's URL."""
+
+_base: Final = next(item for item in BaseUrl.__metadata__ if isinstance(item, Text))  # type: ignore[attr-defined]
+
+
+def _public_url(text: str) -> str | None:
+    """Take a URL that the daemon can store and does not misread in a list of `name=value`."""
+    url = _base.parse(text)
+    if not isinstance(url, str) or len(url) + len(FUNCTION_PATH) + TOKEN_SIZE > MAX_FUNCTION_URL:
+        return None
+    return None if {"=", ","} & set(url) else url
+
+
+class Serverless(Section):
+    """Dify's serverless runtime interface: a Dify daemon with `PLATFORM=serverless` installs and calls plugins here.
+
+    It has a listener of its own, see [Serving a Dify daemon](serverless.md).
+    """
+
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Count(0, 65535)] = Field(default=8090, description="TCP port; 0 picks a free one.")
+    key: Confidential = Field(
+        description="What the daemon has to say: its own `DIFY_PLUGIN_SERVERLESS_CONNECTOR_API_KEY`."
+    )
+    url: Annotated[str, Text(_public_url, "a URL of at most 220 characters, without `=` and `,`")] | None = Field(
+        default=None,
+        description="Where the daemon reaches this listener. Not given: `http://`, `host` and `port`.",
+    )
+    daemon: DaemonSettings | None = Field(
+        default=None,
+        description="Where the daemon is, which answers reverse calls of the plugins that it calls here, and keeps "
+        "what they store. Not given: they are answered as `reverse` says.",
+    )
+    request_size: Annotated[int, Size("1 KiB", "64 MiB", "5 MiB")] = Field(
+        default=5 * 1024**2,
+        description="Largest call: the daemon's own `MAX_SERVERLESS_REQUEST_BYTES`. A request for an endpoint takes "
+        "twice its size of it. Over it: 413.",
+    )
+    functions: Annotated[int, Count(1, 10_000)] = Field(
+        default=500, description="Most versions of plugins that are kept. Over it a launch fails."
+    )

@@ -1,0 +1,1 @@
+"""Dify's serverless runtime interface: a Dify daemon installs and calls endpoint plugins here."""

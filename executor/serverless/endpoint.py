@@ -1,0 +1,92 @@
+"""From a daemon's call to what a worker is told: the request as it was passed on, and nothing added.
+
+The daemon has chosen already what an endpoint may see of a request, so headers are passed on, `Host`, `Dify-Hook-Id`,
+`Dify-Hook-Url` and `X-Forwarded-Proto` with them. What belongs to a connection is dropped, and names that WSGI cannot
+tell apart. A routing failure is a 404 with the words of Dify's SDK.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
+from werkzeug.exceptions import NotFound as WerkzeugNotFound
+from werkzeug.routing import RequestRedirect
+
+from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
+from executor.gateway.headers import HOP_BY_HOP
+from executor.hooks import BoundHook
+from executor.serverless.call import FunctionCall
+from executor.serverless.errors import BadCallError
+from executor.serverless.raw_request import RawRequest
+from protocol.errors import LocalProtocolError
+from protocol.messages import Invoke
+
+__all__ = ["build_invoke", "routing_text"]
+
+DROPPED: Final = HOP_BY_HOP | {b"expect", b"content-length"}
+HTTP_PORT: Final = 80
+MAX_PORT: Final = 65_535
+PATH_SAFE: Final = "/!$&'()*+,;=:@-._~"
+"""What a path may have as it is (RFC 3986 section 3.3)."""
+
+
+def build_invoke(
+    request: RawRequest, call: FunctionCall, match: Match, hook: BoundHook, *, invocation_id: str, debug: bool
+) -> Invoke:
+    """Say what the worker is told.
+
+    Raises:
+        BadCallError: The worker cannot be told so; a setting is not plain data, or something is too large.
+    """
+    host = (request.header(b"host") or b"").decode("latin-1")
+    name, port = _split_host(host)
+    headers = [(name, value) for name, value in request.headers if name not in DROPPED and b"_" not in name]
+    if request.body or not request.chunked:
+        headers += [(b"content-length", b"%d" % len(request.body))] if request.header(b"content-length") else []
+    try:
+        return Invoke(
+            invocation_id=invocation_id,
+            source=match.endpoint.source,
+            method=request.method,
+            scheme="http",
+            server_name=name,
+            server_port=port,
+            root_path="",
+            path=request.path,
+            query=request.query,
+            http_version="1.1",
+            headers=tuple(headers),
+            remote_addr=None,
+            values=match.values,
+            settings=call.settings,
+            hook_id=hook.hook_id,
+            content_length=len(request.body),
+            has_body=bool(request.body),
+            debug=debug,
+        )
+    except LocalProtocolError as error:
+        raise BadCallError(f"the call cannot be passed on: {error}") from error
+
+
+def routing_text(request: RawRequest, failure: NotFound | MethodNotAllowed | Redirect) -> str:
+    """Say that no endpoint serves a request, as Dify's SDK does."""
+    error: Exception
+    match failure:
+        case NotFound():
+            error = WerkzeugNotFound()
+        case MethodNotAllowed():
+            error = WerkzeugMethodNotAllowed()
+        case Redirect():
+            host = (request.header(b"host") or b"").decode("latin-1")
+            query = f"?{request.query.decode('latin-1')}" if request.query else ""
+            error = RequestRedirect(f"http://{host}{quote(failure.path, safe=PATH_SAFE)}{query}")
+    return f"Failed to dispatch endpoint request: {error}"
+
+
+def _split_host(host: str) -> tuple[str, int]:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdecimal() and port.isascii() and int(port[:6]) <= MAX_PORT and not name.endswith(":"):
+        return name, int(port)
+    return host, HTTP_PORT

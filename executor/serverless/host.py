@@ -1,0 +1,246 @@
+"""The functions that are there: launching, finding, and starting them when they are called.
+
+A function is bound, that is its environment is there and a worker of it has answered, when it is launched; after a
+restart of the service, when it is called for the first time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final, final
+
+import structlog
+
+from executor.catalog.plugin import Plugin
+from executor.catalog.routing import Router
+from executor.config.effective import effective_limits
+from executor.config.model import Config
+from executor.environments.builder import EnvironmentBuilder
+from executor.errors import ExecutorError
+from executor.hooks import BoundHook
+from executor.serverless.errors import FunctionError, LaunchError
+from executor.serverless.form import LaunchForm
+from executor.serverless.functions import Function, FunctionShelf, new_token
+from executor.serverless.launch import Launch
+from executor.serverless.preparing import Preparing
+from executor.supervisor.supervisor import Supervisor
+
+__all__ = ["FunctionHost"]
+
+log = structlog.get_logger("executor.serverless")
+
+FOLDER: Final = "serverless"
+LAUNCHES_AT_ONCE: Final = 2
+"""Packages that are held in memory, and environments that are built, at the same time."""
+
+
+@final
+class FunctionHost:
+    """All functions of one service.
+
+    Args:
+        config: The configuration.
+        supervisor: Runs them. Borrowed.
+        builder: Builds environments. Borrowed.
+        most: How many there may be.
+        expect: Told the names of functions, which count as hooks in figures.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        supervisor: Supervisor,
+        builder: EnvironmentBuilder,
+        *,
+        most: int,
+        expect: Callable[[list[str]], None],
+    ) -> None:
+        folder = config.state_dir / FOLDER
+        self._config = config
+        self._supervisor = supervisor
+        self._builder = builder
+        self._most = most
+        self._expect = expect
+        self._preparing = Preparing(config, folder, builder)
+        self._shelf = FunctionShelf(folder / "functions")
+        self._functions: dict[str, Function] = {}
+        self._by_token: dict[bytes, Function] = {}
+        self._bound: dict[str, BoundHook] = {}
+        self._binding: dict[str, asyncio.Task[BoundHook]] = {}
+        self._launches: dict[str, tuple[Launch, asyncio.Task[None]]] = {}
+        self._places = asyncio.Semaphore(LAUNCHES_AT_ONCE)
+
+    @property
+    def count(self) -> int:
+        """How many functions there are."""
+        return len(self._functions)
+
+    async def open(self) -> None:
+        """Read what was launched before."""
+        for function in await asyncio.to_thread(self._shelf.read):
+            self._keep(function)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        self._builder.cancel()
+        tasks: list[asyncio.Task[object]] = [task for _, task in self._launches.values()]
+        tasks += self._binding.values()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def find(self, filename: str) -> Function | None:
+        """Find a function by the name of its package."""
+        return next((function for function in self._functions.values() if function.filename == filename), None)
+
+    def find_token(self, token: str) -> Function | None:
+        """Find a function by the secret part of its URL, in a time that tells nothing about the others."""
+        return self._by_token.get(_hash(token))
+
+    def launch(self, form: LaunchForm, url_of: Callable[[Function], str]) -> AsyncIterator[bytes]:
+        """Launch a plugin, or join the launch of the same package; the lines that tell about it."""
+        key = hashlib.sha256(form.filename.encode() + b"\0" + form.package).hexdigest()
+        under_way = self._launches.get(key)
+        if under_way is None:
+            launch = Launch()
+            task = asyncio.get_running_loop().create_task(self._launch(launch, form, url_of))
+            under_way = self._launches[key] = (launch, task)
+            task.add_done_callback(lambda _: self._launches.pop(key, None))
+        return under_way[0].read()
+
+    async def obtain(self, function: Function) -> BoundHook:
+        """Return what serves a function, starting it if it has not been called yet.
+
+        Raises:
+            ExecutorError: It cannot be called; the text says why.
+        """
+        hook = self._bound.get(function.name)
+        if hook is not None:
+            self._shelf.touch(function)
+            return hook
+        task = self._binding.get(function.name)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._bind(function, _tell_log(function)))
+            self._binding[function.name] = task
+            task.add_done_callback(lambda _: self._binding.pop(function.name, None))
+        return await asyncio.shield(task)
+
+    async def _launch(self, launch: Launch, form: LaunchForm, url_of: Callable[[Function], str]) -> None:
+        stage = "build"
+        began = time.monotonic()
+        try:
+            async with self._places:
+                function = await self._unpack(form)
+                hook = await self._bind(function, _tell_both(launch, function))
+                stage = "run"
+                await asyncio.to_thread(self._shelf.put, function)
+            self._keep(function)
+            self._bound[function.name] = hook
+            launch.succeed(url_of(function), function.name)
+            seconds = round(time.monotonic() - began, 3)
+            log.info("serverless.launched", function=function.name, plugin=function.identifier, duration_s=seconds)
+        except (ExecutorError, OSError) as error:
+            log.warning("serverless.launch_failed", package=form.filename[:300], problem=str(error))
+            launch.fail(stage, str(error))
+        except asyncio.CancelledError:
+            launch.fail(stage, "the executor is shutting down")
+            raise
+        except Exception:
+            log.exception("serverless.launch_broken", package=form.filename[:300])
+            launch.fail(stage, "the executor failed; its log says how")
+
+    async def _unpack(self, form: LaunchForm) -> Function:
+        claimed = _claim(form.filename)
+        known = self._functions.get(claimed.name)
+        if known is None and len(self._functions) >= self._most:
+            raise LaunchError(f"there are {self._most} functions already (serverless.functions)")
+        return await asyncio.to_thread(self._preparing.unpack, form, known or claimed)
+
+    async def _bind(self, function: Function, progress: Callable[[str], None]) -> BoundHook:
+        """Have everything that a call needs, and see that a worker answers."""
+        known = self._bound.get(function.name)
+        if known is not None:
+            return known
+        plugin = await _in_thread(self._preparing.load, function, progress)
+        hook = self._make_hook(function, plugin)
+        self._supervisor.pin(plugin)
+        try:
+            results = await self._supervisor.probe([plugin], {plugin.root: hook.limits})
+            problem = results[plugin.root].problem
+            if problem:
+                raise FunctionError(f"no worker of {function.identifier} could answer: {problem}")
+        except BaseException:
+            self._supervisor.unpin(plugin)
+            raise
+        self._expect([function.name])
+        self._bound[function.name] = hook
+        return hook
+
+    def _make_hook(self, function: Function, plugin: Plugin) -> BoundHook:
+        limits = effective_limits(self._config, plugin.root, function.name, memory_hint_bytes=plugin.memory_hint_bytes)
+        return BoundHook(
+            hook_id=function.name,
+            plugin=plugin,
+            router=Router(plugin.endpoints, mode="dify"),
+            settings={},
+            limits=limits,
+            enabled=True,
+        )
+
+    def _keep(self, function: Function) -> None:
+        self._functions[function.name] = function
+        self._by_token[_hash(function.token)] = function
+
+
+async def _in_thread(step: Callable[..., Plugin], *arguments: object) -> Plugin:
+    """Do something that lasts in a thread; whoever is cancelled waits for its end."""
+    work = asyncio.ensure_future(asyncio.to_thread(step, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await asyncio.wait({work})
+        raise
+
+
+def _claim(filename: str) -> Function:
+    """Read the name of a package.
+
+    Raises:
+        LaunchError: It is not one.
+    """
+    parts = filename.removesuffix(".difypkg").split("@")
+    if not filename.endswith(".difypkg") or len(parts) != 4 or len(filename) > 1000:  # noqa: PLR2004
+        raise LaunchError(f"expected author@name@version@checksum.difypkg, found {filename[:200]!r}")
+    author, plugin, version, checksum = parts
+    return Function(
+        token=new_token(),
+        author=author,
+        plugin=plugin,
+        version=version,
+        checksum=checksum,
+        launched_at=time.time(),
+    )
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+def _tell_log(function: Function) -> Callable[[str], None]:
+    return lambda line: log.info("serverless.build", function=function.name, detail=line)
+
+
+def _tell_both(launch: Launch, function: Function) -> Callable[[str], None]:
+    tell = _tell_log(function)
+
+    def tell_both(line: str) -> None:
+        tell(line)
+        launch.tell(line)
+
+    return tell_both
