@@ -37,6 +37,9 @@ _ASK: Final = (
     "'exec': sys.base_exec_prefix, 'program': sys._base_executable, 'name': sys.implementation.name, "
     "'machine': platform.machine(), 'free': getattr(sys, 'abiflags', '')}))"
 )
+_SYSTEM: Final = frozenset({Path("/"), Path("/usr")})
+"""What every view has the needed parts of."""
+
 _VERSION: Final = re.compile(r"3(?:\.(\d{1,2}))?(?:\.\d{1,3})?")
 
 
@@ -47,7 +50,7 @@ class Interpreter:
     Attributes:
         program: The file to execute.
         version: As 3.12.1.
-        trees: The folders that it imports from.
+        trees: The folders that it imports from, besides those of the system.
         abi: What compiled packages depend on besides.
     """
 
@@ -217,7 +220,7 @@ def _ask(program: Path) -> Interpreter | None:
     base = Path(os.path.realpath(facts["program"]))
     if not os.access(base, os.X_OK):
         return None
-    trees = tuple(dict.fromkeys((Path(facts["base"]), Path(facts["exec"]))))
+    trees = tuple(tree for tree in dict.fromkeys((Path(facts["base"]), Path(facts["exec"]))) if tree not in _SYSTEM)
     abi = f"{facts['name']}-{facts['version']}-{facts['machine']}-{facts['free']}"
     return Interpreter(base, facts["version"], trees, abi)
 
