@@ -9,11 +9,11 @@ What must hold, whatever a peer sends:
 5. Windows stay within 0..MAX_CREDIT.
 6. What is received costs a bounded multiple of what was sent (the receive buffer refuses more).
 
-Rules 1 and 3 hold for control datagrams too.
+Rules 1 and 3 hold for control datagrams and for values of reverse calls too.
 
 atheris drives it where it is installed (`make fuzz`); elsewhere a mutator of our own does, which knows frames.
 The first byte of an input is the receiver's role, whether the preface is put before the rest for free, or that the
-rest is a control datagram; the second one is the size of the pieces.
+rest is a control datagram or a value; the second one is the size of the pieces.
 """
 
 from __future__ import annotations
@@ -30,23 +30,35 @@ from typing import Final
 
 import msgpack
 
+from protocol.call_messages import Call
 from protocol.codec import TYPES, decode_message, encode_message
 from protocol.connection import Connection
 from protocol.control import decode_control, encode_control
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import HEADER_SIZE, PREFACE, frame_header
-from protocol.limits import MAX_CREDIT
+from protocol.limits import MAX_CREDIT, MAX_NODES, MAX_OPEN_CALLS
 from protocol.messages import Message
 from protocol.states import Role, SupervisorState, WorkerState
+from protocol.values import pack_value, unpack_value
 from tests.protocol.support import EXAMPLES, INVOKE, PEER
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
 FOR_WORKER: Final = 1
 WITH_PREFACE: Final = 2
 CONTROL: Final = 4
+VALUE: Final = 8
+NO_STREAM: Final = CONTROL | VALUE
 READY: Final = EXAMPLES[Role.WORKER][0]
+CALLS: Final = (Call(0, "llm", 1, b"\x80"), Call(1, "llm", 1, b"\x80"), Call(2, "llm", 2, b"\x81"))
+"""Those that the corpus answers."""
 CODES: Final = {(role, row.message): code for role, rows in TYPES.items() for code, row in rows.items()}
 MAX_INPUT: Final = 1 << 16
+VALUES: Final[list[object]] = [
+    {"app_id": "a", "inputs": {"x": [1, 2.5, None, True]}, "query": "é", "content": b"\0\xff"},
+    [[0.5] * 20] * 20,
+    {"": {"": {"": []}}, "long": "a" * 40, "big": 2**64 - 1, "small": -(2**63)},
+]
+"""Requests, and items of answers."""
 
 
 def check(data: bytes) -> int:
@@ -58,6 +70,8 @@ def check(data: bytes) -> int:
     flags, size, stream = data[:1] or b"\0", data[1:2] or b"\1", data[2:]
     if flags[0] & CONTROL:
         return check_control(stream)
+    if flags[0] & VALUE:
+        return check_value(stream)
     role = Role.WORKER if flags[0] & FOR_WORKER else Role.SUPERVISOR
     if flags[0] & WITH_PREFACE:
         stream = PREFACE + stream
@@ -77,6 +91,16 @@ def check_control(data: bytes) -> int:
     again = decode_control(encode_control(message))
     assert type(again) is type(message)
     assert encode_control(again) == encode_control(message)
+    return 1
+
+
+def check_value(data: bytes) -> int:
+    """Check a value of a reverse call, and return how many there are, 0 or 1."""
+    try:
+        value = unpack_value(data, nodes=MAX_NODES)
+    except RemoteProtocolError:
+        return 0
+    assert pack_value(unpack_value(pack_value(value))) == pack_value(value)
     return 1
 
 
@@ -102,6 +126,7 @@ def receive(connection: Connection, role: Role, pieces: list[bytes]) -> tuple[li
             frames.append(check_message(PEER[role], message))
             assert 0 <= connection.send_window <= MAX_CREDIT
             assert 0 <= connection.receive_window <= MAX_CREDIT
+            assert connection.calls.count <= MAX_OPEN_CALLS
             oblige(connection)
     assert connection.at_eof
     return frames, None
@@ -129,7 +154,10 @@ def check_dead(connection: Connection, unchanged: bool) -> None:  # noqa: FBT001
 
 
 def oblige(connection: Connection) -> None:
-    """Send what lets the peer go on."""
+    """Send what lets the peer go on; a worker makes calls that can be answered."""
+    if connection.our_state is WorkerState.INVOKED and connection.calls.next_id == 0:
+        for call in CALLS:
+            connection.send(call)
     wanted: dict[object, Message] = {
         (SupervisorState.START, WorkerState.READY): INVOKE,
         (WorkerState.START, SupervisorState.START): READY,
@@ -149,7 +177,8 @@ def seeds() -> list[bytes]:
     files = sorted((path.name.startswith("control"), path.read_bytes()) for path in CORPUS.glob("*/*.bin"))
     streams = [data for control, data in files if not control]
     datagrams = [data for control, data in files if control]
-    return [bytes([CONTROL, 1]) + data for data in datagrams if len(data) < MAX_INPUT // 8] + [
+    values = [bytes([VALUE, 1]) + msgpack.packb(value) for value in VALUES]
+    return [*values, *(bytes([CONTROL, 1]) + data for data in datagrams if len(data) < MAX_INPUT // 8)] + [
         bytes([role | WITH_PREFACE, 7]) + stream[len(PREFACE) :]
         for stream in streams
         if stream.startswith(PREFACE) and len(stream) < MAX_INPUT // 8
@@ -177,12 +206,12 @@ class Mutator:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._seeds = seeds()
-        self._streams = [data for data in self._seeds if not data[0] & CONTROL]
+        self._streams = [data for data in self._seeds if not data[0] & NO_STREAM]
 
     def next_input(self) -> bytes:
         """Return the next input."""
         data = self._random.choice(self._seeds)
-        if data[0] & CONTROL:
+        if data[0] & NO_STREAM:
             return data[:2] + self._change_datagram(data[2:])
         frames = split_frames(data[2:])
         for _ in range(self._random.randint(1, 3)):

@@ -12,6 +12,7 @@ from protocol.states import Role
 from tests.fuzz.fuzz_connection import (
     CONTROL,
     FOR_WORKER,
+    NO_STREAM,
     WITH_PREFACE,
     Mutator,
     check,
@@ -32,7 +33,7 @@ def test_every_message_is_among_the_seeds() -> None:
     """Each type byte of either sender, and of a control datagram, comes out of the corpus whole."""
     datagrams = {data[3] for data in seeds() if data[0] & CONTROL and check(data)}
     assert datagrams == set(CONTROL_TYPES)
-    streams = [data for data in seeds() if not data[0] & CONTROL]
+    streams = [data for data in seeds() if not data[0] & NO_STREAM]
     for role, sender in ((0, Role.WORKER), (FOR_WORKER, Role.SUPERVISOR)):
         whole = {
             frame[4]
