@@ -131,7 +131,7 @@ class Service:
             stack.push_async_callback(self._supervisor.close)
             self._serving = self._prepare(store, host, builder)
             self._watch = StoreWatch(store.generation, self._wake.set)
-            self._functions = self._open_functions(stack, host, store)
+            self._functions = await self._open_functions(stack, host, store)
             if not await self._unless_stopped(self._load_first()):
                 log.info("service.stopped", ended_invocations=0)
                 return
@@ -176,7 +176,7 @@ class Service:
             raise StartupError(NOTHING)
         self._watch.finish(applied)
 
-    def _open_functions(
+    async def _open_functions(
         self, stack: contextlib.AsyncExitStack, host: HostIsolation, store: Store
     ) -> ServerlessServer | None:
         """Take the port for a Dify daemon, if one is to be served."""
@@ -184,6 +184,7 @@ class Service:
             return None
         functions = ServerlessServer(self._config, self._supervisor, self._registry, host=host, storage=store.storage)
         stack.push_async_callback(functions.stop)
+        await functions.open()
         return functions
 
     async def _start_servers(

@@ -11,7 +11,7 @@ from executor.config.peer import BaseUrl
 from executor.config.reverse_targets import DaemonSettings
 from executor.config.section import Section
 from executor.config.texts import HostName, Text
-from executor.config.units import Count, Size
+from executor.config.units import Count, Duration, Size
 
 __all__ = ["FUNCTION_PATH", "Serverless"]
 
@@ -57,6 +57,11 @@ class Serverless(Section):
         default=5 * 1024**2,
         description="Largest call: the daemon's own `MAX_SERVERLESS_REQUEST_BYTES`. A request for an endpoint takes "
         "twice its size of it. Over it: 413.",
+    )
+    keep_time: Annotated[float, Duration("1h", "87600h", "2160h")] | None = Field(
+        default=None,
+        description="How long a version of a plugin is kept that nobody calls. Not given: for ever, because Dify does "
+        "not tell whether it is still installed, and one that is gone must be installed again.",
     )
     functions: Annotated[int, Count(1, 10_000)] = Field(
         default=500, description="Most versions of plugins that are kept. Over it a launch fails."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,11 +30,13 @@ class LaunchForm:
         filename: `author@name@version@checksum.difypkg`, by which it will ask for the function.
         package: The package.
         identifier: `author/name:version@checksum`; empty where the daemon does not say.
+        digest: SHA-256 of the package.
     """
 
     filename: str
     package: bytes = field(repr=False)
     identifier: str
+    digest: bytes
 
 
 def read_form(content_type: str, body: bytearray) -> LaunchForm:
@@ -53,7 +56,8 @@ def read_form(content_type: str, body: bytearray) -> LaunchForm:
     if PACKAGE not in files:
         raise BadCallError(f"expected a file {PACKAGE}, the package")
     filename, package = files[PACKAGE]
-    return LaunchForm(filename, package, _read_identifier(fields.get("metadata", "")))
+    identifier = _read_identifier(fields.get("metadata", ""))
+    return LaunchForm(filename, package, identifier, hashlib.sha256(package).digest())
 
 
 def _decode(boundary: bytes, body: bytearray) -> tuple[dict[str, tuple[str, bytes]], dict[str, str]]:

@@ -44,6 +44,7 @@ class Function:
         version: Of the plugin.
         checksum: Of its files.
         launched_at: Unix seconds.
+        environment: Digest of the environment that its workers run in; empty where that is the executor's own.
     """
 
     token: str = field(repr=False)
@@ -52,6 +53,7 @@ class Function:
     version: str
     checksum: str
     launched_at: float
+    environment: str = ""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Final, final
 
 import structlog
@@ -19,7 +20,9 @@ from executor.catalog.plugin import Plugin
 from executor.catalog.routing import Router
 from executor.config.effective import effective_limits
 from executor.config.model import Config
+from executor.config.serverless import Serverless
 from executor.environments.builder import EnvironmentBuilder
+from executor.environments.shelf import Use
 from executor.errors import ExecutorError
 from executor.hooks import BoundHook
 from executor.serverless.errors import FunctionError, LaunchError
@@ -34,6 +37,9 @@ __all__ = ["FunctionHost"]
 log = structlog.get_logger("executor.serverless")
 
 FOLDER: Final = "serverless"
+SWEEP_S: Final = 3600.0
+"""Seconds between two looks for functions that nobody calls."""
+
 LAUNCHES_AT_ONCE: Final = 2
 """Packages that are held in memory, and environments that are built, at the same time."""
 
@@ -46,7 +52,7 @@ class FunctionHost:
         config: The configuration.
         supervisor: Runs them. Borrowed.
         builder: Builds environments. Borrowed.
-        most: How many there may be.
+        settings: The section `serverless` of it.
         expect: Told the names of functions, which count as hooks in figures.
     """
 
@@ -56,14 +62,14 @@ class FunctionHost:
         supervisor: Supervisor,
         builder: EnvironmentBuilder,
         *,
-        most: int,
+        settings: Serverless,
         expect: Callable[[list[str]], None],
     ) -> None:
         folder = config.state_dir / FOLDER
         self._config = config
         self._supervisor = supervisor
         self._builder = builder
-        self._most = most
+        self._settings = settings
         self._expect = expect
         self._preparing = Preparing(config, folder, builder)
         self._shelf = FunctionShelf(folder / "functions")
@@ -71,7 +77,10 @@ class FunctionHost:
         self._by_token: dict[bytes, Function] = {}
         self._bound: dict[str, BoundHook] = {}
         self._binding: dict[str, asyncio.Task[BoundHook]] = {}
-        self._launches: dict[str, tuple[Launch, asyncio.Task[None]]] = {}
+        self._launches: dict[tuple[str, bytes], tuple[Launch, asyncio.Task[None]]] = {}
+        self._claimed: dict[str, Function] = {}
+        self._uses: dict[str, Use] = {}
+        self._sweeper: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(LAUNCHES_AT_ONCE)
 
     @property
@@ -80,19 +89,24 @@ class FunctionHost:
         return len(self._functions)
 
     async def open(self) -> None:
-        """Read what was launched before."""
+        """Read what was launched before, and keep the environments of that."""
         for function in await asyncio.to_thread(self._shelf.read):
             self._keep(function)
+        if self._settings.keep_time is not None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep_for_ever(self._settings.keep_time))
 
     async def close(self) -> None:
         """End what is under way."""
         self._builder.cancel()
         tasks: list[asyncio.Task[object]] = [task for _, task in self._launches.values()]
         tasks += self._binding.values()
+        tasks += [self._sweeper] if self._sweeper is not None else []
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for use in self._uses.values():
+            use.close()
 
     def find(self, filename: str) -> Function | None:
         """Find a function by the name of its package."""
@@ -104,7 +118,7 @@ class FunctionHost:
 
     def launch(self, form: LaunchForm, url_of: Callable[[Function], str]) -> AsyncIterator[bytes]:
         """Launch a plugin, or join the launch of the same package; the lines that tell about it."""
-        key = hashlib.sha256(form.filename.encode() + b"\0" + form.package).hexdigest()
+        key = form.filename, form.digest
         under_way = self._launches.get(key)
         if under_way is None:
             launch = Launch()
@@ -119,16 +133,29 @@ class FunctionHost:
         Raises:
             ExecutorError: It cannot be called; the text says why.
         """
+        if function.name not in self._functions:
+            raise FunctionError(f"{function.identifier} was removed, because nobody had called it; install it again")
         hook = self._bound.get(function.name)
         if hook is not None:
             self._shelf.touch(function)
             return hook
+        hook = await self._bind_once(function, _tell_log(function))
+        self._shelf.touch(function)
+        return hook
+
+    async def _bind_once(self, function: Function, progress: Callable[[str], None]) -> BoundHook:
+        """Bind a function, or wait for who does."""
         task = self._binding.get(function.name)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._bind(function, _tell_log(function)))
+            task = asyncio.get_running_loop().create_task(self._bind(function, progress))
             self._binding[function.name] = task
             task.add_done_callback(lambda _: self._binding.pop(function.name, None))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise FunctionError("the executor is shutting down") from None
+            raise
 
     async def _launch(self, launch: Launch, form: LaunchForm, url_of: Callable[[Function], str]) -> None:
         stage = "build"
@@ -136,11 +163,12 @@ class FunctionHost:
         try:
             async with self._places:
                 function = await self._unpack(form)
-                hook = await self._bind(function, _tell_both(launch, function))
+                hook = await self._bind_once(function, _tell_both(launch, function))
                 stage = "run"
+                environment = hook.plugin.environment
+                function = replace(function, environment=environment.digest if environment is not None else "")
                 await asyncio.to_thread(self._shelf.put, function)
             self._keep(function)
-            self._bound[function.name] = hook
             launch.succeed(url_of(function), function.name)
             seconds = round(time.monotonic() - began, 3)
             log.info("serverless.launched", function=function.name, plugin=function.identifier, duration_s=seconds)
@@ -153,12 +181,16 @@ class FunctionHost:
         except Exception:
             log.exception("serverless.launch_broken", package=form.filename[:300])
             launch.fail(stage, "the executor failed; its log says how")
+        finally:
+            self._claimed.pop(form.filename, None)
 
     async def _unpack(self, form: LaunchForm) -> Function:
         claimed = _claim(form.filename)
         known = self._functions.get(claimed.name)
-        if known is None and len(self._functions) >= self._most:
-            raise LaunchError(f"there are {self._most} functions already (serverless.functions)")
+        most = self._settings.functions
+        if known is None and len(self._functions) >= most:
+            raise LaunchError(f"there are {most} functions already (serverless.functions)")
+        self._claimed[form.filename] = claimed
         return await asyncio.to_thread(self._preparing.unpack, form, known or claimed)
 
     async def _bind(self, function: Function, progress: Callable[[str], None]) -> BoundHook:
@@ -195,6 +227,45 @@ class FunctionHost:
     def _keep(self, function: Function) -> None:
         self._functions[function.name] = function
         self._by_token[_hash(function.token)] = function
+        if function.environment and function.name not in self._uses:
+            self._uses[function.name] = self._builder.shelf.use(function.environment)
+
+    async def _sweep_for_ever(self, keep_s: float) -> None:
+        """Remove functions that nobody calls, now and then."""
+        while True:
+            try:
+                await self._sweep(time.time() - keep_s)
+            except OSError as error:
+                log.error("serverless.sweep_failed", problem=str(error))
+            await asyncio.sleep(SWEEP_S)
+
+    async def _sweep(self, since: float) -> None:
+        """Remove the functions that nobody has called since then, and files that belong to none."""
+        for function in list(self._functions.values()):
+            busy = function.name in self._binding or function.filename in self._claimed
+            if not busy and self._shelf.last_use(function) < since:
+                self._drop(function)
+        live = self._supervisor.live_folders()
+        removed = await asyncio.to_thread(self._preparing.sweep, self._list_wanted, live)
+        for folder in removed:
+            log.info("serverless.files_removed", folder=str(folder))
+
+    def _list_wanted(self) -> list[Function]:
+        """List the functions whose files are needed; called by a thread."""
+        return [*list(self._functions.values()), *list(self._claimed.values())]
+
+    def _drop(self, function: Function) -> None:
+        """Forget a function; calls of it that have begun run to their end."""
+        self._shelf.remove(function)
+        del self._functions[function.name]
+        del self._by_token[_hash(function.token)]
+        hook = self._bound.pop(function.name, None)
+        if hook is not None:
+            self._supervisor.unpin(hook.plugin)
+        use = self._uses.pop(function.name, None)
+        if use is not None:
+            use.close()
+        log.info("serverless.removed", function=function.name, plugin=function.identifier)
 
 
 async def _in_thread(step: Callable[..., Plugin], *arguments: object) -> Plugin:

@@ -7,7 +7,7 @@ All of this is what `executor plugin install` does as well: the package is read,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
@@ -77,6 +77,28 @@ class Preparing:
             raise LaunchError(f"the package is {unpacked.identifier}, and the daemon calls it {form.filename}")
         return real
 
+    def folder(self, function: Function) -> Path:
+        """Tell where the files of a function are."""
+        return self._folders.path(
+            author=function.author, name=function.plugin, version=function.version, checksum=function.checksum
+        )
+
+    def sweep(self, kept: Callable[[], Collection[Function]], live: Collection[str]) -> tuple[Path, ...]:
+        """Remove the files of all other functions.
+
+        Args:
+            kept: Lists the functions whose files stay; called when nothing can be unpacked.
+            live: Folders that are in use.
+
+        Returns:
+            The folders that were removed.
+
+        Raises:
+            OSError: One cannot be removed.
+        """
+        with self._lock:
+            return self._folders.sweep(lambda: [*map(Path, live), *map(self.folder, kept())])
+
     def load(self, function: Function, progress: Callable[[str], None]) -> Plugin:
         """Read the plugin of a function, and have its environment.
 
@@ -84,9 +106,7 @@ class Preparing:
             FunctionError: Its files are not what was launched.
             BuildError: There is no environment for it.
         """
-        folder = self._folders.path(
-            author=function.author, name=function.plugin, version=function.version, checksum=function.checksum
-        )
+        folder = self.folder(function)
         if not folder.is_dir() or find_checksum(folder, self._config.packages.limits) != function.checksum:
             raise FunctionError(f"the files of {function.identifier} are gone or changed; install it again in Dify")
         plugin = load_plugin(folder).plugin

@@ -83,7 +83,7 @@ class ServerlessServer:
         idle_time_s = config.limits.client_idle_time
         self._builder = EnvironmentBuilder(config.state_dir, config.environments, host)
         self._functions = FunctionHost(
-            config, supervisor, self._builder, most=settings.functions, expect=registry.expect_hooks
+            config, supervisor, self._builder, settings=settings, expect=registry.expect_hooks
         )
         http = config.http
         self._invoking = Invoking(
@@ -104,9 +104,12 @@ class ServerlessServer:
         self._listener = open_listener(settings.host, settings.port, option="serverless.port")
         self._server: HttpServer | None = None
 
-    async def start(self) -> None:
-        """Read what was launched before, and begin to serve."""
+    async def open(self) -> None:
+        """Read what was launched before."""
         await self._functions.open()
+
+    async def start(self) -> None:
+        """Begin to serve."""
         self._app.base = self._settings.url or _url(self._settings.host, self._listener)
         self._server = HttpServer(self._app, self._listener, LAUNCH_HEADERS)
         await self._server.start()

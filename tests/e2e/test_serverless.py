@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,6 +299,32 @@ def test_functions_outlive_the_service() -> None:
         assert (after.name, after.events) == (before.name, [])
         assert after.url.rpartition("/")[2] == before.url.rpartition("/")[2]
         assert daemon.call(after.url, go_request("GET", "/neko")).status == 200
+        daemon.close()
+
+
+def test_functions_that_nobody_calls_are_removed() -> None:
+    """With their files, after the time that is configured; others stay."""
+    with make_executor(keep_time="1h") as executor:
+        daemon = make_daemon(executor)
+        daemon.install(*pack(CAT, "endpoint-executor", "rainbow_cat", "0.1.0"))
+        daemon.install(*pack(LAB, "lab", "lab", "0.0.1"))
+        kept = executor.state_dir / "serverless"
+        (record,) = (kept / "functions").glob("sri-rainbow_cat-*.json")
+        os.utime(record, (0, 0))
+        executor.stop()
+        executor.start()
+        daemon.close()
+        assert executor.wait_event("serverless.removed")["function"] == record.stem
+        executor.wait_event("serverless.files_removed")
+        assert [path.name for path in (kept / "plugins").glob("[!.]*")] == ["lab"]
+        daemon = make_daemon(executor)
+        assert daemon.install(*pack(LAB, "lab", "lab", "0.0.1")).events == []
+        assert (
+            daemon.call(daemon.install(*pack(LAB, "lab", "lab", "0.0.1")).url, go_request("POST", "/echo")).status
+            == 200
+        )
+        again = daemon.install(*pack(CAT, "endpoint-executor", "rainbow_cat", "0.1.0"))
+        assert (again.events[-1], again.url.count("/f/")) == ("done", 1)
         daemon.close()
 
 
