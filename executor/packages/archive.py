@@ -48,6 +48,9 @@ ENCRYPTED: Final = 0x0001
 KNOWN_FLAGS: Final = 0x0806 | HAS_DESCRIPTOR
 """How hard it was compressed, bits 1 and 2; a descriptor behind the data; names in UTF-8, bit 11."""
 
+VERSION_NEEDED: Final = 20
+"""To extract what is deflated, 2.0; section 4.4.3."""
+
 DOS_FOLDER: Final = 0x10
 MAX_32: Final = 0xFFFFFFFF
 MAX_16: Final = 0xFFFF
@@ -199,7 +202,7 @@ def _read_directory(data: bytes, start: int, stop: int, count: int) -> list[_Hea
     for _ in range(count):
         if place + DIRECTORY.size > stop or data[place : place + 4] != DIRECTORY_MARK:
             raise _damaged("", f"{len(headers)} entries in the directory", f"{count} entries")
-        _, made_by, _, flags, method, _, _, crc, compressed, size, *sizes, disk, _, attributes, offset = (
+        _, made_by, needed, flags, method, _, _, crc, compressed, size, *sizes, disk, _, attributes, offset = (
             DIRECTORY.unpack_from(data, place)
         )
         name_size, extra_size, comment_size = sizes
@@ -212,6 +215,7 @@ def _read_directory(data: bytes, start: int, stop: int, count: int) -> list[_Hea
         name = decode_name(raw_name)
         _check_kind(name, made_by, attributes)
         check_name(name)
+        _check_version(name, needed)
         _check_form(name, flags, method, disk)
         _check_extra(name, extra)
         if MAX_32 in {compressed, size, offset}:
@@ -229,6 +233,13 @@ def _check_kind(name: str, made_by: int, attributes: int) -> None:
         raise PackageError(name, found=found, expected="regular files alone")
     if made_by >> 8 == 0 and attributes & DOS_FOLDER and not name.endswith("/"):
         raise PackageError(name, found="a folder", expected="regular files alone")
+
+
+def _check_version(name: str, needed: int) -> None:
+    """Refuse entries that say that they need more than deflate. The upper byte is a system, of no matter."""
+    if needed & 0xFF > VERSION_NEEDED:
+        found = f"version {needed & 0xFF} of the format"
+        raise PackageError(name, found=found, expected=f"at most version {VERSION_NEEDED}, that of deflated entries")
 
 
 def _check_form(name: str, flags: int, method: int, disk: int) -> None:
@@ -287,7 +298,10 @@ def _locate(data: bytes, header: _Header, end: int) -> Entry:
     """Find the data of an entry, and check that it fills the room up to the next one."""
     if end < header.offset + LOCAL.size or data[header.offset : header.offset + 4] != LOCAL_MARK:
         raise _damaged(header.name, "no header at its place", "a header before its data")
-    _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = LOCAL.unpack_from(data, header.offset)
+    _, needed, flags, method, _, _, crc, compressed, size, name_size, extra_size = LOCAL.unpack_from(
+        data, header.offset
+    )
+    _check_version(header.name, needed)
     name_start = header.offset + LOCAL.size
     start = name_start + name_size + extra_size
     stop = start + header.compressed

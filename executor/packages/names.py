@@ -84,10 +84,11 @@ def check_names(names: Iterable[str]) -> None:
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
     for name in names:
-        other = files.setdefault(_fold(name), name)
-        if other is not name:
+        other = files.get(_fold(name))
+        if other is not None:
             found = "the same name again" if other == name else f'a name that differs from "{other}" by case only'
             raise PackageError(name, found=found, expected="each name once")
+        files[_fold(name)] = name
         parts = name.split("/")
         for end in range(1, len(parts)):
             folder = "/".join(parts[:end])

@@ -40,6 +40,7 @@ from protocol.limits import MAX_CREDIT, MAX_NODES, MAX_OPEN_CALLS
 from protocol.messages import Message
 from protocol.states import Role, SupervisorState, WorkerState
 from protocol.values import pack_value, unpack_value
+from tests.fuzz.fuzz_package import fuzz_packages
 from tests.protocol.support import EXAMPLES, INVOKE, PEER
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
@@ -298,11 +299,17 @@ def fuzz_with_atheris(seconds: float, arguments: list[str]) -> None:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Fuzz the protocol.")
+    parser = argparse.ArgumentParser(description="Fuzz the protocol, or the reader of packages.")
+    parser.add_argument("--target", choices=("protocol", "package"), default="protocol", help="what is fuzzed")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
     parser.add_argument("--seed", type=int, default=None, help="of the plain mutator (default: the time)")
     parser.add_argument("--plain", action="store_true", help="do not use atheris")
     options, rest = parser.parse_known_args()
+    if options.target == "package":
+        seed = time.time_ns() if options.seed is None else options.seed
+        tried, files = fuzz_packages(options.seconds, seed)
+        sys.stdout.write(f"{tried} inputs with {files} files, seed {seed}: nothing found\n")
+        return
     if not options.plain and importlib.util.find_spec("atheris") is not None:
         fuzz_with_atheris(options.seconds, rest)
     seed = time.time_ns() if options.seed is None else options.seed

@@ -40,6 +40,7 @@ class Raw:
     before: bytes = b""
     comment: bytes = b""
     disk: int = 0
+    needed: int = 20
     local: bool = True
     mark: bytes = field(default=b"PK\1\2")
 
@@ -79,12 +80,14 @@ def make_zip(  # noqa: PLR0913 - as many as the format has
         flags = entry.flags if entry.local_flags is None else entry.local_flags
         extra = entry.extra if entry.local_extra is None else entry.local_extra
         sizes = (0, 0, 0) if flags & 8 else (crc, compressed, size if entry.local_size is None else entry.local_size)
-        head = struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, entry.method, 0, 33, *sizes, len(name), len(extra))
+        head = struct.pack(
+            "<4s5H3I2H", b"PK\3\4", entry.needed, flags, entry.method, 0, 33, *sizes, len(name), len(extra)
+        )
         if entry.local:
             out += head + name + extra + data + entry.descriptor
         directory += struct.pack(
             "<4s6H3I5H2I",
-            *(entry.mark, entry.made_by, 20, entry.flags, entry.method, 0, 33, crc, compressed, size),
+            *(entry.mark, entry.made_by, entry.needed, entry.flags, entry.method, 0, 33, crc, compressed, size),
             *(len(entry.name), len(entry.extra), len(entry.comment), entry.disk, 0, entry.attributes, offset),
         )
         directory += entry.name + entry.extra + entry.comment

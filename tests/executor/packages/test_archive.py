@@ -96,6 +96,7 @@ HOSTILE: dict[str, tuple[Raw, str]] = {
     "strongly encrypted": (Raw(name=b"x", flags=0x40), "the flags 0x0040"),
     "masked": (Raw(name=b"x", flags=0x2000), "the flags 0x2000"),
     "method": (Raw(name=b"x", method=12), "compression method 12"),
+    "newer": (Raw(name=b"x", needed=45), "version 45 of the format"),
     "part": (Raw(name=b"x", disk=1), "an entry in part 1"),
     "zip64": (Raw(name=b"x", size=0xFFFFFFFF), "an entry of the form zip64"),
     "zip64 extra": (Raw(name=b"x", extra=struct.pack("<2HQ", 1, 8, 4)), "sizes of zip64 in an extra field"),
@@ -137,6 +138,11 @@ def test_a_hostile_entry_is_refused(name: str) -> None:
     assert str(error).isprintable()
     if entry.offset != 0:
         refuse(make_zip([entry, *good_entries()]))
+
+
+def test_names_of_one_letter_are_names() -> None:
+    """Python has each of them only once in memory, which makes two of them easily the same."""
+    assert "the same name again" in str(refuse(make_zip([*good_entries(), Raw(name=b"a"), Raw(name=b"a")])))
 
 
 WHOLE = {
