@@ -43,8 +43,7 @@ def build_invoke(
     host = (request.header(b"host") or b"").decode("latin-1")
     name, port = _split_host(host)
     headers = [(name, value) for name, value in request.headers if name not in DROPPED and b"_" not in name]
-    if request.body or not request.chunked:
-        headers += [(b"content-length", b"%d" % len(request.body))] if request.header(b"content-length") else []
+    framed = request.chunked or request.header(b"content-length") is not None
     try:
         return Invoke(
             invocation_id=invocation_id,
@@ -62,7 +61,7 @@ def build_invoke(
             values=match.values,
             settings=call.settings,
             hook_id=hook.hook_id,
-            content_length=len(request.body),
+            content_length=len(request.body) if framed else None,
             has_body=bool(request.body),
             debug=debug,
         )

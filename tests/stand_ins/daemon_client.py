@@ -21,6 +21,7 @@ LAUNCH_TIME_S: Final = 240
 MAX_REQUEST_BYTES: Final = 5 * 1024**2
 MAX_LINE: Final = 5 * 1024**2
 RETRIES: Final = 3
+TYPES: Final = {"invoke_endpoint": "endpoint", "invoke_tool": "tool", "invoke_llm": "model"}
 MAX_URL: Final = 255
 MAX_NAME: Final = 127
 
@@ -202,18 +203,19 @@ class DaemonClient:
             served.error = error
         return served
 
+    def read_lines(self, url: str, raw: bytes) -> bytes:
+        """Call an endpoint, and return all lines as they came."""
+        body = _call_body(raw, {}, "session-of-lines", "invoke_endpoint")
+        answer = self._post_with_retry(f"{url}/invoke?action=invoke_endpoint", "session-of-lines", body)
+        try:
+            return answer.read()
+        finally:
+            answer.close()
+
     def _messages(
         self, url: str, raw: bytes, settings: dict[str, Any], session_id: str, action: str
     ) -> Iterator[dict[str, Any]]:
-        data = {
-            "user_id": "",
-            "type": "endpoint",
-            "action": action,
-            "raw_http_request": raw.hex(),
-            "settings": settings,
-        }
-        ids = {"conversation_id": None, "message_id": None, "app_id": None, "endpoint_id": str(uuid.uuid4())}
-        body = json.dumps({"session_id": session_id, **ids, "context": None, "event": "request", "data": data}).encode()
+        body = _call_body(raw, settings, session_id, action)
         if len(body) > MAX_REQUEST_BYTES:
             raise PluginError("ServerlessPayloadTooLarge", f"payload_bytes={len(body)}", None)
         answer = self._post_with_retry(f"{url}/invoke?action={action}", session_id, body)
@@ -246,6 +248,19 @@ class DaemonClient:
             failure = "failed with status code: 502"
         text = f"Error sending request to serverless: all {RETRIES} attempts failed, last error: {failure}"
         raise PluginError("PluginDaemonInnerError", text, None)
+
+
+def _call_body(raw: bytes, settings: dict[str, Any], session_id: str, action: str) -> bytes:
+    """Write a call as `Session.Message` does."""
+    data = {
+        "user_id": "",
+        "type": TYPES[action],
+        "action": action,
+        "raw_http_request": raw.hex(),
+        "settings": settings,
+    }
+    ids = {"conversation_id": None, "message_id": None, "app_id": None, "endpoint_id": str(uuid.uuid4())}
+    return json.dumps({"session_id": session_id, **ids, "context": None, "event": "request", "data": data}).encode()
 
 
 def _session_messages(answer: httpx.Response) -> Iterator[dict[str, Any]]:
