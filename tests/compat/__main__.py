@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -38,9 +39,12 @@ def compare(sample: Sample, mirror: str | None, *, verbose: bool) -> Result:
             ours_copy, sdk_copy = folder / "ours", folder / "sdk"
             for copy in (ours_copy, sdk_copy):
                 shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".git"))
-            _compare(result, ours_copy, sdk_copy, verbose=verbose)
-    except (SourceError, RuntimeError, AssertionError) as error:
-        result.problem = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+            try:
+                _compare(result, ours_copy, sdk_copy, verbose=verbose)
+            except AssertionError as error:
+                result.problem = f"{_last_line(error)}; {_try_sdk(str(error), sdk_copy, sample)}"
+    except (SourceError, RuntimeError) as error:
+        result.problem = _last_line(error)
     return result
 
 
@@ -61,6 +65,26 @@ def _compare(result: Result, ours_copy: Path, sdk_copy: Path, *, verbose: bool) 
                 if verbose:
                     print(f"  {request.title}: {theirs.status or theirs.problem}, {mine.status or mine.problem}")
                     print("\n".join(f"    {one}" for one in found) or "    alike")
+
+
+def _try_sdk(log: str, sdk_copy: Path, sample: Sample) -> str:
+    """Tell whether the SDK can run a plugin that our service could not start, going by our log."""
+    found = re.findall(r'"environment": "(/[^"]+)"', log)
+    if not found:
+        return "there is no environment for it"
+    try:
+        with running_reference(sdk_copy, Path(found[-1]), sample.settings):
+            return "the SDK can run it"
+    except RuntimeError as error:
+        return f"the SDK cannot run it either: {_last_line(error)}"
+
+
+def _last_line(error: Exception) -> str:
+    """The line of a log that tells most: the first error of Python, or else the last line; without paths."""
+    text = str(error).strip() or type(error).__name__
+    found = re.search(r"\b[A-Za-z]+Error: .*", text)
+    line = found[0] if found else text.splitlines()[-1]
+    return re.sub(r" ?\(?/[^ )]*\)?", "", line)[:300]
 
 
 def _ask_versions(environment: Path) -> tuple[str, str]:

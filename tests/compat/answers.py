@@ -109,6 +109,8 @@ def _settle(text: bytes) -> bytes:
 
 def _call_text(call: Call) -> str:
     asked = {name: value for name, value in call.request.items() if value is not None}  # Dify takes null for nothing
+    if asked.get("model_type", call.kind).replace("-", "_") == call.kind:
+        asked.pop("model_type", None)  # which the daemon does not pass on: the path says it
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
     return _show(_settle(f"{call.kind} {text}".encode()))
 

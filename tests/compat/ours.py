@@ -94,5 +94,8 @@ def running_ours(plugin: Path, name: str, settings: dict[str, Any], state_dir: P
             "compat": {"routing": "dify"},
             "reverse": {"target": "dify", "dify": {"url": url, "api_key": dify.key}},
         }
-        with Executor("--state-dir", state_dir, config=config) as executor:
+        executor = Executor(config=config)
+        executor.state_dir = state_dir
+        executor.command[executor.command.index("--state-dir") + 1] = str(state_dir)
+        with executor:
             yield Ours(executor, dify)

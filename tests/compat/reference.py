@@ -142,7 +142,7 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             if httpx.get(f"{url}/health", trust_env=False, timeout=5).is_success:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"the SDK's server did not start: {log.read_text(errors='replace')[-1000:]}")
+    raise RuntimeError(f"the SDK's server did not start: {log.read_text(errors='replace')[-20_000:]}")
 
 
 def _raw(request: Request) -> bytes:
