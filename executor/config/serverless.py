@@ -58,6 +58,11 @@ class Serverless(Section):
         description="Largest call: the daemon's own `MAX_SERVERLESS_REQUEST_BYTES`. A request for an endpoint takes "
         "twice its size of it. Over it: 413.",
     )
+    memory: Annotated[int, Size("1 MiB", "1 TiB", "256 MiB")] = Field(
+        default=256 * 1024**2,
+        description="Calls that are held at the same time, over all functions; one that is coming in counts as "
+        "`request_size`. Further ones wait for `admission.queue_time`. Over it: 503.",
+    )
     keep_time: Annotated[float, Duration("1h", "87600h", "2160h")] | None = Field(
         default=None,
         description="How long a version of a plugin is kept that nobody calls. Not given: for ever, because Dify does "

@@ -72,6 +72,12 @@ class Hold:
         self._budget = budget
         self._size = size
 
+    def shrink(self, size: int) -> None:
+        """Hold no more than so many."""
+        if size < self._size:
+            more, self._size = self._size - size, size
+            self._budget._release(more)  # noqa: SLF001 - its own
+
     def release(self) -> None:
         """Give them back; again has no effect."""
         size, self._size = self._size, 0

@@ -15,6 +15,7 @@ from executor.gateway.ids import new_invocation_id
 from executor.hooks import BoundHook
 from executor.http.answers import plain
 from executor.http.asgi import Receive, Send
+from executor.reverse.budget import ByteBudget, Hold
 from executor.serverless.answers import refuse, send_lines
 from executor.serverless.bodies import read_body
 from executor.serverless.call import ACTION, FunctionCall, read_call
@@ -53,6 +54,8 @@ class Invoking:
         request_size: Largest call, in bytes.
         limits: Of the head of the request for an endpoint.
         idle_time_s: Longest pause within a call, in seconds.
+        memory: Bounds the calls that are held.
+        queue_time_s: Longest wait for that, in seconds.
 
     Attributes:
         debug: Whether errors show the endpoint's exceptions.
@@ -66,6 +69,8 @@ class Invoking:
         request_size: int,
         limits: RawRequestLimits,
         idle_time_s: float,
+        memory: ByteBudget,
+        queue_time_s: float,
     ) -> None:
         self.debug = False
         self._host = host
@@ -73,6 +78,8 @@ class Invoking:
         self._request_size = request_size
         self._limits = limits
         self._idle_time_s = idle_time_s
+        self._memory = memory
+        self._queue_time_s = queue_time_s
         self._sessions: OrderedDict[str, None] = OrderedDict()
 
     async def serve(self, function: Function, receive: Receive, send: Send) -> None:
@@ -82,7 +89,20 @@ class Invoking:
             ClientGoneError: The daemon has gone before it had sent the call.
         """
         try:
+            async with asyncio.timeout(self._queue_time_s):
+                hold = await self._memory.take(self._request_size)
+        except TimeoutError:
+            await refuse(send, 503, "queue.full", "too many calls are held already (serverless.memory)")
+            return
+        try:
+            await self._serve(function, hold, receive, send)
+        finally:
+            hold.release()
+
+    async def _serve(self, function: Function, hold: Hold, receive: Receive, send: Send) -> None:
+        try:
             body = await read_body(receive, self._request_size, self._idle_time_s)
+            hold.shrink(len(body))
             call = await _in_thread_if_large(body, read_call, bytes(body))
         except BadCallError as error:
             await refuse(send, error.status, "BadCall", error.message)

@@ -22,6 +22,7 @@ from executor.gateway.http_protocol import HeadLimits
 from executor.hooks import BoundHook
 from executor.isolation.host import HostIsolation
 from executor.reverse.broker import CallBroker, CallLink
+from executor.reverse.budget import ByteBudget
 from executor.reverse.desk import CallDesk
 from executor.reverse.targets.keys import read_key
 from executor.server import HttpServer, open_listener
@@ -92,6 +93,8 @@ class ServerlessServer:
             request_size=settings.request_size,
             limits=RawRequestLimits(http.url_size, http.header_size, http.header_count),
             idle_time_s=idle_time_s,
+            memory=ByteBudget(settings.memory),
+            queue_time_s=config.admission.queue_time,
         )
         self._invoking.debug = config.debug
         self._app = ServerlessApp(
