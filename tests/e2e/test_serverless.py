@@ -279,7 +279,10 @@ def test_calls_back_go_to_the_daemon(tmp_path: Path) -> None:
         keeper = daemon.install(*make_keeper(tmp_path))
         back.sessions.add("another-session")
         served = daemon.call(keeper.url, go_request("POST", "/keep", b"purr"), session_id="another-session")
-        assert served.body == b"purr"
+        kept, session_id = served.body.decode().split()
+        assert kept == "purr"
+        assert session_id != "another-session"
+        assert executor.invocation(session_id)["outcome"] == "ok"
         assert back.storage == {"key": b"purr"}
         daemon.close()
         assert not executor.own_failures()
@@ -336,7 +339,7 @@ from werkzeug import Request, Response
 class Keeper(Endpoint):
     def _invoke(self, r: Request, values, settings) -> Response:
         self.session.storage.set("key", r.get_data())
-        return Response(self.session.storage.get("key"))
+        return Response(self.session.storage.get("key") + b" " + self.session.session_id.encode())
 """
 
 
