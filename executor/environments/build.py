@@ -226,8 +226,11 @@ class Build:
         for entry in list(self.room.iterdir()):
             if entry.name != VENV:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        venv = self.room / VENV
+        if venv.is_symlink() or not venv.is_dir():  # workers would see what the link leads to
+            raise BuildError(f"the build has replaced the folder of the environment, {venv}")
         take_over(self.room)
-        program = self.room / VENV / "bin" / "python"
+        program = venv / "bin" / "python"
         if not program.is_symlink() or os.path.realpath(program) != str(self._plan.python.program):
             raise BuildError(f"the build has replaced the interpreter of the environment, {program}")
         size, files = measure_folder(self.room, most_files=self._limits.files)

@@ -58,6 +58,19 @@ def _try(body: str) -> str:
     return f"import os, socket, sys, time\ntry:\n{indented}\nexcept OSError:\n    pass"
 
 
+_SWAP: Final = """
+import glob, os, shutil, sys
+target = {target!r}
+if 'import dify_plugin' in sys.orig_argv:
+    for found in glob.glob(target + '/cache/uv/interpreter-*'):
+        shutil.rmtree(found)
+    open(target + '/cache/flag', 'w').close()
+elif os.path.exists(target + '/cache/flag') and not os.path.islink(target + '/venv'):
+    os.rename(target + '/venv', target + '/cache/venv')
+    os.symlink({others!r}, target + '/venv')
+"""
+"""Run at each start of Python in the environment; in the last one, of `uv pip freeze`, it puts a link in its place."""
+
 _GOT: Final = "raise SystemExit('GOT ' + {})"
 
 BUILD_ATTACKS: Final = (
@@ -240,6 +253,15 @@ BUILD_ATTACKS: Final = (
         ends="has replaced the interpreter",
     ),
     BuildAttack(
+        "put_a_link_in_place_of_the_environment",
+        "import glob\n"
+        "(packages,) = glob.glob({target!r} + '/venv/lib/python3.*/site-packages')\n"
+        f"open(packages + '/evil.txt', 'w').write({_SWAP!r})\n"
+        "evil = packages + '/evil.txt'\n"
+        "open(packages + '/evil.pth', 'w').write('import sys; exec(open(' + repr(evil) + ').read())')",
+        ends="has replaced the folder",
+    ),
+    BuildAttack(
         "leave_a_pipe",
         "import os\nos.mkfifo({target!r} + '/venv/lib/pipe')",
         ends="neither file, folder nor link",
@@ -296,6 +318,7 @@ class Place:
         self.token = f"ee-left-{secrets.token_hex(8)}"
         self.lure = folder / "lure"
         self.outside = folder / "outside"
+        self.others = folder / "others"
         for file in (self.lure, self.outside):
             file.write_text(self.canary)
         self.outside.chmod(0o666)
@@ -337,10 +360,18 @@ class Place:
                 "index": index.url,
                 "limits": dict(limits),
             }
-            target = self._driver({**task, "ask": True})["target"]
-            index.add_sdist("evil", self._fill(attack.code, target))
+            asked = self._driver({**task, "ask": True})
+            self._lay_out_others(asked["python"])
+            index.add_sdist("evil", self._fill(attack.code, asked["target"]))
             answer = self._driver(task)
         return Built(answer["error"], tuple(answer["lines"]))
+
+    def _lay_out_others(self, python: str) -> None:
+        """Have an environment of somebody else, with the same interpreter."""
+        self.others.joinpath("bin").mkdir(parents=True, exist_ok=True)
+        link = self.others / "bin" / "python"
+        link.unlink(missing_ok=True)
+        link.symlink_to(python)
 
     def _fill(self, code: str, target: str) -> str:
         """Let an attack know what it could wish to know."""
@@ -348,6 +379,7 @@ class Place:
             "lure": str(self.lure),
             "outside": str(self.outside),
             "folder": str(self.folder),
+            "others": str(self.others),
             "state": str(self._state / "secret"),
             "port": self._port,
             "abstract": self._abstract,
