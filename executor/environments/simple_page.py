@@ -89,16 +89,18 @@ def read_page(content: bytes, content_type: str, base: str) -> tuple[PackageFile
         base: Its address, which relative ones start from.
 
     Returns:
-        The files with names and addresses that can be used; others are left out.
+        The files with names and addresses that can be used; others are left out. Only a page that is a file of this
+        host can name files of this host.
 
     Raises:
         PageError: It is no such page.
     """
     kind = content_type.partition(";")[0].strip().lower()
     files = _read_json(content, base) if kind.endswith("json") else _read_html(content, base)
+    schemes = {"http", "https"} | ({"file"} if urlsplit(base).scheme == "file" else set())
     found: dict[str, PackageFile] = {}
     for file in files:
-        if is_file_name(file.name) and urlsplit(file.url).scheme in {"http", "https", "file"}:
+        if is_file_name(file.name) and urlsplit(file.url).scheme in schemes:
             found.setdefault(file.name, file)
         if len(found) > MAX_FILES:
             raise PageError(f"more than {MAX_FILES} files")

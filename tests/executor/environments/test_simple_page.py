@@ -58,6 +58,18 @@ def test_json() -> None:
     assert read_page(json.dumps(page).encode(), JSON_TYPE, BASE) == (WHEEL,)
 
 
+def test_files_of_this_host() -> None:
+    """A server's page cannot have the executor read them; a page that is a file itself can."""
+    entry = {"filename": "duck-1.0.tar.gz", "url": "file:///etc/shadow"}
+    page = json.dumps({"files": [entry], "name": "duck"}).encode()
+    link = b'<base href="file:///etc/"><a href="duck-1.0.tar.gz">duck</a> <a href="file:///duck-2.0.tar.gz">duck</a>'
+    assert not read_page(page, JSON_TYPE, BASE)
+    assert not read_page(link, "text/html", BASE)
+    (found,) = read_page(page, JSON_TYPE, "file:///srv/index/duck/")
+    assert found.url == "file:///etc/shadow"
+    assert len(read_page(link, "text/html", "file:///srv/index/duck/")) == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"files": 5}', b"[" * 100_000])
 def test_what_is_no_page(content: bytes) -> None:
     """It is refused."""
