@@ -11,10 +11,11 @@ from executor.catalog.findings import Finding
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.catalog.routing import Router
 from executor.catalog.settings import resolve_settings
-from executor.config.effective import effective_limits
+from executor.config.effective import effective_limits, effective_worker
 from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
+from executor.config.worker import WorkerSettings
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
 from executor.environments.provide import find_python, wants_own
 
@@ -31,6 +32,7 @@ class BoundHook:
         router: Finds the endpoint for a method and a path.
         settings: Values for `_invoke`, with defaults filled in. Secret; never changed.
         limits: What holds for its invocations.
+        worker: How long its workers live.
         enabled: Whether requests are served.
         tenant_id: Whose it is; that of the configuration if not given.
     """
@@ -42,6 +44,7 @@ class BoundHook:
     limits: Limits
     enabled: bool
     tenant_id: str | None = None
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,7 @@ def bind_hook(
         router=Router(plugin.endpoints, mode=config.compat.routing),
         settings=resolved.values,
         limits=effective_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
+        worker=effective_worker(config, plugin.root, hook_id),
         enabled=configured.enabled if configured else True,
     )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADER_SIZE", "PREFACE", "VERSION", "FrameReader", "frame_header"]
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Version of the protocol; a peer with another one is refused."""
 
 PREFACE: Final = b"EEP" + bytes([VERSION])

@@ -76,6 +76,8 @@ LOG_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
 _MAX_PORT: Final = 65535
 _MIN_STATUS: Final = 200
 _MAX_STATUS: Final = 599
+_MAX_AFTER_RESPONSE_S: Final = 86_400.0
+"""A day."""
 _MAX_TIME: Final = 2.0**40
 _TRIPLE: Final = 3
 
@@ -104,6 +106,7 @@ class Invoke:
         content_length: Bytes of body announced by the client, None if it announced none.
         has_body: Whether BODY messages may follow.
         debug: Whether error answers may show tracebacks.
+        after_response_s: How long what the endpoint has started may go on after END, in seconds.
     """
 
     invocation_id: str
@@ -124,6 +127,7 @@ class Invoke:
     content_length: int | None
     has_body: bool
     debug: bool
+    after_response_s: float = 0.0
 
     def __post_init__(self) -> None:
         check_text("invocation_id", self.invocation_id, 1, MAX_WORD)
@@ -146,6 +150,7 @@ class Invoke:
             check_int("content_length", self.content_length, 0, MAX_ID)
         check_bool("has_body", self.has_body)
         check_bool("debug", self.debug)
+        check_float("after_response_s", self.after_response_s, 0.0, _MAX_AFTER_RESPONSE_S)
 
 
 def _check_values(values: object) -> None:

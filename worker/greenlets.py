@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["end_event_loop", "find_hub", "sleep"]
+__all__ = ["end_event_loop", "find_hub", "is_loop_of_threads", "sleep", "wait_for_greenlets"]
 
 
 def end_event_loop() -> None:
@@ -31,6 +31,22 @@ def find_hub() -> Any | None:
     if hub is None or sys.modules["greenlet"].getcurrent() is hub:
         return None
     return hub
+
+
+def is_loop_of_threads() -> bool:
+    """Whether what `threading` starts are greenlets, so that to wait for greenlets is to wait for threads."""
+    module = sys.modules.get("gevent.monkey")
+    return module is not None and bool(module.is_module_patched("threading"))
+
+
+def wait_for_greenlets(timeout_s: float) -> bool:
+    """Let greenlets run until none of this thread can ever go on; whether that is so.
+
+    Args:
+        timeout_s: Longest wait in seconds.
+    """
+    hub = find_hub()
+    return hub is None or bool(hub.join(timeout_s))
 
 
 def sleep(

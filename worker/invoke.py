@@ -11,7 +11,7 @@ Who is to blame decides the code of an ERROR:
     internal    we failed
 
 Before an ERROR the response is closed, so that its hooks run although the process is killed soon after. After END they
-run without anybody waiting.
+run without anybody waiting; after them, threads and greenlets of the endpoint get the time that INVOKE names.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from werkzeug.wrappers import Request, Response
 
 from protocol import MAX_ERROR_TEXT, End, Error, Invoke, Ready, clip
+from worker.afterwards import let_finish
 from worker.calls import CallClient
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.loader import EndpointClass, LoadError
@@ -72,6 +73,8 @@ def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> N
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
             answer(channel, loader, invoke)
+            if invoke.after_response_s:
+                let_finish(invoke.after_response_s)
     except _FailureError as failure:
         _fail(channel, failure)
     except Cancelled as cancelled:

@@ -24,6 +24,7 @@ from typing import Final
 from executor.config.limits import MEMORY_HINT_FLOOR, Limits
 from executor.config.model import Config
 from executor.config.places import KeyPath
+from executor.config.worker import WorkerSettings, join_worker_settings
 
 __all__ = [
     "WITHIN",
@@ -31,6 +32,7 @@ __all__ = [
     "Given",
     "Level",
     "effective_limits",
+    "effective_worker",
     "explain_limits",
     "join_limits",
     "reachable_cpu_time",
@@ -103,6 +105,16 @@ def effective_limits(
     """
     explained = explain_limits(config, plugin_root, hook_id, memory_hint_bytes=memory_hint_bytes)
     return Limits.model_validate({name: item.value for name, item in explained.items()})
+
+
+def effective_worker(config: Config, plugin_root: Path | None, hook_id: str) -> WorkerSettings:
+    """Join the levels of the section `worker` that hold for a hook; arguments as for `effective_limits`."""
+    levels = [config.worker]
+    if plugin_root is not None:
+        levels += [plugin.worker for plugin in config.plugins if plugin.path.resolve() == plugin_root.resolve()]
+    if hook_id in config.hooks:
+        levels.append(config.hooks[hook_id].worker)
+    return join_worker_settings(*levels)
 
 
 def explain_limits(

@@ -29,6 +29,7 @@ from executor.config.store import StoreSettings
 from executor.config.texts import FilePath, HookId, HostName, Network, NonEmpty, Origin
 from executor.config.units import Count, Duration, Size
 from executor.config.vault import SecretSettings
+from executor.config.worker import WorkerSettings
 
 __all__ = [
     "Admin",
@@ -195,6 +196,10 @@ class PluginSource(Section):
         default_factory=Limits,
         description="Limits for the hooks of this plugin, in place of the general ones.",
     )
+    worker: WorkerSettings = Field(
+        default_factory=WorkerSettings,
+        description="How long workers live for the hooks of this plugin, in place of the general `worker`.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -224,6 +229,10 @@ class Hook(Section):
     limits: Limits = Field(
         default_factory=Limits,
         description="Limits for this hook, in place of the plugin's and the general ones.",
+    )
+    worker: WorkerSettings = Field(
+        default_factory=WorkerSettings,
+        description="How long workers live for this hook, in place of the plugin's and the general `worker`.",
     )
     _values: dict[str, object] = PrivateAttr(default_factory=dict)
 
@@ -267,6 +276,7 @@ class Config(Section):
     log: LogOutput = Field(default_factory=LogOutput, description=LogOutput.__doc__)
     drain: Drain = Field(default_factory=Drain, description=Drain.__doc__)
     limits: Limits = Field(default_factory=Limits, description="Limits of every hook, unless its plugin or it differs.")
+    worker: WorkerSettings = Field(default_factory=WorkerSettings, description=WorkerSettings.__doc__)
     isolation: Isolation = Field(default_factory=Isolation, description=Isolation.__doc__)
     admission: AdmissionLimits = Field(default_factory=AdmissionLimits, description=AdmissionLimits.__doc__)
     spares: SpareSettings = Field(default_factory=SpareSettings, description=SpareSettings.__doc__)

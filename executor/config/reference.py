@@ -19,6 +19,7 @@ from executor.config.model import Config, Hook, PluginSource
 from executor.config.reverse_targets import OpenAiApp
 from executor.config.texts import Text
 from executor.config.units import Quantity
+from executor.config.worker import WorkerSettings
 from executor.isolation.layers import LAYERS
 
 __all__ = ["render_reference", "render_schema"]
@@ -68,6 +69,7 @@ hooks:
 - **Limits have levels**: `limits` for all hooks, `limits` of a plugin, `limits` of a hook. Each may give any of them;
   the most specific level wins. `executor limits HOOK` prints what holds, where it was given, and what enforces it on
   this machine.
+- **`worker` has the same levels**: the section itself, `worker` of a plugin, `worker` of a hook.
 - **A plugin's manifest** can lower `memory`: where neither the plugin's `limits` nor the hook's give it, it is at most
   `resource.memory`, but not less than 256 MiB on that account; real manifests name less than Python itself needs.
 - **Limits that hold each other**: `first_byte_time` and `idle_time` are never longer than `wall_time`, `file_size` is
@@ -89,6 +91,7 @@ KINDS: Final[dict[Any, str]] = {
     Path: "a path",
     Confidential: "a secret: a text or a reference",
     Limits: "a map, see `limits`",
+    WorkerSettings: "a map, see `worker`",
     PluginSource: "a path, or a map, see `plugins[]`",
 }
 

@@ -19,6 +19,7 @@ from executor.config.limits import Limits, quantity_of
 from executor.config.model import Config
 from executor.config.places import KeyPath
 from executor.config.references import FromEnv, FromFile, show_value
+from executor.config.worker import WorkerSettings
 
 __all__ = ["show_config"]
 
@@ -45,8 +46,8 @@ class _Writer:
             yield from self._field(self._config, name, ())
 
     def _section(self, section: BaseModel, path: KeyPath) -> Iterator[str]:
-        """Write the fields of a section; of limits below the top only those given, the others are inherited."""
-        partial = isinstance(section, Limits) and path != ("limits",)
+        """Write the fields of a section; where it has levels, those below the top only show what they give."""
+        partial = isinstance(section, Limits | WorkerSettings) and len(path) > 1
         for name, field in type(section).model_fields.items():
             if not partial or name in section.model_fields_set:
                 yield from _comment(field.description)

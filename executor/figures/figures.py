@@ -45,7 +45,10 @@ class Figures:
         start: What its start has taken, whenever that was; `None` when there never was one.
         first_byte_s: From the request head to the first byte of the answer, in seconds; `None` when there was
             none.
-        duration_s: From the request head to the end of the invocation, in seconds.
+        duration_s: From the request head to the end of the answer, in seconds.
+        after_s: How long the worker went on after a whole answer, in seconds; `None` where it was not to.
+        after_end: What ended that: `finished`, `time` (`worker.after_response`), or the code of the outcome that it
+            would have been before the answer, such as `limit.memory`.
         cpu_user_s: User CPU time of the worker and the descendants it waited for, in seconds (`wait4`).
         cpu_system_s: System CPU time, likewise.
         max_rss_bytes: Peak resident set of the worker, in bytes (`wait4`); 0 when no worker ran.
@@ -89,3 +92,5 @@ class Figures:
     memory_peak_bytes: int | None = None
     spare: bool | None = None
     start: StartTimes | None = None
+    after_s: float | None = None
+    after_end: str | None = None

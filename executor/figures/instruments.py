@@ -85,6 +85,8 @@ class Instruments:
             "executor_worker_start_seconds", about, ("phase",), buckets=TIME_BUCKETS, registry=self.registry
         )
         self.first_byte = self._times("first_byte", "From the request head to the first byte.", by_hook)
+        about = "How long workers went on after a whole answer, by what ended that: finished, time, or an outcome."
+        self.after = self._times("after_response", about, ("hook", "end"))
         self.cpu = self._times("cpu", "CPU time of the worker.", ("hook", "mode"), CPU_BUCKETS)
         self.max_rss = Histogram(
             "executor_invocation_max_rss_bytes",
@@ -141,6 +143,7 @@ class HookInstruments:
         self._label = label
         self._invocations = instruments.invocations
         self._outcomes: dict[Outcome, Counter] = {}
+        self._after = instruments.after
         self._duration = instruments.duration.labels(label)
         self._queue = instruments.queue.labels(label)
         self._ready = instruments.ready.labels(label)
@@ -171,6 +174,8 @@ class HookInstruments:
             self._observe_start(figures.start, spare=figures.spare is True)
         if figures.first_byte_s is not None:
             self._first_byte.observe(figures.first_byte_s)
+        if figures.after_s is not None:
+            self._after.labels(self._label, figures.after_end).observe(figures.after_s)
         if figures.max_rss_bytes:
             self._observe_process(figures)
         if figures.bytes_in:

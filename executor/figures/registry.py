@@ -139,6 +139,8 @@ def _as_event(figures: Figures) -> dict[str, object]:
         "load_s": _rounded(figures.start.load_s) if figures.start else None,
         "first_byte_s": _rounded(figures.first_byte_s),
         "duration_s": round(figures.duration_s, 6),
+        "after_s": _rounded(figures.after_s),
+        "after_end": figures.after_end,
         "cpu_user_s": round(figures.cpu_user_s, 6),
         "cpu_system_s": round(figures.cpu_system_s, 6),
         "max_rss_bytes": figures.max_rss_bytes,

@@ -194,4 +194,5 @@ def _build_invoke(
         content_length=length,
         has_body=chunked or bool(length),
         debug=debug,
+        after_response_s=hook.worker.after_response,
     )

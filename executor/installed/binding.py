@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executor.catalog.routing import Router
-from executor.config.effective import effective_limits
+from executor.config.effective import effective_limits, effective_worker
 from executor.config.model import Config
 from executor.environments.provide import wants_own
 from executor.errors import ExecutorError
@@ -98,6 +98,7 @@ class InstalledHooks:
             router=Router(plugin.endpoints, mode=config.compat.routing),
             settings=complete_values(plugin, open_values(hook, self._vault)),
             limits=effective_limits(config, plugin.root, hook.hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
+            worker=effective_worker(config, plugin.root, hook.hook_id),
             enabled=True,
             tenant_id=hook.tenant_id if hook.tenant_id != DEFAULT_TENANT else None,
         )

@@ -7,6 +7,10 @@ and, when that is done, listens for the client going away. Everything that can e
 client, a limit, a shutdown) calls `interrupt`, which notes the first reason and cancels the main coroutine at
 whatever it waits for. All ends meet in `_conclude`, which cannot be interrupted:
 
+A whole answer need not be the end: where `worker.after_response` says so, the coroutine waits, with all clocks and
+limits still in force but the client's, until the worker ends or its time is over. Whatever happens then, the outcome
+is that of the answer; the figures tell what became of the rest.
+
 1. the client gets the answer that the outcome stands for, or a cut connection if a response had begun;
 2. the worker is told to stop and, after a grace time, killed;
 3. its exit is awaited, its last output read, its folder removed, its place in the queue given back;
@@ -203,7 +207,10 @@ class Invocation:
         handle.send(self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())
-        return await self._carry_response(handle)
+        verdict = await self._carry_response(handle)
+        if verdict.outcome is Outcome.OK and self.invoke.after_response_s:
+            await self._let_finish(handle)
+        return verdict
 
     async def _carry_response(self, handle: WorkerHandle) -> Verdict:
         message = await handle.receive()
@@ -233,6 +240,36 @@ class Invocation:
                     return Verdict(Outcome.OK)
                 case _:
                     return await self._bad_end(handle, message)
+
+    async def _let_finish(self, handle: WorkerHandle) -> None:
+        """Let the worker go on after its answer until it ends, its time is over, or something ends it."""
+        self.state = "finishing"
+        self.measured.answered = time.monotonic()
+        if self._uplink is not None:
+            self._uplink.cancel()
+        self._watchdog.rest()
+        deadline = self.measured.answered + self.invoke.after_response_s
+        ended = "time"
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait({handle.child.exited}, timeout=left)
+            except asyncio.CancelledError:
+                if self._verdict is None or self._task is None:
+                    raise
+                self._task.uncancel()
+                verdict, self._verdict = self._verdict, None
+                if verdict.outcome in {Outcome.CLIENT_GONE, Outcome.CLIENT_TIMEOUT}:
+                    continue  # it was told when the answer had been sent, which it has
+                handle.kill()
+                ended = verdict.outcome.code
+                break
+            if handle.child.exited.done():
+                report = handle.child.exited.result()
+                well = report is not None and report.status == 0 and handle.violation is None
+                ended = "finished" if well else (await self._bad_end(handle, None)).outcome.code
+                break
+        self.measured.after_s = time.monotonic() - self.measured.answered
+        self.measured.after_end = ended
 
     async def _to_client(self, sending: Awaitable[None]) -> None:
         """Send something, on the client's clock; afterwards the endpoint's clock runs."""
@@ -333,7 +370,8 @@ class Invocation:
                 self._stop_worker(verdict.outcome)
                 await self._end_calls()
                 await self._tell_client(verdict)
-            self.measured.answered = time.monotonic()
+            if self.measured.answered is None:
+                self.measured.answered = time.monotonic()
         finally:  # whatever went wrong: neither the worker nor its place may be lost
             try:
                 report = await self._finish_worker(verdict.outcome)

@@ -27,6 +27,8 @@ class Measurements:
     ready: float | None = None
     first_byte: float | None = None
     answered: float | None = None
+    after_s: float | None = None
+    after_end: str | None = None
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -86,6 +88,8 @@ class Measurements:
             memory_peak_bytes=self.memory_peak_bytes,
             spare=self.spare,
             start=self.start,
+            after_s=self.after_s,
+            after_end=self.after_end,
         )
 
 

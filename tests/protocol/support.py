@@ -50,6 +50,7 @@ INVOKE: Final = Invoke(
     content_length=7,
     has_body=True,
     debug=False,
+    after_response_s=0.0,
 )
 EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
     Role.SUPERVISOR: (

@@ -78,8 +78,8 @@ def test_the_bytes_are_those_of_the_code() -> None:
     }
     for title, data in examples.items():
         assert data.hex(" ") in re.sub(" +", " ", section(title))
-    assert PREFACE == b"EEP\x04"
-    assert "Version 4." in TEXT
+    assert PREFACE == b"EEP\x05"
+    assert "Version 5." in TEXT
 
 
 def test_every_state_and_every_limit_that_is_named_exists() -> None:

@@ -39,7 +39,7 @@ def test_an_incomplete_preface_is_waited_for(size: int) -> None:
     assert frames.next_frame() is None
 
 
-@pytest.mark.parametrize("start", [b"H", b"EEQ", b"EEP\x00", b"EEP\x03", b"EEP\x05", b"GET / HTTP/1.1"])
+@pytest.mark.parametrize("start", [b"H", b"EEQ", b"EEP\x00", b"EEP\x04", b"EEP\x06", b"GET / HTTP/1.1"])
 def test_a_wrong_preface_is_refused_at_its_first_wrong_byte(start: bytes) -> None:
     """Another protocol or version is noticed without waiting for more."""
     frames = FrameReader(LIMITS)

@@ -59,6 +59,7 @@ LARGEST: dict[Role, list[Message]] = {
             content_length=limits.MAX_ID,
             has_body=True,
             debug=True,
+            after_response_s=86_400.0,
         ),
         Body(bytes(limits.MAX_DATA)),
         BodyEnd(),

@@ -1,0 +1,29 @@
+"""The section `worker`: how long workers live. Like limits it has levels: for all hooks, for a plugin, for a hook."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from executor.config.section import Section
+from executor.config.units import Duration
+
+__all__ = ["WorkerSettings", "join_worker_settings"]
+
+
+class WorkerSettings(Section):
+    """How long workers live, for plugins that go on after their answer. What is here gives up some isolation."""
+
+    after_response: Annotated[float, Duration("0s", "24h", "10m")] = Field(
+        default=0.0,
+        description="How long threads and greenlets that an endpoint has started may go on after the answer is "
+        "complete. The client does not wait for them; the invocation keeps its place in `limits.concurrency`, and its "
+        "limits, `wall_time` with them, go on to hold. Then the worker is ended.",
+    )
+
+
+def join_worker_settings(*levels: WorkerSettings) -> WorkerSettings:
+    """Join levels, the most general one first; what a more specific one gives holds."""
+    given = {name: getattr(level, name) for level in levels for name in level.model_fields_set}
+    return WorkerSettings.model_validate(given)

@@ -1,0 +1,88 @@
+"""What goes on after the answer, by the path's last part; the body is a map of arguments."""
+
+import json
+import os
+import threading
+import time
+
+from dify_plugin import Endpoint
+from werkzeug import Request, Response
+
+
+def say(seconds: float, text: str) -> None:
+    """Wait, and print."""
+    time.sleep(seconds)
+    print(text, flush=True)
+
+
+def burn() -> None:
+    """Use the processor for ever."""
+    while True:
+        pass
+
+
+def eat() -> None:
+    """Use more and more memory, all of it."""
+    taken = []
+    while True:
+        taken.append(b"x" * 2**20)
+
+
+def flood() -> None:
+    """Print for ever."""
+    while True:
+        print("x" * 10_000, flush=True)
+
+
+def afterwards(response: Response, target) -> None:
+    """Start a thread that does its worst once the answer is complete."""
+    closed = threading.Event()
+    response.call_on_close(closed.set)
+    start(lambda: (closed.wait(), time.sleep(0.2), target()))
+
+
+def start(target, *arguments, daemon: bool = True) -> None:
+    """Start a thread."""
+    threading.Thread(target=target, args=arguments, daemon=daemon).start()
+
+
+class Do(Endpoint):
+    """All of it in one."""
+
+    def _invoke(self, r: Request, values, settings) -> Response:
+        given = r.get_json()
+        response = Response(json.dumps(os.getpid()))
+        match values["name"]:
+            case "later":
+                start(say, given["seconds"], given["text"], daemon=given["daemon"])
+            case "chain":  # one thread starts the next
+                start(lambda: (time.sleep(0.05), start(say, 0.05, given["text"])))
+            case "spawn":
+                import gevent
+
+                gevent.spawn(say, given["seconds"], given["text"])
+            case "stuck":
+                import queue
+
+                start(queue.Queue().get)
+            case "call":
+                start(self._call, given["text"])
+            case "fork":
+                if os.fork() == 0:
+                    os.closerange(3, 1024)
+                    say(given["seconds"], "the child is there")
+                    os._exit(0)
+            case "burn":
+                afterwards(response, burn)
+            case "eat":
+                afterwards(response, eat)
+            case "flood":
+                afterwards(response, flood)
+        return response
+
+    def _call(self, text: str) -> None:
+        time.sleep(0.1)
+        answer = self.session.app.chat.invoke(
+            app_id="a", query=text, inputs={}, response_mode="blocking", conversation_id=""
+        )
+        print(answer["answer"], flush=True)

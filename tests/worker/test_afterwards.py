@@ -1,0 +1,81 @@
+"""After the answer: threads of a real worker get their time, and no more."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.afterwards import let_finish
+
+if TYPE_CHECKING:
+    from tests.worker.driver import Plugin
+
+THREAD = """
+def later():
+    time.sleep({seconds})
+    os.write(1, b"later")
+threading.Thread(target=later, daemon={daemon}).start()
+return Response("now")
+"""
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_threads_go_on(plugin: Plugin, daemon: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Daemon threads as well; the worker ends with the last of them, not with the time."""
+    plugin.endpoint(THREAD.format(seconds=0.3, daemon=daemon))
+    answer = plugin.call(after_response_s=3600.0)
+    assert (answer.body, answer.ended, answer.stdout) == (b"now", True, b"later")
+    assert answer.exited is not None
+    assert answer.exited.status == 0
+
+
+def test_without_time_nothing_goes_on(plugin: Plugin) -> None:
+    """A worker ends with its answer."""
+    plugin.endpoint(THREAD.format(seconds=60, daemon=False))
+    answer = plugin.call()
+    assert (answer.body, answer.stdout) == (b"now", b"")
+
+
+def test_time_is_bounded(plugin: Plugin) -> None:
+    """When it is over the worker ends, whatever still runs."""
+    plugin.endpoint(THREAD.format(seconds=3600, daemon=False))
+    answer = plugin.call(after_response_s=0.2)
+    assert (answer.ended, answer.stdout) == (True, b"")
+    assert answer.exited is not None
+    assert answer.exited.status == 0
+
+
+def test_hooks_come_before_threads(plugin: Plugin) -> None:
+    """`call_on_close` runs right after the answer."""
+    plugin.endpoint(
+        """
+        closed = threading.Event()
+        threading.Thread(target=lambda: closed.wait() and os.write(1, b"closed"), daemon=True).start()
+        response = Response("now")
+        response.call_on_close(closed.set)
+        return response
+        """
+    )
+    assert plugin.call(after_response_s=3600.0).stdout == b"closed"
+
+
+def test_after_a_failure_nothing_goes_on(plugin: Plugin) -> None:
+    """An endpoint that raised has had its time."""
+    plugin.endpoint("threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\nraise KeyError('x')")
+    answer = plugin.call(after_response_s=3600.0)
+    assert answer.error is not None
+
+
+def test_threads_that_were_not_started_by_threading() -> None:
+    """They are waited for once they are known; threads that start others, too."""
+    ended = threading.Event()
+
+    def first() -> None:
+        threading.Thread(target=ended.set).start()
+
+    threading.Thread(target=first).start()
+    assert let_finish(60)
+    assert ended.is_set()
+    assert not let_finish(0)
