@@ -52,7 +52,8 @@ class Reverse(Section):
     memory: Annotated[int, Size("1 MiB", "1 TiB", "256 MiB")] = Field(
         default=256 * 1024**2,
         description="Large requests of calls, those over 64 KiB, that are held at the same time, over all invocations; "
-        "more of them wait.",
+        "more of them wait. As much again may have come of calls that wait for others of their invocation to end; more "
+        "of those fail.",
     )
     fixtures: FilePath | None = Field(
         default=None,

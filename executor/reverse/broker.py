@@ -26,7 +26,7 @@ import structlog
 
 from executor.catalog.permissions import Permissions
 from executor.config.limits import Limits
-from executor.reverse.budget import ByteBudget
+from executor.reverse.budget import ByteBudget, Hold
 from executor.reverse.call import CallFailedError, CallTarget, ReverseCall
 from executor.reverse.requests import RULES, check_request, refuse_kind
 from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
@@ -97,7 +97,11 @@ class Desk(Protocol):
 
     @property
     def memory(self) -> ByteBudget:
-        """Bounds the requests that are held."""
+        """Bounds the large requests that are held."""
+
+    @property
+    def backlog(self) -> ByteBudget:
+        """Bounds what has come of requests whose calls wait for a place."""
 
     def find_target(self, kind: str, caller: Caller) -> CallTarget:
         """Return who answers."""
@@ -116,10 +120,11 @@ class _WorkerGoneError(Exception):
 class _Incoming:
     """A call, as far as it has come."""
 
-    __slots__ = ("complete", "credit", "pieces", "received", "size", "task")
+    __slots__ = ("complete", "credit", "pieces", "received", "size", "task", "waits")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, waits: Hold | None) -> None:
         self.size = size
+        self.waits = waits
         self.received = 0
         self.pieces: list[bytes] = []
         self.complete = asyncio.Event()
@@ -131,6 +136,10 @@ class _Incoming:
         self.received += len(data)
         if self.received >= self.size:
             self.complete.set()
+
+    def stop_waiting(self) -> None:
+        if self.waits is not None:
+            self.waits.release()
 
     def take(self) -> bytes:
         data, self.pieces = b"".join(self.pieces), []
@@ -201,14 +210,17 @@ class CallBroker:
         if self.count > self._limits.calls + EXCESS:
             self._link.break_off(f"the worker goes on making calls over the limit of {self._limits.calls}")
             return
-        refusal = self._refuse(message)
+        refusal, waits = self._refuse(message), None
+        if not refusal and len(self._open) >= self._limits.calls_at_once:
+            waits = self._desk.backlog.try_take(min(message.size, INITIAL_CALL_CREDIT))
+            refusal = "" if waits else "too many calls of all endpoints wait for others to end (reverse.memory)"
         if refusal:
             kind = message.kind if message.kind in RULES else "unknown"
             self._desk.finish(kind, "refused", 0.0)
             log.debug("reverse.refused", kind=message.kind, reason=refusal, **self._names())
             self._send_end(message.call_id, "error", refusal)
             return
-        call = self._open[message.call_id] = _Incoming(message.size)
+        call = self._open[message.call_id] = _Incoming(message.size, waits)
         call.feed(message.data)
         loop = asyncio.get_running_loop()
         self._desk.begin(message.kind)
@@ -233,6 +245,7 @@ class CallBroker:
 
     def _conclude(self, call_id: int, kind: str, began: float, task: asyncio.Task[tuple[str, str]]) -> None:
         """Tell how a call ended: whatever happened to its task, also before it had begun to run."""
+        self._open[call_id].stop_waiting()
         outcome, text = ("cancelled", "") if task.cancelled() else task.result()
         seconds = asyncio.get_running_loop().time() - began
         self._desk.finish(kind, outcome, seconds)
@@ -248,6 +261,7 @@ class CallBroker:
         clock = asyncio.timeout(self._limits.call_time)
         try:
             async with clock, self._places:
+                call.stop_waiting()
                 await self._answer(call_id, kind, call)
         except CallFailedError as error:  # what storage says is all that there is to know, in the daemon's words
             return "failed", error.message if kind == "storage" else self._explain(error.message)

@@ -47,6 +47,13 @@ class ByteBudget:
                 raise
         return Hold(self, size)
 
+    def try_take(self, size: int) -> Hold | None:
+        """Take so many bytes if they are there just now, and nothing otherwise."""
+        if self._held + size > self.total:
+            return None
+        self._held += size
+        return Hold(self, size)
+
     def _release(self, size: int) -> None:
         self._held -= size
         self._serve()

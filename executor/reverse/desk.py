@@ -38,6 +38,7 @@ class CallDesk:
         self, config: Reverse, target: ClosableTarget, *, storage: PluginStorage, figures: CallFigures
     ) -> None:
         self.memory = ByteBudget(config.memory)
+        self.backlog = ByteBudget(config.memory)
         self._config = config
         self._target = target
         self._storage = storage

@@ -16,7 +16,7 @@ from executor.reverse.call import CallFailedError, CallTarget, ReverseCall
 from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.calls import CallMessage, CallState, CallTable
 from protocol.errors import LocalProtocolError
-from protocol.limits import INITIAL_CALL_CREDIT, MAX_DATA
+from protocol.limits import INITIAL_CALL_CREDIT, MAX_DATA, MAX_OPEN_CALLS
 from protocol.states import Role
 from protocol.values import pack_value, unpack_value
 
@@ -47,6 +47,7 @@ class Stage:
     def __init__(self, answer: Callable[[ReverseCall], AsyncIterator[object]], limits: Limits | None = None) -> None:
         self.target = PlayedTarget(answer)
         self.memory = ByteBudget(1 << 20)
+        self.backlog = ByteBudget(1 << 18)
         self.counted: list[tuple[str, str]] = []
         self.in_flight = 0
         self.table = CallTable()
@@ -154,6 +155,7 @@ def play(test: Callable[[Stage], Awaitable[None]], answer: Any, limits: Limits |
         await stage.broker.close()
         assert not stage.broker.busy
         assert stage.memory.held == 0
+        assert stage.backlog.held == 0
         assert stage.in_flight == 0
         assert stage.target.ended == len(stage.target.calls)
 
@@ -304,6 +306,26 @@ def test_what_is_refused(limits: Limits, kind: str, size: int, text: str) -> Non
         assert stage.table.count == 0
 
     play(test, echo, limits)
+
+
+@pytest.mark.parametrize("size", [100, INITIAL_CALL_CREDIT, 1 << 20])
+def test_what_waits_for_a_place_is_bounded(size: int) -> None:
+    """Whatever a worker has sent of it, and before it has sent it; a place that is free again makes room."""
+
+    async def test(stage: Stage) -> None:
+        room = stage.backlog.total // min(size, INITIAL_CALL_CREDIT)
+        for call_id in range(MAX_OPEN_CALLS):
+            stage.say(Call(call_id, "app", size, b""))
+        refused = [call_id for call_id in range(MAX_OPEN_CALLS) if stage.answers(call_id)]
+        assert refused == list(range(min(room + 1, MAX_OPEN_CALLS), MAX_OPEN_CALLS))
+        await stage.settle()
+        held = stage.backlog.held
+        assert held <= stage.backlog.total
+        stage.say(CallCancel(0))
+        await stage.settle()
+        assert stage.backlog.held < held
+
+    play(test, never, Limits(calls_at_once=1))
 
 
 def test_who_does_not_stop_is_broken_off() -> None:
