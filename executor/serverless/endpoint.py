@@ -7,6 +7,7 @@ tell apart. A routing failure is a 404 with the words of Dify's SDK.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -23,11 +24,12 @@ from executor.serverless.raw_request import RawRequest
 from protocol.errors import LocalProtocolError
 from protocol.messages import Invoke
 
-__all__ = ["build_invoke", "routing_text"]
+__all__ = ["build_invoke", "routing_text", "split_host"]
 
 DROPPED: Final = HOP_BY_HOP | {b"expect", b"content-length"}
 HTTP_PORT: Final = 80
 MAX_PORT: Final = 65_535
+_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 PATH_SAFE: Final = "/!$&'()*+,;=:@-._~"
 """What a path may have as it is (RFC 3986 section 3.3)."""
 
@@ -41,7 +43,7 @@ def build_invoke(
         BadCallError: The worker cannot be told so; a setting is not plain data, or something is too large.
     """
     host = (request.header(b"host") or b"").decode("latin-1")
-    name, port = _split_host(host)
+    name, port = split_host(host)
     headers = [(name, value) for name, value in request.headers if name not in DROPPED and b"_" not in name]
     framed = request.chunked or request.header(b"content-length") is not None
     try:
@@ -84,8 +86,9 @@ def routing_text(request: RawRequest, failure: NotFound | MethodNotAllowed | Red
     return f"Failed to dispatch endpoint request: {error}"
 
 
-def _split_host(host: str) -> tuple[str, int]:
+def split_host(host: str) -> tuple[str, int]:
+    """Divide what a `Host` header says into a name and a port, 80 where it has none that is one."""
     name, colon, port = host.rpartition(":")
-    if colon and port.isdecimal() and port.isascii() and int(port[:6]) <= MAX_PORT and not name.endswith(":"):
+    if colon and _PORT.fullmatch(port) and int(port) <= MAX_PORT and not name.endswith(":"):
         return name, int(port)
     return host, HTTP_PORT
