@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final, Never, final
 
@@ -26,6 +26,10 @@ REFUSAL_SIZE: Final = 16384
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 MAX_ID: Final = 128
+HIDDEN: Final = "***"
+MIN_SECRET: Final = 8
+"""Characters of what is taken for a secret: a shorter one is none, and could be part of any text."""
+
 GZIP_WINDOW: Final = 31
 """zlib.decompressobj: a gzip header and trailer, and the largest window."""
 
@@ -40,17 +44,26 @@ class Answer:
         request_id: The id that the request was sent with.
         part_size: Largest whole body or part of a stream, in bytes.
         answer_size: Largest body, in bytes.
+        secrets: What the request had that no message may repeat.
 
     Attributes:
         status: Of HTTP.
         request_id: The id under which the server's log may know the request: its own, or the one that it was sent.
     """
 
-    __slots__ = ("_answer_size", "_peer", "_response", "part_size", "request_id", "status")
+    __slots__ = ("_answer_size", "_peer", "_response", "_secrets", "part_size", "request_id", "status")
 
     def __init__(
-        self, response: httpx.Response, peer: str, *, request_id: str, part_size: int, answer_size: int
+        self,
+        response: httpx.Response,
+        peer: str,
+        *,
+        request_id: str,
+        part_size: int,
+        answer_size: int,
+        secrets: Sequence[str] = (),
     ) -> None:
+        self._secrets = [secret for secret in secrets if len(secret) >= MIN_SECRET]
         self._response = response
         self._peer = peer
         self._answer_size = answer_size
@@ -66,7 +79,7 @@ class Answer:
 
     def failure(self, message: str, error_type: str = "") -> CallFailedError:
         """Make the error that says what is wrong with this answer, and whose it is."""
-        return CallFailedError(f"{self._peer} {message} (request id {self.request_id})", error_type)
+        return CallFailedError(self._hide(f"{self._peer} {message} (request id {self.request_id})"), error_type)
 
     async def check_status(self, *expected: int, hint: str = "") -> None:
         """Refuse any status but the expected ones, 200 if none is named.
@@ -85,7 +98,7 @@ class Answer:
                 f"answered {self.status}, a redirect, which is not followed; the URL in the configuration is wrong"
             )
             raise self.failure(message, CONNECTION)
-        text = describe_refusal(await self._beginning())
+        text = describe_refusal(self._hide_in(await self._beginning()))
         reason = "".join(f": {part}" for part in (text, hint) if part)
         raise self.failure(f"answered {self.status}{reason}", error_type_of(self.status))
 
@@ -140,9 +153,9 @@ class Answer:
             CallFailedError: It is not JSON.
         """
         try:
-            return parse_json(document)
+            return parse_json(self._hide_in(document))
         except ValueError as error:
-            beginning = shorten(document[:80].decode(errors="replace"))
+            beginning = shorten(self._hide_in(document)[:80].decode(errors="replace"))
             raise self.failure(f"answered with what is not JSON ({error}): {beginning!r}", UNAVAILABLE) from error
 
     def refuse_size(self, setting: str, limit: int) -> Never:
@@ -152,6 +165,18 @@ class Answer:
             CallFailedError: Always.
         """
         raise self.failure(f"answered with more than the {limit} bytes that `{setting}` allows")
+
+    def _hide(self, text: str) -> str:
+        """Take secrets out of what is told."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def _hide_in(self, document: bytes) -> bytes:
+        """Take secrets out of what a server says, before it is cut, so that no beginning of one is left."""
+        for secret in self._secrets:
+            document = document.replace(secret.encode(), HIDDEN.encode())
+        return document
 
     async def _beginning(self) -> bytes:
         """Read the beginning of the body, whatever its length."""

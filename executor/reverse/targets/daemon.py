@@ -114,7 +114,7 @@ def _event(answer: Answer, line: bytes, number: str) -> Mapping[str, object]:
     """Take an event of our call out of a line."""
     message = answer.parse(line)
     event = message.get("data") if isinstance(message, dict) and message.get("event") == "backwards_response" else None
-    if not isinstance(event, dict) or event.get("event") not in {"response", "error", "end"}:
+    if not isinstance(event, dict) or event.get("event") not in ("response", "error", "end"):  # it may be unhashable
         raise answer.failure("answered with something else than an answer to a call", UNAVAILABLE)
     if event.get("backwards_request_id") != number:
         raise answer.failure("answered another call than ours", UNAVAILABLE)

@@ -38,6 +38,9 @@ IDLE_TIME_S: Final = 1.5
 """How long a connection is kept for the next request: less than what servers keep one (gunicorn: 2 s, uvicorn: 5 s), so
 that no request is sent on one that the server is just closing."""
 
+SECRETS: Final = frozenset({"Authorization", "X-Inner-Api-Key", "Dify-Plugin-Session-ID"})
+"""Headers whose values no message may have, though servers repeat them."""
+
 FormFile = tuple[str, bytes, str]
 """A file of a form: name, content, media type."""
 
@@ -110,7 +113,8 @@ class HttpPeer:
             request = self._client.build_request("POST", url, content=content, data=form, files=files, headers=fields)
             response = await self._client.send(request, stream=True)
             try:
-                yield Answer(response, self.name, request_id=request_id, **sizes)
+                secrets = [value.rpartition(" ")[2] for name, value in (headers or {}).items() if name in SECRETS]
+                yield Answer(response, self.name, request_id=request_id, secrets=secrets, **sizes)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -98,6 +98,7 @@ class ChatAnswer:
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
         index, identifier = call.get("index"), call.get("id")
+        identifier = identifier if isinstance(identifier, str) else ""
         place = index if isinstance(index, int) else identifier or "last"
         known = self._places.get(place)
         if known is None and place == "last" and self._tool_calls:

@@ -48,7 +48,10 @@ def read_embeddings(document: Mapping[str, object], count: int, latency_s: float
 def _numbers(values: object) -> list[float] | None:
     if not isinstance(values, list) or not all(type(value) in {int, float} for value in values):
         return None
-    return values if all(map(math.isfinite, values)) else None
+    try:
+        return values if all(map(math.isfinite, values)) else None
+    except OverflowError:  # a whole number that is no float
+        return None
 
 
 def speech_request(request: Mapping[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from executor.config.reverse_targets import DaemonSettings, DifySettings, OpenAi
 from executor.reverse.call import CallFailedError
 from executor.reverse.targets.daemon import DaemonTarget
 from executor.reverse.targets.dify import DifyTarget
+from executor.reverse.targets.failures import MAX_TEXT
 from executor.reverse.targets.openai import OpenAiTarget
 from tests.executor.reverse.targets.support import make_call
 from tests.stand_ins.dify import frame
@@ -128,6 +129,77 @@ MAKERS: Final[dict[str, tuple[Callable[[str], Any], st.SearchStrategy[list[bytes
         ("llm", "llm_structured_output", "app", "text_embedding", "moderation", "tts"),
     ),
 }
+
+
+KEY: Final = "sk-" + "0123456789abcdef" * 2
+KEYED: Final[dict[str, Callable[[str], Any]]] = {
+    "dify": lambda url: DifyTarget(DifySettings.model_validate({"url": url, "api_key": KEY}), KEY),
+    "openai": lambda url: OpenAiTarget(OpenAiSettings.model_validate({"url": url}), KEY),
+}
+
+
+@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "500 Internal Server Error"])
+@pytest.mark.parametrize("before", [0, MAX_TEXT - 30])
+@pytest.mark.parametrize("name", KEYED)
+def test_keys_that_servers_repeat(name: str, status: str, before: int) -> None:
+    """No endpoint sees one, nor the beginning of one that a cut has left."""
+    said = f"{'x' * before} wrong key {KEY}"
+    document = {"error": said if name == "dify" else {"message": said}}
+
+    async def ask() -> str:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            body = json.dumps(document).encode()
+            if status.startswith("200"):
+                body = frame(document) if name == "dify" else _event(document)
+            writer.write(f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n".encode() + body)
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            target = KEYED[name](f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            try:
+                with pytest.raises(CallFailedError) as caught:
+                    async for _ in target.call(make_call("llm")):
+                        pass
+            finally:
+                await target.close()
+        return caught.value.message
+
+    message = asyncio.run(ask())
+    assert "wrong key" in message
+    assert KEY[:6] not in message
+
+
+ODD: Final = [
+    ("daemon", "llm", b'{"event": []}\n'),
+    ("daemon", "llm", b'{"event": "backwards_response", "data": {"event": []}}\n'),
+    ("daemon", "llm", b'{"event": "backwards_response", "data": {"event": "end", "backwards_request_id": []}}\n'),
+    ("openai", "llm", _event({"choices": [{"delta": {"tool_calls": [{"id": [1]}]}}]})),
+    ("openai", "llm", _event({"choices": [{"delta": {"tool_calls": [{"index": {}, "id": {"a": 1}}]}}]})),
+    ("openai", "text_embedding", b'{"data": [{"embedding": [1' + b"0" * 400 + b']}, {"embedding": [1]}]}'),
+    ("dify", "llm", frame({"data": {"error": []}})),
+    ("dify", "llm", frame([])),
+]
+"""Kinds of values where others are expected, which generated answers meet too rarely."""
+
+
+@pytest.mark.parametrize(("name", "kind", "body"), ODD)
+def test_odd_answers(name: str, kind: str, body: bytes) -> None:
+    """They are failures of the call, and none of ours."""
+    server = HostileServer()
+    server.body = body
+
+    async def ask() -> None:
+        async with server.serving():
+            target = MAKERS[name][0](server.url)
+            try:
+                with contextlib.suppress(CallFailedError):
+                    async for data in target.call(make_call(kind)):
+                        json.dumps(data, allow_nan=False).encode()
+            finally:
+                await target.close()
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("name", MAKERS)
