@@ -25,8 +25,8 @@ FIRST: Final = ("timestamp", "level", "logger", "event")
 SILENT: Final = ("uvicorn.access",)
 """Loggers that would tell too much."""
 
-TERSE: Final = ("httpx", "httpcore")
-"""Loggers that would tell of every request of ours, with its address."""
+TERSE: Final = ("alembic", "httpcore", "httpx")
+"""Loggers that would tell of every request of ours, with its address, and of every step of a migration."""
 
 
 class _Lines:

@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import structlog
 
 from executor.figures.log import LogFormat, LogLevel, configure_logging
 from executor.figures.registry import Registry
+from executor.store.store import open_store
 from tests.executor.figures.support import figures
 
 
@@ -117,6 +119,14 @@ def test_less_severe_events_are_left_out(level: LogLevel, count: int) -> None:
         getattr(structlog.get_logger("a"), name)("one")
         getattr(logging.getLogger("a"), name)("two")
     assert [line["event"] for line in lines(stream)] == ["one", "two"] * count
+
+
+def test_making_the_store_is_not_told_by_alembic(tmp_path: Path) -> None:
+    """What it says of its parts and steps is ten lines at the first start, which help nobody."""
+    stream = set_up()
+    with open_store(None, tmp_path):
+        pass
+    assert lines(stream) == []
 
 
 def test_requests_are_not_logged_by_the_server() -> None:
