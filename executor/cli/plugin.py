@@ -145,11 +145,15 @@ def install(
 
 def _install(desk: Desk, source: Path) -> Installation:
     from executor.installed.environments import build_environment
+    from executor.installed.errors import InstalledError
     from executor.installed.plugins import read_package
+    from executor.packages.errors import PackageError
 
     packages = desk.config.packages
-    data = read_package(source, packages.limits, require_signature=packages.require_signature)
-    done = desk.plugins.install(data)
+    try:
+        done = desk.plugins.install(read_package(source, packages.limits, require_signature=packages.require_signature))
+    except PackageError as error:
+        raise InstalledError(f"{source}: {error}") from error
     version = build_environment(desk.config, desk.store, done.version, done.unpacked.plugin, _tell)
     done = replace(done, version=version)
     _clean_up(desk)  # tells services, too: hooks may have waited for these very files

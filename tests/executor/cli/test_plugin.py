@@ -151,7 +151,7 @@ def test_bad_packages_are_refused(lab: Lab) -> None:
     """Each with the reason, and nothing is installed."""
     package = lab.folder / "bad.difypkg"
     package.write_bytes(make_zip([*good_entries(), Raw(name=b"../x")]))
-    assert 'entry "../x": expected a path without' in lab.refuse("plugin", "install", package)
+    assert f'error: {package}: entry "../x": expected a path without' in lab.refuse("plugin", "install", package)
     assert "cannot be read: No such file" in lab.refuse("plugin", "install", lab.folder / "none")
     broken = write_plugin(lab.folder / "broken", edited(Edit("manifest.yaml", "name: cat", "name: Cat!")))
     refused = lab.refuse("plugin", "install", broken)
