@@ -215,7 +215,7 @@ def bind_hook(
         problems.append(
             Problem(
                 name=name,
-                place=config.source.locate(("hooks", hook_id, "settings", problem.name)),
+                place=_place_setting(config, hook_id, problem.name),
                 found=problem.found,
                 expected=problem.expected,
                 message=f"{problem.message}. {advise(hook_id, problem.name)}",
@@ -230,6 +230,13 @@ def bind_hook(
         worker=effective_worker(config, plugin.root, hook_id),
         enabled=configured.enabled if configured else True,
     )
+
+
+def _place_setting(config: Config, hook_id: str, name: str) -> Place:
+    """Find where a setting was given, or its hook in the file. The option for another setting is no place for it."""
+    path = ("hooks", hook_id, "settings", name)
+    place = config.source.locate(path)
+    return place if place.file is not None or config.source.given(path) is not None else Place()
 
 
 def _unknown_plugin(config: Config, hook_id: str, name: str, plugins: Mapping[str, Plugin]) -> Problem:

@@ -1,0 +1,44 @@
+"""Hooks that are bound to plugins: what is told of their settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from executor.config.load import load_config
+from executor.config.overrides import Overrides
+from executor.config.places import ConfigError
+from executor.hooks import bind_hooks
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "rainbow_cat"
+
+
+def refused(*settings: str, file: Path | None = None) -> list[str]:
+    """What is wrong with the example when these settings are given."""
+    with pytest.raises(ConfigError) as caught:
+        bind_hooks(load_config(file, Overrides(plugins=(EXAMPLE,), settings=settings)))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_missing_setting_is_not_looked_for_in_the_option_of_another_one() -> None:
+    """It was not given anywhere, so no place is named."""
+    name = "hooks.rainbow_cat.settings.webhook_secret: setting webhook_secret: expected a text, found nothing"
+    (told,) = refused("rainbow_cat.colour=red")
+    assert told.startswith(name)
+    assert told.endswith("as hooks.rainbow_cat.settings.webhook_secret")
+
+
+def test_a_missing_setting_is_missed_where_its_hook_is(tmp_path: Path) -> None:
+    """In the file, that is: by line and column."""
+    file = tmp_path / "executor.yaml"
+    file.write_text("hooks:\n  rainbow_cat: {limits: {concurrency: 2}}\n")
+    (told,) = refused(file=file)
+    assert told.startswith(f"{file}:2:16: hooks.rainbow_cat.settings.webhook_secret: ")
+
+
+def test_a_wrong_value_is_told_with_its_own_option() -> None:
+    """And a hook that no plugin serves with the option that names it."""
+    told = refused("rainbow_cat.webhook_secret:=5", "dog.name=Rex")
+    assert any(one.startswith("--set rainbow_cat.webhook_secret: hooks.rainbow_cat.") for one in told)
+    assert any(one.startswith("--set dog.name: hooks.dog.plugin: there is no plugin named 'dog'") for one in told)
