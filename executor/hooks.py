@@ -16,8 +16,8 @@ from executor.config.limits import Limits
 from executor.config.model import Config
 from executor.config.places import ConfigError, Place, Problem
 from executor.config.worker import WorkerSettings
+from executor.environments.choice import find_python, wants_own
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.environments.provide import find_python, wants_own
 
 __all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
 

@@ -18,6 +18,19 @@ ALLOWED = {
 }
 """What a package may import besides the standard library; `worker/sdk` is a `dify_plugin` and uses that name."""
 FORBIDDEN = {"protocol": {"worker", "executor"}, "worker": {"executor"}, "executor": {"worker"}}
+HEAVY = {
+    "alembic",
+    "asyncio",
+    "executor.service",
+    "httpx",
+    "prometheus_client",
+    "psutil",
+    "sqlalchemy",
+    "uvicorn",
+    "watchfiles",
+}
+"""What takes long to import, and serves those only who serve, build or open the store."""
+
 STAND_IN = ROOT / "worker" / "sdk"
 STAGE = ROOT / "worker" / "stage"
 """A plugin, which imports what plugins do."""
@@ -68,6 +81,18 @@ def test_the_protocol_loads_nothing_but_msgpack() -> None:
     assert {"protocol", "msgpack"} <= loaded
     assert loaded - {"protocol", "msgpack"} <= set(sys.stdlib_module_names)
     assert not loaded & {"socket", "asyncio", "threading", "subprocess", "selectors", "logging", "pickle"}
+
+
+def test_commands_start_light() -> None:
+    """The command line, with all its commands put together, loads nothing that only some of them need."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from executor.cli.main import create_app; create_app(); print(*sys.modules)",
+    ]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    assert "typer" in loaded
+    assert not HEAVY & set(loaded)
 
 
 def defined_names(tree: ast.Module) -> tuple[set[str], set[str]]:

@@ -24,8 +24,8 @@ from executor.config.load import parse_config
 from executor.config.model import Config
 from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
+from executor.environments.choice import find_python, wants_own
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.environments.provide import find_python, wants_own
 from executor.hooks import BoundHook, bind_hook, finding_problem
 
 __all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project", "open_settings"]

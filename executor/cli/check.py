@@ -71,7 +71,7 @@ def check(
 ) -> None:
     """Check plugins and tell what is wrong with them."""
     from executor.config.environments import EnvironmentSettings
-    from executor.environments.provide import find_python
+    from executor.environments.choice import find_python
 
     settings = EnvironmentSettings()
     checked = [Checked(path, load_plugin(path, python=find_python(path, settings))) for path in plugins]
@@ -118,7 +118,8 @@ def _try(loaded: Loaded) -> Loaded:
 def _with_environment(plugin: Plugin) -> Plugin:
     """Have the environment that `executor serve` would give a plugin."""
     from executor.config.model import Config
-    from executor.environments.provide import build_alone, wants_own
+    from executor.environments.choice import wants_own
+    from executor.environments.provide import build_alone
 
     if not wants_own(plugin.root, None, None):
         return plugin

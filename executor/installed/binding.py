@@ -12,7 +12,7 @@ from pathlib import Path
 from executor.catalog.routing import Router
 from executor.config.effective import effective_limits, effective_worker
 from executor.config.model import Config
-from executor.environments.provide import wants_own
+from executor.environments.choice import wants_own
 from executor.errors import ExecutorError
 from executor.hooks import BoundHook
 from executor.installed.catalog import InstalledCatalog

@@ -9,8 +9,8 @@ from dataclasses import replace
 from executor.catalog.plugin import Plugin
 from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
+from executor.environments.choice import wants_own
 from executor.environments.errors import BuildError
-from executor.environments.provide import wants_own
 from executor.installed.errors import InstalledError
 from executor.isolation.host import HostIsolation
 from executor.store.records import InstalledPlugin

@@ -15,7 +15,7 @@ from typing import Final, final
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
-from executor.environments.provide import wants_own
+from executor.environments.choice import wants_own
 from executor.packages.folders import PackageFolders, find_checksum
 from executor.packages.signature import load_public_key
 from executor.serverless.errors import FunctionError, LaunchError

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.environments.choice import wants_own
 from executor.environments.errors import BuildError
-from executor.environments.provide import wants_own
 from executor.environments.requirements import Requirements, project_name, read_requirements
 
 
