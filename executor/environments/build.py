@@ -108,6 +108,12 @@ class Build:
         Raises:
             BuildError: It failed.
         """
+        try:
+            return self._build(host, cache, off)
+        except OSError as error:  # a build can leave files that nobody can remove, and a plugin have such
+            raise BuildError(f"the files of the build cannot be used: {error}") from error
+
+    def _build(self, host: HostIsolation, cache: DownloadCache, off: tuple[str, ...]) -> Result:
         plan = self._plan
         for note in plan.requirements.notes:
             self._progress(note)

@@ -53,7 +53,10 @@ class DiskWatch:
         if now < self._next:
             return
         limits = self._limits
-        size, files = measure_folder(self._folder, most_files=STOP_COUNTING * limits.files)
+        try:
+            size, files = measure_folder(self._folder, most_files=STOP_COUNTING * limits.files)
+        except PermissionError as error:  # of a user's own build; root counts whatever there is
+            raise BuildError(f"it made a folder that cannot be counted (environments.limits.disk): {error}") from error
         took = time.monotonic() - now
         self._next = now + took + max(PAUSE_S, PAUSE_FACTOR * took)
         if size > limits.disk:
@@ -77,6 +80,9 @@ def measure_folder(folder: Path, *, most_files: int) -> tuple[int, int]:
 
     Returns:
         (bytes, entries).
+
+    Raises:
+        PermissionError: A folder in it cannot be read.
     """
     size = files = 0
     for status in _statuses(os.fspath(folder)):
@@ -101,7 +107,11 @@ def _statuses(folder: str) -> Iterator[os.stat_result]:
                         yield entry.stat(follow_symlinks=False)
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
+                    except PermissionError:
+                        raise
                     except OSError:
                         continue
+        except PermissionError:
+            raise
         except OSError:
             continue

@@ -264,18 +264,15 @@ def take_over(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a folder that others have written to; links are not followed."""
-
-    def unlock(function: object, path: str, error: BaseException) -> None:  # noqa: ARG001 - as shutil calls it
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - of a walk
-
     for _ in range(2):  # a build can leave folders that cannot be written, which only other users' hinder
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-        for parent, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):
-                os.chmod(parent, 0o700)  # noqa: PTH101 - of a walk
+        for parent, names, _ in os.walk(folder):  # which looks into them after this
+            for path in (parent, *(f"{parent}/{name}" for name in names)):
+                with contextlib.suppress(OSError):
+                    if not os.path.islink(path):  # noqa: PTH114 - of a walk
+                        os.chmod(path, 0o700)  # noqa: PTH101 - of a walk
     shutil.rmtree(folder, ignore_errors=True)
 
 

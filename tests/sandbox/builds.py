@@ -210,6 +210,18 @@ BUILD_ATTACKS: Final = (
         enough={"disk": "1 GiB"},
     ),
     BuildAttack(
+        "fill_the_disk_where_nobody_looks",
+        _try(
+            "folder = os.environ['TMPDIR'] + '/hidden'\n"
+            "os.mkdir(folder, 0o300)\n"
+            "for count in range(40):\n"
+            "    open(folder + '/' + str(count), 'wb').write(bytes(4 << 20))\n"
+            "    time.sleep(0.1)\n" + _GOT.format("'160 MiB'")
+        ),
+        limits={"disk": "40 MiB"},
+        ends="environments.limits.disk",
+    ),
+    BuildAttack(
         "make_files_without_end",
         _try(
             "folder = os.environ['TMPDIR']\n"
@@ -271,6 +283,15 @@ BUILD_ATTACKS: Final = (
         "import os\n"
         "os.symlink({outside!r}, {target!r} + '/venv/lib/link')\n"
         "os.symlink({folder!r}, {target!r} + '/venv/lib/links')",
+    ),
+    BuildAttack(
+        "leave_a_folder_that_cannot_be_read",
+        "import os\n"
+        "for folder in (os.environ['TMPDIR'], {target!r}, {target!r} + '/project'):\n"
+        "    os.makedirs(folder + '/hidden/inner')\n"
+        "    open(folder + '/hidden/file', 'w').close()\n"
+        "    os.chmod(folder + '/hidden', 0)",
+        limits={"disk": "1 GiB"},
     ),
     BuildAttack(
         "leave_a_process",
