@@ -4,6 +4,10 @@
     receive_data(data)    bytes that were read; b"" at the end of the stream
     next_message()     -> message, or None: more bytes are needed, or `at_eof`
 
+INVOKE begins a request, and with it both windows begin anew on both sides. A worker that is to be kept says READY once
+more after END, with no call open; all that it has granted has come before that, all that it was granted comes before
+the next INVOKE.
+
 Order of checks when sending: state, credit, encoding, calls; only then does anything change. When receiving: frame,
 payload, state, credit. Whatever a peer sends, the only exception is `RemoteProtocolError`, after which the
 connection is dead.
@@ -18,8 +22,8 @@ from protocol.codec import FRAME_LIMITS, decode_message, encode_message
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
-from protocol.messages import Body, Chunk, Credit, Message
-from protocol.states import START, Role, State, advance
+from protocol.messages import Body, Chunk, Credit, Invoke, Message, Ready
+from protocol.states import START, Role, State, WorkerState, advance
 
 __all__ = ["Connection", "Role"]
 
@@ -44,6 +48,7 @@ class Connection:
         self._send_window = INITIAL_CREDIT
         self._receive_window = INITIAL_CREDIT
         self._calls = CallTable()
+        self._keep = False
 
     @property
     def role(self) -> Role:
@@ -91,6 +96,7 @@ class Connection:
         """
         self._check_alive()
         states = advance(self._states, self._role, type(message))
+        self._check_again(message)
         send_window, receive_window = self._send_window, self._receive_window
         if isinstance(message, Body | Chunk):
             send_window = _spend(send_window, len(message.data))
@@ -102,6 +108,7 @@ class Connection:
         if self._preface:
             data, self._preface = self._preface + data, b""
         self._states, self._send_window, self._receive_window = states, send_window, receive_window
+        self._begin(message)
         return data
 
     def receive_data(self, data: bytes) -> None:
@@ -137,6 +144,7 @@ class Connection:
             return None
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
+        self._check_again(message)
         if isinstance(message, Body | Chunk):
             self._receive_window = _spend(self._receive_window, len(message.data))
         elif isinstance(message, Credit):
@@ -144,7 +152,23 @@ class Connection:
         elif isinstance(message, CALL_MESSAGES):
             self._calls.apply(self._peer, message)
         self._states = states
+        self._begin(message)
         return message
+
+    def _check_again(self, message: Message) -> None:
+        """Refuse another READY of a worker that is not kept, or that has calls open."""
+        if not isinstance(message, Ready) or self._states.worker is WorkerState.START:
+            return
+        if not self._keep:
+            raise LocalProtocolError("Ready after End: the worker is not to be kept")
+        if self._calls.count:
+            raise LocalProtocolError(f"Ready after End: {self._calls.count} calls are open")
+
+    def _begin(self, message: Message) -> None:
+        """Begin anew with a request: credit of the one before, used or not, is of no consequence."""
+        if isinstance(message, Invoke):
+            self._send_window = self._receive_window = INITIAL_CREDIT
+            self._keep = message.keep
 
     def _check_alive(self) -> None:
         if self._failure is not None:

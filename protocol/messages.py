@@ -107,6 +107,7 @@ class Invoke:
         has_body: Whether BODY messages may follow.
         debug: Whether error answers may show tracebacks.
         after_response_s: How long what the endpoint has started may go on after END, in seconds.
+        keep: Whether the worker may say READY after END, and answer another request.
     """
 
     invocation_id: str
@@ -128,6 +129,7 @@ class Invoke:
     has_body: bool
     debug: bool
     after_response_s: float = 0.0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         check_text("invocation_id", self.invocation_id, 1, MAX_WORD)
@@ -151,6 +153,7 @@ class Invoke:
         check_bool("has_body", self.has_body)
         check_bool("debug", self.debug)
         check_float("after_response_s", self.after_response_s, 0.0, _MAX_AFTER_RESPONSE_S)
+        check_bool("keep", self.keep)
 
 
 def _check_values(values: object) -> None:

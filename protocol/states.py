@@ -10,6 +10,9 @@ the supervisor sends, also moves the worker, and is itself illegal where it woul
 READY has come in. `PEER_EVENTS` holds these moves. They may cross with an ERROR that the worker has sent
 meanwhile; a failed worker stays failed.
 
+A worker that is kept says READY again after END. What it says before that belongs to the old request, and so
+does what the supervisor says before the next INVOKE: each direction has one point where all begins anew.
+
 Rules of this file. The tables are the only place that decides. `advance` is pure: it returns the new pair or
 raises, and so an illegal move changes nothing. Sizes and credit are not its business, nor is which calls there are:
 `CallTable` knows. The documentation draws these tables, and a test compares.
@@ -108,6 +111,7 @@ _W: TypeAlias = WorkerState
 _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
     _S.START: {Invoke: _S.SENDING, Cancel: _S.CANCELLED},
     _S.SENDING: {
+        Invoke: _S.SENDING,
         Body: _S.SENDING,
         BodyEnd: _S.SENT,
         Credit: _S.SENDING,
@@ -115,7 +119,7 @@ _SUPERVISOR: Final[dict[SupervisorState, dict[Event, SupervisorState]]] = {
         CallCredit: _S.SENDING,
         Cancel: _S.CANCELLED,
     },
-    _S.SENT: {Credit: _S.SENT, CallResult: _S.SENT, CallCredit: _S.SENT, Cancel: _S.CANCELLED},
+    _S.SENT: {Invoke: _S.SENDING, Credit: _S.SENT, CallResult: _S.SENT, CallCredit: _S.SENT, Cancel: _S.CANCELLED},
     _S.CANCELLED: {},
 }
 
@@ -144,6 +148,7 @@ _WORKER: Final[dict[WorkerState, dict[Event, WorkerState]]] = {
         Log: _W.RESPONDING,
     },
     _W.ENDED: {
+        Ready: _W.READY,
         Log: _W.ENDED,
         Call: _W.ENDED,
         CallData: _W.ENDED,

@@ -28,6 +28,7 @@ from protocol import (
     Log,
     Message,
     ProtocolError,
+    Ready,
     WorkerState,
 )
 from worker.pipes import Cancelled, NotTheWorkerError, Pipes
@@ -65,6 +66,25 @@ class Channel(Pipes):
         with self._changed:
             self._wait(lambda: self._invoke is not None)
             return self._invoke if self._cancel_reason is None else None
+
+    def renew(self) -> bool:
+        """Say READY again after an answer, unless calls are open; `receive` then waits for another request.
+
+        Returns:
+            Whether it was said.
+        """
+        self._check_process()
+        with self._changed:
+            self._read_all_nowait()
+            if self._cancel_reason is not None or self._connection.calls.count:
+                return False
+            self._invoke = None
+            self._body.clear()
+            self._answers.clear()
+            self._owed_call_credit.clear()
+            self._enqueue(Ready())
+            self._wait_sent()
+            return True
 
     def read_body(self, size: int) -> bytes:
         """Wait for bytes of the request body and grant the supervisor room for as many more.
@@ -243,6 +263,8 @@ class Channel(Pipes):
                 self._body_complete = True
             case Invoke():
                 self._invoke = message
+                self._body.clear()
+                self._owed_credit = 0
                 self._body_complete = not message.has_body
             case Cancel():
                 self._cancel(message.reason or "cancelled")

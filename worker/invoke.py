@@ -27,6 +27,7 @@ from worker.afterwards import let_finish
 from worker.calls import CallClient
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.loader import EndpointClass, LoadError
+from worker.logs import flush_output
 from worker.request import convert_values, make_request
 from worker.response import Answer, ResponseError, read_response
 from worker.session import make_session
@@ -59,7 +60,7 @@ class _FailureError(Exception):
 
 
 def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> None:
-    """Import the sources, say READY, and answer one invocation, if there is one.
+    """Import the sources, say READY, and answer one invocation, if there is one; more, where the worker is to be kept.
 
     Args:
         channel: Open.
@@ -70,11 +71,15 @@ def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> N
         for source in sources:
             _load(loader, source)
         channel.send(Ready())
-        invoke = channel.receive()
-        if isinstance(invoke, Invoke):
+        while (invoke := channel.receive()) is not None:
             answer(channel, loader, invoke)
             if invoke.after_response_s:
                 let_finish(invoke.after_response_s)
+            if not invoke.keep:
+                return
+            flush_output()
+            if not channel.renew():
+                return
     except _FailureError as failure:
         _fail(channel, failure)
     except Cancelled as cancelled:

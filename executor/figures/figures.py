@@ -42,6 +42,7 @@ class Figures:
         queue_s: Time spent waiting for admission, in seconds.
         ready_s: From admission to a worker that is ready, in seconds; `None` when there never was one.
         spare: Whether the worker had been there before; `None` when there never was one.
+        reused: Whether the worker had answered another request of the hook before.
         start: What its start has taken, whenever that was; `None` when there never was one.
         first_byte_s: From the request head to the first byte of the answer, in seconds; `None` when there was
             none.
@@ -92,5 +93,6 @@ class Figures:
     memory_peak_bytes: int | None = None
     spare: bool | None = None
     start: StartTimes | None = None
+    reused: bool = False
     after_s: float | None = None
     after_end: str | None = None

@@ -77,7 +77,7 @@ class Instruments:
         self.ready = self._times("ready", "From admission to a ready worker.", by_hook)
         self.workers = self._counter(
             "executor_workers_taken",
-            "Workers that requests were given: a spare one that was waiting, or one that was forked for it.",
+            "Workers that requests were given: a spare one, one that was forked for it, or one used again.",
             ("hook", "origin"),
         )
         about = "Phases of the start of workers that requests were given: slot (where none was idle), fork, load."
@@ -103,9 +103,7 @@ class Instruments:
 
     def _make_service_metrics(self) -> None:
         self._workers = self._gauge("executor_workers_live", "Worker processes.")
-        about = (
-            "Slots, places for one worker at a time, by what they do: idle, spare (with a worker that waits) or busy."
-        )
+        about = "Slots, places for one worker at a time: idle, spare or kept (with a worker that waits), or busy."
         self._slots = Gauge("executor_slots", about, ("state",), registry=self.registry)
         self._queued = self._gauge("executor_queue_length", "Requests that wait for admission.")
         self._ready = self._gauge("executor_ready", "1 when new requests can be served.")
@@ -148,6 +146,7 @@ class HookInstruments:
         self._queue = instruments.queue.labels(label)
         self._ready = instruments.ready.labels(label)
         self._spare = instruments.workers.labels(label, "spare")
+        self._reused = instruments.workers.labels(label, "reused")
         self._forked = instruments.workers.labels(label, "fork")
         self._start = {phase: instruments.start.labels(phase) for phase in ("slot", "fork", "load")}
         self._first_byte = instruments.first_byte.labels(label)
@@ -170,8 +169,7 @@ class HookInstruments:
         self._queue.observe(figures.queue_s)
         if figures.ready_s is not None:
             self._ready.observe(figures.ready_s)
-        if figures.start is not None:
-            self._observe_start(figures.start, spare=figures.spare is True)
+        self._observe_worker(figures)
         if figures.first_byte_s is not None:
             self._first_byte.observe(figures.first_byte_s)
         if figures.after_s is not None:
@@ -184,6 +182,12 @@ class HookInstruments:
             self._bytes_out.inc(figures.bytes_out)
         if figures.log_dropped_bytes:
             self._log_dropped.inc(figures.log_dropped_bytes)
+
+    def _observe_worker(self, figures: Figures) -> None:
+        if figures.reused:
+            self._reused.inc()
+        elif figures.start is not None:
+            self._observe_start(figures.start, spare=figures.spare is True)
 
     def _observe_start(self, start: StartTimes, *, spare: bool) -> None:
         (self._spare if spare else self._forked).inc()

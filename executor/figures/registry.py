@@ -134,6 +134,7 @@ def _as_event(figures: Figures) -> dict[str, object]:
         "queue_s": round(figures.queue_s, 6),
         "ready_s": _rounded(figures.ready_s),
         "spare": figures.spare,
+        "reused": figures.reused,
         "slot_s": _rounded(figures.start.slot_s) if figures.start else None,
         "fork_s": _rounded(figures.start.fork_s) if figures.start else None,
         "load_s": _rounded(figures.start.load_s) if figures.start else None,

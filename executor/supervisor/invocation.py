@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -34,6 +35,7 @@ from executor.outcome import Outcome
 from executor.reverse.broker import CallBroker, CallLink
 from executor.supervisor.admission import Admission, RejectedError
 from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
+from executor.supervisor.kept import Keeper
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.ready_worker import ReadyWorker, StartError
@@ -45,7 +47,7 @@ from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
-from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Response
+from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Ready, Response
 
 __all__ = ["Invocation", "OpenBroker"]
 
@@ -56,6 +58,9 @@ log = structlog.get_logger("executor.invocation")
 
 EXIT_GRACE_S: Final = 5.0
 """Time for `call_on_close` hooks after a whole answer, before the worker is killed."""
+
+READY_AGAIN_S: Final = 5.0
+"""Time for the same hooks in a worker that is to be kept, until it is ready again."""
 
 ENDS_BY_ITSELF: Final = frozenset(ERROR_OUTCOMES.values()) - {Outcome.WORKER_CRASHED}
 """Outcomes that the worker told us itself, with `ERROR`; it exits after that."""
@@ -88,6 +93,7 @@ class Invocation:
         emit_log: Takes each line of the endpoint's output.
 
     Attributes:
+        keeper: Keeps workers for later requests of the hook; without, none is.
         open_broker: Carries the endpoint's reverse calls; without, there is nobody to make them to.
     """
 
@@ -118,6 +124,9 @@ class Invocation:
         self._admission = admission
         self._record = record
         self.open_broker: OpenBroker | None = None
+        self.keeper: Keeper | None = None
+        self._ready_again = False
+        self._kept = False
         self._calls: CallBroker | None = None
         self._client_is_waited_for = False
         self._worker: ReadyWorker | None = None
@@ -191,26 +200,42 @@ class Invocation:
         self.state = "starting"
         self._watch_endpoint()
         try:
-            self._worker = await self.runtime.obtain_worker(
-                (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug
-            )
+            self._worker = await self._obtain_worker()
         except StartError as error:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
-        self.measured.spare, self.measured.start = self._worker.spare, self._worker.start
+        if not self.measured.reused:
+            self.measured.spare, self.measured.start = self._worker.spare, self._worker.start
         self.state = "running"
         handle = self._worker.handle
         self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
         if self.open_broker is not None:
             self._calls = self.open_broker(handle, self._watch_endpoint)
             handle.serve_calls(self._calls.take)
-        handle.send(self.invoke)
+        again = self.keeper is not None and self.keeper.again
+        handle.send(replace(self.invoke, keep=True) if again else self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())
         verdict = await self._carry_response(handle)
-        if verdict.outcome is Outcome.OK and self.invoke.after_response_s:
-            await self._let_finish(handle)
+        if verdict.outcome is Outcome.OK and (self.invoke.after_response_s or again):
+            await self._let_finish(handle, READY_AGAIN_S if again else 0)
         return verdict
+
+    async def _obtain_worker(self) -> ReadyWorker:
+        """Take a worker that was kept for this hook, or any other."""
+        keeper = self.keeper
+        while keeper is not None and (worker := keeper.take()) is not None:
+            self._worker = worker  # whatever happens now, it is ended
+            worker.handle.use_sink(self.output)
+            if await worker.measure_anew() and worker.waits:
+                self.measured.reused, self.measured.spare = True, False
+                return worker
+            self._worker = None
+            keeper.discard(worker)
+        uses = keeper.uses if keeper is not None else 1
+        return await self.runtime.obtain_worker(
+            (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug, uses=uses
+        )
 
     async def _carry_response(self, handle: WorkerHandle) -> Verdict:
         message = await handle.receive()
@@ -241,18 +266,18 @@ class Invocation:
                 case _:
                     return await self._bad_end(handle, message)
 
-    async def _let_finish(self, handle: WorkerHandle) -> None:
-        """Let the worker go on after its answer until it ends, its time is over, or something ends it."""
+    async def _let_finish(self, handle: WorkerHandle, more_s: float) -> None:
+        """Let the worker go on after its answer until it ends or is ready again, its time is over, or it is ended."""
         self.state = "finishing"
         self.measured.answered = time.monotonic()
         if self._uplink is not None:
             self._uplink.cancel()
         self._watchdog.rest()
-        deadline = self.measured.answered + self.invoke.after_response_s
+        deadline = self.measured.answered + self.invoke.after_response_s + more_s
         ended = "time"
         while (left := deadline - time.monotonic()) > 0:
             try:
-                await asyncio.wait({handle.child.exited}, timeout=left)
+                self._ready_again = await _wait_end(handle, left)
             except asyncio.CancelledError:
                 if self._verdict is None or self._task is None:
                     raise
@@ -263,13 +288,17 @@ class Invocation:
                 handle.kill()
                 ended = verdict.outcome.code
                 break
+            if self._ready_again:
+                ended = "finished"
+                break
             if handle.child.exited.done():
                 report = handle.child.exited.result()
                 well = report is not None and report.status == 0 and handle.violation is None
                 ended = "finished" if well else (await self._bad_end(handle, None)).outcome.code
                 break
-        self.measured.after_s = time.monotonic() - self.measured.answered
-        self.measured.after_end = ended
+        if self.invoke.after_response_s:
+            self.measured.after_s = time.monotonic() - self.measured.answered
+            self.measured.after_end = ended
 
     async def _to_client(self, sending: Awaitable[None]) -> None:
         """Send something, on the client's clock; afterwards the endpoint's clock runs."""
@@ -413,6 +442,14 @@ class Invocation:
     async def _finish_worker(self, outcome: Outcome) -> Exited | None:
         if self._worker is None:
             return None
+        well = outcome is Outcome.OK and self._verdict is None  # nothing has come too late to change the outcome
+        if well and self._ready_again and self.keeper is not None:
+            await self._end_calls()
+            report = self._worker.report_so_far()
+            if await self._worker.measure_anew() and self.keeper.keep(self._worker):
+                self._kept = True
+                return report
+            self._worker.handle.kill()
         grace = EXIT_GRACE_S if outcome is Outcome.OK else self.limits.cancel_grace_time
         return await self._worker.finish(grace, self._look_at_memory if self.invoke.debug else None)
 
@@ -438,5 +475,19 @@ class Invocation:
             output=self.output,
             report=report,
             pid=self.pid,
-            exit_text=describe_exit(report, handle.child.failure) if handle is not None else None,
+            exit_text=self._describe_end(handle, report) if handle is not None else None,
         )
+
+    def _describe_end(self, handle: WorkerHandle, report: Exited | None) -> str:
+        return "kept" if self._kept else describe_exit(report, handle.child.failure)
+
+
+async def _wait_end(handle: WorkerHandle, timeout_s: float) -> bool:
+    """Wait for a worker's end, or until it says that it is ready again; whether it is."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            message = await handle.receive()
+            if isinstance(message, Ready):
+                return True
+            await asyncio.wait({handle.child.exited})
+    return False

@@ -27,6 +27,7 @@ class Measurements:
     ready: float | None = None
     first_byte: float | None = None
     answered: float | None = None
+    reused: bool = False
     after_s: float | None = None
     after_end: str | None = None
     status: int = 0
@@ -88,6 +89,7 @@ class Measurements:
             memory_peak_bytes=self.memory_peak_bytes,
             spare=self.spare,
             start=self.start,
+            reused=self.reused,
             after_s=self.after_s,
             after_end=self.after_end,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from executor.figures.figures import StartTimes
@@ -62,6 +63,33 @@ class ReadyWorker:
     def usage(self) -> GroupUsage | None:
         """What the worker and all its processes have used so far, where a control group counts it."""
         return self.slot.usage()
+
+    async def measure_anew(self) -> bool:
+        """Begin to measure what it uses anew; whether that can be done."""
+        if self.handle.pid is None:
+            return False
+        try:
+            await asyncio.to_thread(self.slot.measure_anew, self.handle.pid)
+        except OSError:
+            return False
+        return True
+
+    def report_so_far(self) -> Exited | None:
+        """Tell what was used so far in the words of a report of its end, where a control group counts it."""
+        usage = self.usage()
+        if usage is None or usage.cpu_s is None:
+            return None
+        system_s = usage.cpu_system_s or 0.0
+        return Exited(
+            id=self.handle.child.id,
+            status=0,
+            utime_s=max(0.0, usage.cpu_s - system_s),
+            stime_s=system_s,
+            max_rss_bytes=usage.memory_peak_bytes or 0,
+            minor_faults=0,
+            major_faults=0,
+            killed_descendants=0,
+        )
 
     async def finish(self, grace_s: float, on_exit: Callable[[], None] | None = None) -> Exited | None:
         """Wait for its end, at most `grace_s` seconds before it is killed, and give its slot back.

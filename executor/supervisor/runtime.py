@@ -50,6 +50,9 @@ ENVIRONMENT_IDLE_S: Final = 1800.0
 SOURCES_BYTES: Final = 16 * 1024
 """Bytes of names of sources that one worker is asked to import: they go into one control datagram."""
 
+TaskKey = tuple[tuple[str, ...], Limits, bool, int]
+"""Sources, limits, whether debugging is on, and how many requests a worker may answer."""
+
 LINES_MOST: Final = 256
 """Lines of spares, above which those are looked for that nobody needs any more."""
 
@@ -107,7 +110,7 @@ class PluginRuntime:
         self._idle.set()
         self._slots = SlotPool(name, tree.host, self._wait_zygote)
         self._budget = budget
-        self._lines: dict[tuple[tuple[str, ...], Limits, bool], SpareLine] = {}
+        self._lines: dict[TaskKey, SpareLine] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
         self._bytecode: int | None = None
         self._compiling: asyncio.Task[None] | None = None
@@ -134,7 +137,7 @@ class PluginRuntime:
                 self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
 
     async def obtain_worker(
-        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
+        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False, uses: int = 1
     ) -> ReadyWorker:
         """Take a spare worker that has imported `sources`, or start one.
 
@@ -143,11 +146,11 @@ class PluginRuntime:
         Raises:
             StartError: There was no spare, and none could be started.
         """
-        spare = self._line(sources, limits, debug).take(sink) if self._budget is not None else None
-        return spare or await self.start_worker(sources, sink, limits, debug=debug)
+        spare = self._line((sources, limits, debug, uses)).take(sink) if self._budget is not None else None
+        return spare or await self.start_worker(sources, sink, limits, debug=debug, uses=uses)
 
     async def start_worker(
-        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False
+        self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False, uses: int = 1
     ) -> ReadyWorker:
         """Fork a worker and wait until it is locked down and has imported `sources`.
 
@@ -161,7 +164,8 @@ class PluginRuntime:
         try:
             slot = await self._slots.acquire()
             slot.limit(limits)
-            task = WorkerTask(sources, worker_limits(limits, grouped=self._tree.host.control_groups is not None), debug)
+            grouped = self._tree.host.control_groups is not None
+            task = WorkerTask(sources, worker_limits(limits, grouped=grouped, uses=uses), debug)
             asked = time.monotonic()
             handle = WorkerHandle(slot, task, sink, self._tree.loop)
             message = await handle.receive()
@@ -230,16 +234,16 @@ class PluginRuntime:
             await line.wait_closed()
         await self._slots.wait_ended()
 
-    def _line(self, sources: tuple[str, ...], limits: Limits, debug: bool) -> SpareLine:  # noqa: FBT001 - part of a key
+    def _line(self, key: TaskKey) -> SpareLine:
         """Find the spares for a task."""
-        key = (sources, limits, debug)
+        sources, limits, debug, uses = key
         line = self._lines.get(key)
         if line is None and self._budget is not None:
             if len(self._lines) >= LINES_MOST:
                 self._drop_unused_lines()
 
             async def make(sink: WorkerSink) -> ReadyWorker:
-                return await self.start_worker(sources, sink, limits, debug=debug)
+                return await self.start_worker(sources, sink, limits, debug=debug, uses=uses)
 
             line = self._lines[key] = SpareLine(self._budget, make, limits)
         if line is None:

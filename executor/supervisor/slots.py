@@ -19,7 +19,7 @@ from executor.config.limits import Limits
 from executor.isolation.control_groups import ControlGroup, GroupUsage
 from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child
-from executor.supervisor.process_tree import waited_cpu_s
+from executor.supervisor.process_tree import look_at_processes, waited_cpu_s
 from executor.supervisor.zygote import SlotClient, Zygote
 from protocol.control import Exited
 
@@ -92,6 +92,20 @@ class Slot:
             self.group.reset()
         if self.client.pid is not None and (self.group is None or not self.group.counts_cpu):
             self.cpu_before_s = waited_cpu_s(self.client.pid)
+
+    def measure_anew(self, pid: int) -> None:
+        """Begin to measure anew, with the worker that is there; blocks for some milliseconds without control groups.
+
+        Args:
+            pid: Of the worker.
+
+        Raises:
+            OSError: The group is gone.
+        """
+        if self.group is not None:
+            self.group.reset()
+        if self.client.pid is not None and (self.group is None or not self.group.counts_cpu):
+            self.cpu_before_s = look_at_processes(self.client.pid, pid)[0]
 
     def usage(self) -> GroupUsage | None:
         """What was used since `limit`, where a control group counts it."""

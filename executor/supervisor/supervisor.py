@@ -24,6 +24,7 @@ from executor.reverse.desk import CallDesk
 from executor.supervisor.admission import Admission
 from executor.supervisor.client import Client
 from executor.supervisor.invocation import Invocation
+from executor.supervisor.kept import Keeper, KeptKey, KeptWorkers, settings_digest
 from executor.supervisor.output import LogRecord
 from executor.supervisor.runtime import PROBE_TIME_S, PluginRuntime, ProbeResult
 from executor.supervisor.spares import SpareBudget
@@ -85,6 +86,7 @@ class Supervisor:
         self._pinned: set[RuntimeKey] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._live: set[Invocation] = set()
+        self._kept = KeptWorkers()
 
     async def run(
         self, invoke: Invoke, rule: str, hook: BoundHook, client: Client, *, desk: InvocationDesk | None = None
@@ -104,6 +106,9 @@ class Supervisor:
         )
         if desk is not None:
             invocation.open_broker = desk.for_invocation(invoke, hook.plugin, hook.limits, hook.tenant_id)
+        if hook.worker.max_invocations > 1:
+            key = KeptKey(runtime, hook.hook_id, settings_digest(invoke.settings), hook.limits, invoke.debug)
+            invocation.keeper = Keeper(self._kept, key, hook.worker)
         self._live.add(invocation)
         with runtime.in_use(), desk.in_use() if desk is not None else contextlib.nullcontext():
             try:
@@ -148,7 +153,11 @@ class Supervisor:
         return {plugin.root: result for plugin, result in zip(plugins, results, strict=True)}
 
     def keep_only(self, plugins: Collection[Plugin]) -> None:
-        """Retire the runtimes of all other plugins but those that are pinned; their invocations run to the end."""
+        """Retire the runtimes of all other plugins but those that are pinned; their invocations run to the end.
+
+        No worker that was begun before this is kept for another request after it.
+        """
+        self._kept.renew()
         kept = {_key(plugin) for plugin in plugins} | self._pinned
         for key in set(self._runtimes) - kept:
             self._retire(key)
@@ -215,11 +224,12 @@ class Supervisor:
     def count_slots(self) -> dict[str, int]:
         """Count the slots of all plugins that are served, by what they do."""
         pools = [runtime.slots for runtime in self._runtimes.values()]
-        spare = self._budget.ready
+        spare, kept = self._budget.ready, self._kept.count
         return {
             "idle": sum(pool.idle for pool in pools),
             "spare": spare,
-            "busy": sum(pool.busy for pool in pools) - spare,
+            "kept": kept,
+            "busy": max(0, sum(pool.busy for pool in pools) - spare - kept),
         }
 
     async def drain(self, grace_s: float) -> int:
@@ -248,6 +258,8 @@ class Supervisor:
             await self._desk.close()
         for task in self._retiring:
             task.cancel()
+        self._kept.renew()
+        await self._kept.wait_ended()
         for runtime in self._runtimes.values():
             runtime.close()
         await self._tree.close()

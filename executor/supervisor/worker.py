@@ -186,6 +186,24 @@ class WorkerHandle:
         """Have what the worker says about reverse calls taken from now on; until then they are refused."""
         self._take_call = take
 
+    def use_sink(self, sink: WorkerSink) -> None:
+        """Have output go there from now on."""
+        self._sink = sink
+
+    def rest(self, sink: WorkerSink) -> None:
+        """Be between two requests: nobody takes calls, and credit that is owed is forgotten."""
+        self.read_output()
+        self._sink = sink
+        self._take_call = None
+        self._owed_credit = 0
+
+    def read_output(self) -> None:
+        """Take what output there is."""
+        for stream, descriptor in self._streams.items():
+            for _ in range(FINAL_READS):
+                if not self._on_output(stream, descriptor):
+                    break
+
     def break_off(self, reason: str) -> None:
         """End the worker as one that broke the protocol."""
         if self._violation is None:
@@ -236,10 +254,7 @@ class WorkerHandle:
         for _ in range(FINAL_READS):
             if self._at_end or not self._on_readable():
                 break
-        for stream, descriptor in self._streams.items():
-            for _ in range(FINAL_READS):
-                if not self._on_output(stream, descriptor):
-                    break
+        self.read_output()
         return report
 
     async def _wait_report(self, grace_s: float) -> Exited | None:

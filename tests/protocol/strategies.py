@@ -85,6 +85,7 @@ BY_CLASS: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
         has_body=st.booleans(),
         debug=st.booleans(),
         after_response_s=st.floats(0.0, 86_400.0),
+        keep=st.booleans(),
     ),
     messages.Body: st.builds(messages.Body, data),
     messages.BodyEnd: st.builds(messages.BodyEnd),

@@ -51,6 +51,7 @@ INVOKE: Final = Invoke(
     has_body=True,
     debug=False,
     after_response_s=0.0,
+    keep=True,
 )
 EXAMPLES: Final[dict[Role, tuple[Message, ...]]] = {
     Role.SUPERVISOR: (

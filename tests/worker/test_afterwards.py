@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from protocol import Body, Chunk, End, Ready, Response
+from tests.worker.driver import make_invoke
 from worker.afterwards import let_finish
 
 if TYPE_CHECKING:
@@ -79,3 +81,29 @@ def test_threads_that_were_not_started_by_threading() -> None:
     assert let_finish(60)
     assert ended.is_set()
     assert not let_finish(0)
+
+
+def test_a_kept_worker_answers_again(plugin: Plugin) -> None:
+    """Memory stays; of the old request neither body nor credit comes into the new one."""
+    source = plugin.endpoint(
+        "SEEN.append(r.headers['X-Read'] == 'yes' and len(r.get_data()))\nreturn Response(json.dumps(SEEN))",
+        top="SEEN = []",
+    )
+    worker = plugin.start(body=True, method="POST", keep=True, headers={"Host": "h", "X-Read": "no"})
+    worker.send(Body(b"old"))
+    kinds = [type(worker.receive()) for _ in range(4)]
+    assert kinds == [Response, Chunk, End, Ready]
+    worker.send(Body(b"still old"))
+    invoke = make_invoke(source, method="POST", has_body=True, headers={"Host": "h", "X-Read": "yes"})
+    worker.send(invoke)
+    worker.body(b"x" * 600_000)
+    answer = worker.collect()
+    assert answer.body == b"[false, 600000]"
+    assert plugin.finish(worker).status == 0
+
+
+def test_a_worker_that_fails_is_not_kept(plugin: Plugin) -> None:
+    """It ends after its ERROR."""
+    plugin.endpoint("raise KeyError('x')")
+    answer = plugin.call(keep=True)
+    assert answer.error is not None

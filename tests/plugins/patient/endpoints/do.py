@@ -4,9 +4,13 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 from dify_plugin import Endpoint
 from werkzeug import Request, Response
+
+SEEN = []
+"""What earlier requests have left."""
 
 
 def say(seconds: float, text: str) -> None:
@@ -72,6 +76,13 @@ class Do(Endpoint):
                     os.closerange(3, 1024)
                     say(given["seconds"], "the child is there")
                     os._exit(0)
+            case "state":
+                SEEN.append(given["text"])
+                Path("/tmp", given["text"]).touch()
+                response.set_data(json.dumps({"seen": SEEN, "files": sorted(os.listdir("/tmp"))}))
+            case "raise":
+                SEEN.append("raised")
+                raise KeyError("state")
             case "burn":
                 afterwards(response, burn)
             case "eat":
