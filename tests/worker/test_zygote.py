@@ -190,14 +190,16 @@ socket.socket = Trap
 def test_event_loop_of_sdk_is_not_inherited(own_base: BaseZygote, tmp_path: Path) -> None:
     """What the real SDK's gevent has opened while it was imported is destroyed before anything is forked."""
     (tmp_path / "trusted").mkdir(mode=0o755)
-    (tmp_path / "trusted/gevent.py").write_text(
+    (tmp_path / "trusted/gevent").mkdir(mode=0o755)
+    (tmp_path / "trusted/gevent/__init__.py").write_text("from gevent._hub_local import destroyed")
+    (tmp_path / "trusted/gevent/_hub_local.py").write_text(
         textwrap.dedent("""
         destroyed = []
         class Hub:
             def destroy(self, *, destroy_loop):
                 destroyed.append(destroy_loop)
-        def get_hub():
-            return Hub()
+        def get_hub_if_exists():
+            return None if destroyed else Hub()
         """)
     )
     plugin = start_plugin(own_base, tmp_path, preload=["gevent"], sys_path=[str(tmp_path / "trusted")])
