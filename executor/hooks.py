@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from executor.catalog.findings import Finding
+from executor.catalog.findings import Finding, printable, shorten
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.catalog.routing import Router
 from executor.catalog.settings import resolve_settings
@@ -19,7 +20,17 @@ from executor.config.worker import WorkerSettings
 from executor.environments.choice import find_python, wants_own
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
 
-__all__ = ["Bound", "BoundHook", "Paired", "advise_setting", "bind_hook", "bind_hooks", "finding_problem", "pair_hooks"]
+__all__ = [
+    "Bound",
+    "BoundHook",
+    "Paired",
+    "advise_setting",
+    "bind_hook",
+    "bind_hooks",
+    "describe_unknown",
+    "finding_problem",
+    "pair_hooks",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +134,25 @@ def bind_hooks(config: Config) -> Bound:
     if problems:
         raise ConfigError(tuple(problems))
     own = _find_own(config, paired.plugins.values())
-    return Bound(tuple(paired.plugins.values()), hooks, paired.warnings, own=own)
+    warnings = (*paired.warnings, *_unknown_settings(config, paired.hooks))
+    return Bound(tuple(paired.plugins.values()), hooks, warnings, own=own)
+
+
+def _unknown_settings(config: Config, hooks: Mapping[str, Plugin]) -> Iterator[str]:
+    """Warn of values that no setting is declared for: most of them are slips of the pen."""
+    for hook_id, plugin in hooks.items():
+        known = [setting.name for setting in plugin.settings]
+        for name in config.hooks[hook_id].values if hook_id in config.hooks else ():
+            if name not in known:
+                place = config.source.locate(("hooks", hook_id, "settings", name), key=True)
+                yield printable(f"{place}: {describe_unknown(name, known)}")
+
+
+def describe_unknown(name: str, known: Sequence[str]) -> str:
+    """Say that a plugin does not declare a setting, and which one may have been meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
+    return f"the plugin declares no setting {shorten(name)}; {hint}"
 
 
 def _load_plugins(config: Config, problems: list[Problem], warnings: list[str]) -> dict[str, Plugin]:
@@ -186,9 +215,9 @@ def _find_environment(config: Config, index: int, problems: list[Problem]) -> En
         return None
 
 
-def advise_setting(hook_id: str, name: str) -> str:
-    """Say how a setting can be given to a service."""
-    return f"Give it with --set {hook_id}.{name}=VALUE, or in the configuration as hooks.{hook_id}.settings.{name}"
+def advise_setting(hook_id: str, name: str, form: str) -> str:
+    """Say how a setting can be given to a service; the form is that of the option, `=VALUE` or `:=JSON`."""
+    return f"Give it with --set {hook_id}.{name}{form}, or in the configuration as hooks.{hook_id}.settings.{name}"
 
 
 def bind_hook(
@@ -197,7 +226,7 @@ def bind_hook(
     plugin: Plugin,
     problems: list[Problem],
     *,
-    advise: Callable[[str, str], str] = advise_setting,
+    advise: Callable[[str, str, str], str] = advise_setting,
 ) -> BoundHook:
     """Bind one hook to its plugin.
 
@@ -206,11 +235,13 @@ def bind_hook(
         hook_id: Of the hook.
         plugin: Whose endpoints it serves.
         problems: Takes what is wrong with the settings; the hook must not be served then.
-        advise: Says how a setting can be given, by the hook's id and the setting's name.
+        advise: Says how a setting can be given, by the hook's id, the setting's name, and `=VALUE` or `:=JSON`.
     """
     configured = config.hooks.get(hook_id)
     resolved = resolve_settings(plugin.settings, configured.values if configured else {})
+    maps = {setting.name for setting in plugin.settings if setting.is_structured}
     for problem in resolved.problems:
+        form = ":=JSON" if problem.name in maps else "=VALUE"
         name = f"hooks.{hook_id}.settings.{problem.name}"
         problems.append(
             Problem(
@@ -218,7 +249,7 @@ def bind_hook(
                 place=_place_setting(config, hook_id, problem.name),
                 found=problem.found,
                 expected=problem.expected,
-                message=f"{problem.message}. {advise(hook_id, problem.name)}",
+                message=f"{problem.message}. {advise(hook_id, problem.name, form)}",
             )
         )
     return BoundHook(

@@ -7,7 +7,6 @@ folder is for the author alone: it is not part of the plugin, and `executor init
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
 from executor.environments.choice import find_python, wants_own
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.hooks import BoundHook, bind_hook, finding_problem
+from executor.hooks import BoundHook, bind_hook, describe_unknown, finding_problem
 
 __all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project", "open_settings"]
 
@@ -173,8 +172,8 @@ def _shorter(problem: Problem) -> Problem:
     return replace(problem, name="", place=Place() if problem.found == "nothing" else problem.place)
 
 
-def _advise(_: str, name: str) -> str:
-    return f"Give it with --set {name}=VALUE, or in {LOCAL_SETTINGS} as {name}: VALUE"
+def _advise(_: str, name: str, form: str) -> str:
+    return f"Give it with --set {name}{form}, or in {LOCAL_SETTINGS} as {name}: VALUE"
 
 
 def _find_hook(source: Source, name: str) -> str:
@@ -315,9 +314,7 @@ def _unknown_settings(plugin: Plugin, values: list[GivenValue]) -> Iterator[Prob
     for given in values:
         name = str(given.path[-1])
         if given.path[2:3] == ("settings",) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
-            message = f"the plugin declares no setting {shorten(name)}; {hint}"
+            message = describe_unknown(name, known)
             yield Problem(
                 severity="warning", name="", place=given.place, found=shorten(name), expected="", message=message
             )

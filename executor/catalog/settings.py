@@ -93,6 +93,11 @@ class Setting:
         """Whether its value must be kept from people."""
         return self.type is SettingType.SECRET_INPUT
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether its value is a map or a list, which is no text on a command line."""
+        return self.multiple or self.type in {SettingType.APP_SELECTOR, SettingType.MODEL_SELECTOR, SettingType.TOOLS}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingProblem:

@@ -10,6 +10,7 @@ from executor.config.load import load_config
 from executor.config.overrides import Overrides
 from executor.config.places import ConfigError
 from executor.hooks import bind_hooks
+from tests.executor.catalog.plugins import Edit, edited, write_plugin
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "rainbow_cat"
 
@@ -42,3 +43,24 @@ def test_a_wrong_value_is_told_with_its_own_option() -> None:
     told = refused("rainbow_cat.webhook_secret:=5", "dog.name=Rex")
     assert any(one.startswith("--set rainbow_cat.webhook_secret: hooks.rainbow_cat.") for one in told)
     assert any(one.startswith("--set dog.name: hooks.dog.plugin: there is no plugin named 'dog'") for one in told)
+
+
+def test_a_map_is_asked_for_as_the_command_line_takes_it(tmp_path: Path) -> None:
+    """As JSON; a text would be refused once more."""
+    plugin = write_plugin(
+        tmp_path / "cat",
+        edited(Edit("group/cat.yaml", "name: token\n    type: secret-input", "name: app\n    type: app-selector")),
+    )
+    with pytest.raises(
+        ConfigError, match=r"expected a map with app_id, found nothing\. Give it with --set cat\.app:=JSON, or"
+    ):
+        bind_hooks(load_config(None, Overrides(plugins=(plugin,))))
+
+
+def test_values_for_settings_that_are_not_declared_are_warned_of() -> None:
+    """With the name that was perhaps meant."""
+    settings = ("rainbow_cat.webhook_secret=x", "rainbow_cat.webhok_secret=y")
+    (told,) = bind_hooks(load_config(None, Overrides(plugins=(EXAMPLE,), settings=settings))).warnings
+    assert told == (
+        "--set rainbow_cat.webhok_secret: the plugin declares no setting webhok_secret; did you mean webhook_secret?"
+    )
