@@ -120,6 +120,7 @@ def choose_interpreter(wish: PythonWish, pythons: Sequence[Path], *, download: b
     Raises:
         BuildError: None fits.
     """
+    _may_fit(wish, SUPPORTED[-1])  # says what is wrong with it, also where there is no interpreter that it could fit
     found = find_interpreters(tuple(pythons))
     good = [interpreter for interpreter in found if interpreter.minor in SUPPORTED and wish.fits(interpreter)]
     if good:

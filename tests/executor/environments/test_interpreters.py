@@ -67,3 +67,11 @@ def test_a_program_that_is_no_python() -> None:
     """The message names it, and the setting."""
     with pytest.raises(BuildError, match=r"/bin/sh, named in environments\.pythons, is no Python"):
         find_interpreters((Path("/bin/sh"),))
+
+
+@pytest.mark.parametrize("requires", ["--mirror=http://127.0.0.1:1/", "--install-dir /x", "file:///x"])
+def test_what_a_plugin_asks_for_is_no_option_of_uv(requires: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a host without any interpreter that could be asked whether it fits."""
+    monkeypatch.setattr("executor.environments.interpreters.find_interpreters", lambda _pythons: ())
+    with pytest.raises(BuildError, match=r"requires-python in pyproject\.toml"):
+        choose_interpreter(PythonWish(requires=requires), (), download=True)
