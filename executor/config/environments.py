@@ -111,7 +111,7 @@ class EnvironmentSettings(Section):
         default=7 * 86_400.0, description="How long an environment is kept that nobody uses."
     )
     download_cache: Annotated[int, Size("0 B", "16 TiB", "4 GiB")] = Field(
-        default=4 * 1024**3, description="Packages that were fetched and are kept for further builds, all together."
+        default=4 * 1024**3, description="Packages and pages of indexes that are kept for further builds, all together."
     )
     limits: BuildLimits = Field(
         default_factory=BuildLimits, description="What one build may use. Over it, it is ended."

@@ -37,7 +37,7 @@ class DownloadCache:
 
     Args:
         folder: Made when something is kept.
-        size: Bytes of files that `trim` leaves.
+        size: Bytes of files and pages that `trim` leaves.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -92,24 +92,25 @@ class DownloadCache:
                     os.unlink(half.name)  # noqa: PTH108 - of a name
 
     def trim(self, now: float) -> None:
-        """Remove the files that were not used for the longest time, until the rest is small enough.
+        """Remove the files and pages that were not used for the longest time, until the rest is small enough.
 
         Args:
             now: Unix seconds.
         """
-        with contextlib.suppress(FileNotFoundError):
-            found = []
-            for entry in os.scandir(self._files):
-                status = entry.stat(follow_symlinks=False)
-                if not entry.name.startswith("half-") or now - status.st_mtime > _STALE_S:
-                    found.append((status.st_mtime, status.st_size, entry.path))
-            left = sum(size for _, size, _ in found)
-            for _, size, path in sorted(found):
-                if left <= self._size:
-                    break
-                with contextlib.suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108 - of a scan
-                left -= size
+        found = []
+        for folder in (self._files, self._pages):
+            with contextlib.suppress(FileNotFoundError):
+                for entry in os.scandir(folder):
+                    status = entry.stat(follow_symlinks=False)
+                    if not entry.name.startswith("half-") or now - status.st_mtime > _STALE_S:
+                        found.append((status.st_mtime, status.st_size, entry.path))
+        left = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if left <= self._size:
+                break
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # noqa: PTH108 - of a scan
+            left -= size
 
     def _page(self, url: str) -> Path:
         return self._pages / hashlib.sha256(url.encode()).hexdigest()

@@ -43,6 +43,9 @@ LIMITS: Final = HeadLimits(
 MAX_PAGES: Final = 5000
 """Packages that one build may ask for; large environments have some hundreds."""
 
+MAX_FILES: Final = 400_000
+"""Files on all pages that one build has asked for, which are held until its end; half a gigabyte at most."""
+
 MAX_PROBLEMS: Final = 20
 START_TIME_S: Final = 30.0
 _METADATA: Final = ".metadata"
@@ -79,6 +82,7 @@ class Mirror:
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._held = 0
         self.problems: list[str] = []
         self.requests = 0
 
@@ -175,6 +179,9 @@ class Mirror:
             )
         except IndexError:
             return None
+        self._held += len(found or ())
+        if self._held > MAX_FILES:
+            raise UpstreamError(f"the packages that the build has asked for have more than {MAX_FILES} files")
         return None if found is None else {file.name: file for file in found}
 
     async def _send_file(self, key: str, name: str, exchange: _Exchange, *, head: bool) -> None:

@@ -230,3 +230,24 @@ def test_half_a_file_is_not_kept(tmp_path: Path) -> None:
         incoming.write(WHEEL[:10])
         raise asyncio.CancelledError
     assert not list((tmp_path / "files").iterdir())
+
+
+def test_what_a_build_can_have_held(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of all pages are counted together: another page over it is not served."""
+    monkeypatch.setattr("executor.environments.mirror.MAX_FILES", 1)
+    with opened(links=("file:///nonexistent",)) as mirror:
+        assert mirror.client.get("/i/0/duck/").status_code == 200
+    monkeypatch.setattr("executor.environments.mirror.MAX_FILES", 0)
+    with opened() as mirror:
+        answer = mirror.client.get("/i/0/duck/")
+        assert answer.status_code == 502
+        assert "more than 0 files" in answer.text
+
+
+def test_pages_are_trimmed_too(tmp_path: Path) -> None:
+    """A build cannot fill the disk with pages, which it only has to ask for."""
+    cache = DownloadCache(tmp_path, 1000)
+    for number in range(10):
+        cache.keep_page(f"http://index.example/{number}/", bytes(400))
+    cache.trim(0.0)
+    assert sum(path.stat().st_size for path in (tmp_path / "pages").iterdir()) <= 1000
