@@ -151,12 +151,13 @@ def test_every_page_is_in_the_index() -> None:
 
 @pytest.mark.parametrize("record", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda record: record.stem)
 def test_decisions_have_their_parts(record: Path) -> None:
-    """A number in the title, four headings, and no other record has the same number."""
+    """A number in the title, four headings, and the records are numbered without a gap, each number once."""
     text = record.read_text()
     number = record.name[:4]
     assert text.startswith(f"# {number}: ")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == DECISION_HEADINGS
     assert [*record.parent.glob(f"{number}-*.md")] == [record]
+    assert number == "0001" or list(record.parent.glob(f"{int(number) - 1:04}-*.md"))
 
 
 def test_the_table_of_outcomes_is_that_of_the_code() -> None:

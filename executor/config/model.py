@@ -286,7 +286,7 @@ class Config(Section):
     http: HttpLimits = Field(default_factory=HttpLimits, description=HttpLimits.__doc__)
     packages: Packages = Field(default_factory=Packages, description=Packages.__doc__)
     reverse: Reverse = Field(default_factory=Reverse, description=Reverse.__doc__)
-    serverless: Serverless | None = Field(default=None, description=f"{Serverless.__doc__}\n\nNot given: off.")
+    serverless: Serverless | None = Field(default=None, description=f"{Serverless.__doc__} Not given: off.")
     plugins: tuple[PluginSource, ...] = Field(default=(), description="Plugin folders to serve.")
     hooks: dict[HookId, Hook] = Field(
         default_factory=dict,

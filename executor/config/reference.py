@@ -123,7 +123,7 @@ def _chapters() -> Iterator[str]:
         if section is Isolation:
             yield from _layers()
     for section, prefix in REPEATED.items():
-        yield from _chapter(f"`{prefix}`", section.__doc__ or "", section.model_fields, f"{prefix}.")
+        yield from _chapter(f"`{prefix}`", inspect.cleandoc(section.__doc__ or ""), section.model_fields, f"{prefix}.")
 
 
 def _chapter(title: str, text: str, fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:

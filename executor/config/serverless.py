@@ -34,10 +34,7 @@ def _public_url(text: str) -> str | None:
 
 
 class Serverless(Section):
-    """Dify's serverless runtime interface: a Dify daemon with `PLATFORM=serverless` installs and calls plugins here.
-
-    It has a listener of its own, see [Serving a Dify daemon](serverless.md).
-    """
+    """Dify's serverless runtime interface, for a Dify daemon to install plugins: see [its page](serverless.md)."""
 
     host: HostName = Field(default="127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Count(0, 65535)] = Field(default=8090, description="TCP port; 0 picks a free one.")
