@@ -108,6 +108,7 @@ def pair_hooks(config: Config) -> Paired:
     problems: list[Problem] = []
     warnings: list[str] = []
     plugins = _load_plugins(config, problems, warnings)
+    unread = {Path(source.path).name for source in config.plugins} - {plugin.root.name for plugin in plugins.values()}
     wanted = {hook_id: hook.plugin or hook_id for hook_id, hook in config.hooks.items()}
     for name in plugins:
         if name not in wanted.values():
@@ -115,6 +116,8 @@ def pair_hooks(config: Config) -> Paired:
     hooks: dict[str, Plugin] = {}
     for hook_id, name in wanted.items():
         plugin = plugins.get(name)
+        if plugin is None and name in unread:
+            continue  # most folders have their plugin's name; what is wrong with this one has been said
         if plugin is None:
             problems.append(_unknown_plugin(config, hook_id, name, plugins))
         else:

@@ -64,3 +64,13 @@ def test_values_for_settings_that_are_not_declared_are_warned_of() -> None:
     assert told == (
         "--set rainbow_cat.webhok_secret: the plugin declares no setting webhok_secret; did you mean webhook_secret?"
     )
+
+
+def test_a_plugin_that_cannot_be_read_is_not_told_to_be_missing_as_well(tmp_path: Path) -> None:
+    """For the hook that its settings are given for; other hooks without a plugin are told of."""
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        bind_hooks(load_config(None, Overrides(plugins=(tmp_path / "cat",), settings=("cat.a=1", "dog.b=2"))))
+    first, second = map(str, caught.value.problems)
+    assert first.startswith(f"{tmp_path}/cat/manifest.yaml: expected the file")
+    assert second.startswith("--set dog.b: hooks.dog.plugin: there is no plugin named 'dog'")
