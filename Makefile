@@ -41,7 +41,7 @@ test-sandbox: setup ## Run the attacks: contained, and successful where their la
 	SANDBOX_MUST_WORK=1 $(PYTEST) -m "not stress" tests/sandbox $(ARGS)
 
 test-sdk: setup ## Run the tests with every version of the real Dify SDK; takes minutes
-	$(PYTEST) -m "sdk or not sdk" tests/e2e/test_environments.py tests/worker/test_environment.py $(ARGS)
+	$(PYTEST) -m "sdk or not sdk" tests/e2e/test_environments.py tests/e2e/test_serverless_sdk.py tests/e2e/test_reverse_targets.py tests/worker/test_environment.py $(ARGS)
 
 test-vm: setup ## Run the tests of isolation in a virtual machine with control groups of version 2; takes an hour
 	VENV="$(VENV)" scripts/test-vm.sh $(ARGS)

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import yaml
 
-__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "wait_below"]
+__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "until", "wait_below"]
 
 LAB = Path(__file__).parent.parent / "plugins" / "lab"
 """The plugin whose endpoints behave well, badly and oddly."""
@@ -185,7 +185,7 @@ class Executor:
 
     def wait_event(self, name: str, **fields: object) -> dict[str, Any]:
         """Wait for an event of the log."""
-        for _ in _until(120):
+        for _ in until(120):
             for event in self.events(name):
                 if all(event.get(field) == value for field, value in fields.items()):
                     return event
@@ -199,7 +199,7 @@ class Executor:
 
     def wait_refused(self, text: str) -> str:
         """Wait until a reload was refused for a problem with this text in it."""
-        for _ in _until(120):
+        for _ in until(120):
             for event in self.events("service.reload_refused"):
                 if text in event["problem"]:
                     return str(event["problem"])
@@ -228,7 +228,7 @@ class Executor:
 
     def wait_workers(self, count: int, **fields: object) -> list[dict[str, Any]]:
         """Wait until so many workers with these fields live."""
-        for _ in _until(60):
+        for _ in until(60):
             found = [one for one in self.workers() if all(one.get(name) == value for name, value in fields.items())]
             if len(found) == count:
                 return found
@@ -250,7 +250,7 @@ class Executor:
 
     def wait_named(self, name: str, count: int) -> None:
         """Wait until so many processes have a name that begins with this."""
-        for _ in _until(120):
+        for _ in until(120):
             if len(self.named(name)) == count:
                 return
         raise AssertionError(f"not {count} processes named {name}: {self.named(name)}")
@@ -258,7 +258,7 @@ class Executor:
     def resting_processes(self) -> set[int]:
         """Process ids once no worker is left but spare ones: the supervisor and its zygotes; slots come and go."""
         resting: set[int] = set()
-        for _ in _until(60):
+        for _ in until(60):
             passing = {one.pid for name in PASSING for one in self.named(name)}
             resting = {process.pid for process in self.processes()} - passing
             alone = not self.workers() and len(self.named("ee-worker")) == self.spares()
@@ -278,7 +278,7 @@ class Executor:
     def wait_metric(self, sample: str, value: float) -> None:
         """Wait until the admin listener shows a sample, such as `executor_slots{state="idle"}`, with this value."""
         text = ""
-        for _ in _until(120):
+        for _ in until(120):
             text = httpx.get(f"{self.admin}/metrics", timeout=120, trust_env=False).text
             if f"{sample} {value:.1f}\n" in text:
                 return
@@ -292,7 +292,7 @@ class Executor:
 
 def wait_below(pid: int, count: int) -> list[psutil.Process]:
     """Wait until a process has so many below it."""
-    for _ in _until(120):
+    for _ in until(120):
         below = psutil.Process(pid).children(recursive=True)
         if len(below) == count:
             return below
@@ -359,7 +359,7 @@ class RawConnection:
         return found
 
 
-def _until(seconds: float) -> Iterator[None]:
+def until(seconds: float) -> Iterator[None]:
     """Let a loop look again and again, for so long; the process looked at cannot wake us."""
     waiter = select.poll()
     for _ in range(int(seconds / 0.02)):

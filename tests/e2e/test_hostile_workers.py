@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from protocol.frames import PREFACE
 from tests.e2e.harness import LAB, Executor
 
 pytestmark = pytest.mark.e2e
@@ -181,7 +182,9 @@ plugins: {endpoints: [group.yaml]}
 meta: {version: 0.0.1, arch: [amd64], runner: {language: python, version: "3.12", entrypoint: main}}
 """
 
-EARLY = """
+EARLY = (
+    f"PREFACE = {PREFACE!r}"
+    """
 import os, struct, msgpack
 from dify_plugin import Endpoint
 
@@ -189,12 +192,13 @@ def frame(kind, *fields):
     payload = msgpack.packb(list(fields))
     return struct.pack(">IB", len(payload), kind) + payload
 
-os.write(1023, b"EEP\\x04" + frame(0x41) + b"\\xff" * 99)
+os.write(1023, PREFACE + frame(0x41) + b"\\xff" * 99)
 
 class Early(Endpoint):
     def _invoke(self, r, values, settings):
         return None
 """
+)
 
 
 def test_a_worker_that_lies_while_its_source_is_imported(tmp_path: Path) -> None:

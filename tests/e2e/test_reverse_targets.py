@@ -47,7 +47,7 @@ def call(service: Executor, name: str, content: str = "hi there") -> Any:
     return answer.json()
 
 
-@pytest.fixture(scope="module", params=[BUNDLED, OLD, NEW])
+@pytest.fixture(scope="module", params=[BUNDLED, pytest.param(OLD, marks=pytest.mark.sdk), NEW])
 def sdk(request: pytest.FixtureRequest) -> str:
     """The SDK that the endpoint imports: ours, or a version of Dify's."""
     version: str = request.param

@@ -32,7 +32,7 @@ OURS: Final = {"content-length", "transfer-encoding", "connection", "x-invocatio
 
 JSON: Final = ("Content-Type", "application/json")
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sdk]
 
 
 @pytest.fixture(scope="module")

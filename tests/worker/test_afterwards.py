@@ -9,6 +9,7 @@ import pytest
 
 from protocol import Body, Chunk, End, Ready, Response
 from tests.worker.driver import make_invoke
+from tests.worker.forked import in_child
 from worker.afterwards import let_finish
 
 if TYPE_CHECKING:
@@ -72,15 +73,17 @@ def test_after_a_failure_nothing_goes_on(plugin: Plugin) -> None:
 
 def test_threads_that_were_not_started_by_threading() -> None:
     """They are waited for once they are known; threads that start others, too."""
-    ended = threading.Event()
 
-    def first() -> None:
-        threading.Thread(target=ended.set).start()
+    def run() -> list[bool]:
+        ended = threading.Event()
 
-    threading.Thread(target=first).start()
-    assert let_finish(60)
-    assert ended.is_set()
-    assert not let_finish(0)
+        def first() -> None:
+            threading.Thread(target=ended.set).start()
+
+        threading.Thread(target=first).start()
+        return [let_finish(60), ended.is_set(), let_finish(0)]
+
+    assert in_child(run) == [True, True, False]  # in a process without the threads of those who run the tests
 
 
 def test_a_kept_worker_answers_again(plugin: Plugin) -> None:
