@@ -94,7 +94,8 @@ class CallTable:
         call_id = message.call_id
         call = self._open.get(call_id)
         if call is None:
-            if call_id > self._last_id or sender is Role.SUPERVISOR or isinstance(message, CallData):
+            late = isinstance(message, CallCredit) or (sender is Role.WORKER and isinstance(message, CallCancel))
+            if call_id > self._last_id or not late:  # late is what may have crossed with the end of the call
                 raise LocalProtocolError(f"{type(message).__name__}: there is no call {call_id}")
             return
         match message:

@@ -407,7 +407,7 @@ INVALID: Final[dict[str, Case]] = {
         CallResult(0, "response", b"x", more=False),
     ),
     "answer-credit-unknown": answering(
-        "Credit for nobody.", "no call 0", CallResult(0, "end", b"", more=False), CallCredit(0, 1)
+        "Credit for nobody.", "no call 99", CallResult(0, "end", b"", more=False), CallCredit(99, 1)
     ),
     "chunk-empty": damaged(0x43, "A chunk of nothing.", "0 bytes", [b""]),
     "chunk-text": damaged(0x43, "A chunk of text.", "expected bytes", ["x"]),
