@@ -24,6 +24,7 @@ from typing import Final
 from executor.catalog.findings import Finding
 from executor.catalog.manifest import MANIFEST
 from executor.catalog.plugin import Plugin, load_plugin
+from executor.durable import sync_folder
 from executor.packages.archive import Archive
 from executor.packages.checksum import compute_checksum, format_identifier
 from executor.packages.errors import PackageError
@@ -194,7 +195,7 @@ class PackageFolders:
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new.rename(folder)
         for above in (folder.parent, folder.parent.parent, self.root):
-            _sync(above)
+            sync_folder(above)
         return True
 
     def _move_away(self, folder: Path) -> None:
@@ -202,7 +203,7 @@ class PackageFolders:
         away = Path(tempfile.mkdtemp(prefix=NEW, dir=self.root))
         with contextlib.suppress(FileNotFoundError):
             folder.rename(away / "old")
-            _sync(folder.parent)
+            sync_folder(folder.parent)
         shutil.rmtree(away, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -280,14 +281,5 @@ def _extract(archive: Archive, root: Path) -> dict[str, bytes]:
             os.fsync(descriptor)
         digests[entry.name] = digest.digest()
     for folder in folders:
-        _sync(folder)
+        sync_folder(folder)
     return digests
-
-
-def _sync(folder: Path) -> None:
-    """Flush the names in a folder to the disk. fsync(2)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from executor.durable import sync_folder
 from executor.serverless.errors import LaunchError
 
 __all__ = ["Function", "FunctionShelf", "new_token"]
@@ -108,7 +109,7 @@ class FunctionShelf:
             file.flush()
             os.fsync(descriptor)
         half.replace(self._path(function))
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def remove(self, function: Function) -> None:
         """Forget a function.
@@ -117,7 +118,7 @@ class FunctionShelf:
             OSError: Its file cannot be removed.
         """
         self._path(function).unlink(missing_ok=True)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def touch(self, function: Function) -> None:
         """Note that a function is being called."""
@@ -144,11 +145,3 @@ def _read(path: Path) -> Iterator[Function]:
             function = Function(**json.loads(file.read(MAX_RECORD)))
         if _TOKEN.fullmatch(function.token) and f"{function.name}.json" == path.name:
             yield function
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from typing import Final
 
 from executor.config.confidential import Confidential
 from executor.config.references import ResolveError
+from executor.durable import sync_folder
 from executor.vault.errors import KeySourceError
 from executor.vault.keys import Key, new_key, parse_keys, write_keys
 
@@ -115,7 +116,7 @@ class KeyFile:
                         self._path.hardlink_to(name)
             finally:
                 Path(name).unlink(missing_ok=True)
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             raise KeySourceError(f"{self.shown} cannot be written: {error}") from error
 
@@ -131,11 +132,3 @@ def key_source(given: Confidential | None, state_dir: Path) -> KeySource:
         state_dir: Where the file is when it says nothing.
     """
     return KeyFile(state_dir / KEY_FILE) if given is None else ConfiguredKeys(given)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -142,7 +142,7 @@ def test_what_a_killed_installation_left_is_removed(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from executor.packages import folders
-folders._sync = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+folders.sync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
 folders.PackageFolders(Path({str(root)!r})).add(Path({str(package)!r}).read_bytes())
 """
     ended = subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[3])
