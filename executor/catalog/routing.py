@@ -17,12 +17,13 @@ from uuid import UUID
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
+from werkzeug.exceptions import NotFound as WerkzeugNotFound
 from werkzeug.routing import RequestRedirect
 
 from executor.catalog.endpoint import Endpoint
 from executor.catalog.rules import BoundedRule, create_map
 
-__all__ = ["Match", "MethodNotAllowed", "Mode", "NotFound", "PathValue", "Redirect", "Routed", "Router"]
+__all__ = ["Match", "MethodNotAllowed", "Mode", "NotFound", "PathValue", "Redirect", "Routed", "Router", "dify_text"]
 
 Mode = Literal["http", "dify"]
 
@@ -67,6 +68,24 @@ class Redirect:
 Routed = Match | NotFound | MethodNotAllowed | Redirect
 
 NOT_FOUND: Final = NotFound()
+
+
+def dify_text(failure: NotFound | MethodNotAllowed | Redirect, home: str) -> str:
+    """Say that no endpoint serves a request, as Dify's SDK says it with its 404.
+
+    Args:
+        failure: Why there is none.
+        home: Where a redirect leads to; for others of no account.
+    """
+    error: HTTPException
+    match failure:
+        case NotFound():
+            error = WerkzeugNotFound()
+        case MethodNotAllowed():
+            error = WerkzeugMethodNotAllowed()
+        case Redirect():
+            error = RequestRedirect(home)
+    return f"Failed to dispatch endpoint request: {error}"
 
 
 class Router:

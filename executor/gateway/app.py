@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from werkzeug import exceptions
-
-from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
+from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect, dify_text
 from executor.gateway.client import CLOSE, ASGIClient
 from executor.gateway.cors import CorsPolicy
 from executor.gateway.headers import expects_continue, request_headers
@@ -123,7 +121,7 @@ def _routing_failure(
         if preflight is not None:
             return preflight
     if state.dify_routing:
-        return plain(404, f"Failed to dispatch endpoint request: {_reference_status(failure)}")
+        return plain(404, dify_text(failure, failure.path if isinstance(failure, Redirect) else ""))
     if isinstance(failure, Redirect):
         return _redirect(scope, f"{PREFIX}{hook_id}{failure.path}", dify=False)
     if isinstance(failure, MethodNotAllowed):
@@ -131,15 +129,6 @@ def _routing_failure(
         answer.headers.append((b"allow", ", ".join(failure.allow).encode()))
         return answer
     return problem(404, "route.not_found", "The hook has no such endpoint")
-
-
-def _reference_status(failure: NotFound | MethodNotAllowed | Redirect) -> str:
-    """Name the status that the reference hides behind its 404, in the words of its werkzeug."""
-    if isinstance(failure, MethodNotAllowed):
-        return str(exceptions.MethodNotAllowed())
-    if isinstance(failure, Redirect):
-        return f"308 Permanent Redirect: {failure.path}"
-    return str(exceptions.NotFound())
 
 
 def _redirect(scope: Scope, path: str, *, dify: bool) -> Answer:

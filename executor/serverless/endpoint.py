@@ -11,11 +11,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
-from werkzeug.exceptions import NotFound as WerkzeugNotFound
-from werkzeug.routing import RequestRedirect
-
-from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect
+from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect, dify_text
 from executor.gateway.headers import HOP_BY_HOP
 from executor.hooks import BoundHook
 from executor.serverless.call import FunctionCall
@@ -72,18 +68,12 @@ def build_invoke(
 
 
 def routing_text(request: RawRequest, failure: NotFound | MethodNotAllowed | Redirect) -> str:
-    """Say that no endpoint serves a request, as Dify's SDK does."""
-    error: Exception
-    match failure:
-        case NotFound():
-            error = WerkzeugNotFound()
-        case MethodNotAllowed():
-            error = WerkzeugMethodNotAllowed()
-        case Redirect():
-            host = (request.header(b"host") or b"").decode("latin-1")
-            query = f"?{request.query.decode('latin-1')}" if request.query else ""
-            error = RequestRedirect(f"http://{host}{quote(failure.path, safe=PATH_SAFE)}{query}")
-    return f"Failed to dispatch endpoint request: {error}"
+    """Say that no endpoint serves a request; of a redirect the whole address, as the daemon would be sent there."""
+    if not isinstance(failure, Redirect):
+        return dify_text(failure, "")
+    host = (request.header(b"host") or b"").decode("latin-1")
+    query = f"?{request.query.decode('latin-1')}" if request.query else ""
+    return dify_text(failure, f"http://{host}{quote(failure.path, safe=PATH_SAFE)}{query}")
 
 
 def split_host(host: str) -> tuple[str, int]:
