@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+
+from executor.catalog.settings import mask as mask_text
 
 __all__ = ["keep_masked", "mask"]
-
-SHORT: Final = 6
-"""Secrets of up to this length are hidden altogether."""
-SHOWN: Final = 2
 
 
 def mask(value: object) -> str:
@@ -17,10 +14,7 @@ def mask(value: object) -> str:
 
     Of a text with more than 6 characters the first and last two are left; the length is that of the secret.
     """
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    if len(text) <= SHORT:
-        return "*" * len(text)
-    return f"{text[:SHOWN]}{'*' * (len(text) - 2 * SHOWN)}{text[-SHOWN:]}"
+    return mask_text(value if isinstance(value, str) else "" if value is None else str(value))
 
 
 def keep_masked(given: Mapping[str, object], present: Mapping[str, object]) -> dict[str, object]:
