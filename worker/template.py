@@ -56,7 +56,6 @@ from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
 from worker.environment import Serve
 from worker.forking import fork_alone, start_alone
-from worker.greenlets import end_event_loop
 from worker.immortal import share_memory
 from worker.imports import import_namespaces
 from worker.kernel import set_process_name
@@ -174,7 +173,6 @@ def run_template(link: socket, root: str, *, place: Place, program: Program, ser
     except OSError as error:
         link.send(FAILED + str(error).encode())
         return EXIT_INTERNAL
-    end_event_loop()  # hooks for forks, those of the SDK's, have opened one for the process that became this one
     share_memory()
     residents = 2 if os.getuid() == slot_user else 1
     _Template(link, place, birth, residents).serve()
