@@ -117,19 +117,17 @@ def _chapters() -> Iterator[str]:
     for name, field in Config.model_fields.items():
         section = _section_of(field.annotation)
         if section is not None:
-            yield from _chapter(
-                f"`{name}`", inspect.cleandoc(field.description or ""), section.model_fields, f"{name}."
-            )
+            yield from _chapter(f"`{name}`", field.description or "", section.model_fields, f"{name}.")
         if section is Isolation:
             yield from _layers()
     for section, prefix in REPEATED.items():
-        yield from _chapter(f"`{prefix}`", inspect.cleandoc(section.__doc__ or ""), section.model_fields, f"{prefix}.")
+        yield from _chapter(f"`{prefix}`", section.__doc__ or "", section.model_fields, f"{prefix}.")
 
 
 def _chapter(title: str, text: str, fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:
     yield f"## {title}\n"
     if text:
-        yield f"{text}\n"
+        yield f"{inspect.cleandoc(text)}\n"  # of a docstring, whose indentation Python keeps before 3.13
     yield "| setting | value | default | meaning |"
     yield "|---|---|---|---|"
     yield from _rows(fields, prefix)

@@ -94,8 +94,5 @@ def running_ours(plugin: Path, name: str, settings: dict[str, Any], state_dir: P
             "compat": {"routing": "dify"},
             "reverse": {"target": "dify", "dify": {"url": url, "api_key": dify.key}},
         }
-        executor = Executor(config=config)
-        executor.state_dir = state_dir
-        executor.command[executor.command.index("--state-dir") + 1] = str(state_dir)
-        with executor:
+        with Executor(config=config, state_dir=state_dir) as executor:
             yield Ours(executor, dify)

@@ -50,6 +50,7 @@ class Executor:
         user: Id of the user and group to run it as; the tests' own unless given.
         groups: Further groups; those of the tests unless these or a user are given.
         cgroups: Control groups to start it in, one in each hierarchy; the tests' own unless given.
+        state_dir: Its state directory; one that goes with it unless given.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Executor:
         user: int | None = None,
         groups: Sequence[int] | None = None,
         cgroups: Sequence[Path] = (),
+        state_dir: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="executor-test-")
         self.folder = Path(self._folder.name)
@@ -69,7 +71,7 @@ class Executor:
         self._cgroups = cgroups
         if user is not None:
             os.chown(self.folder, user, user)
-        self.state_dir = self.folder / "state"
+        self.state_dir = state_dir or self.folder / "state"
         self.log_file = self.folder / "log"
         self.config_file = self.folder / "executor.yaml"
         if config is not None:
