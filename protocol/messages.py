@@ -44,6 +44,7 @@ from protocol.plain import utf8_size
 
 __all__ = [
     "ERROR_CODES",
+    "EXIT_OUT_OF_TIME",
     "LOG_LEVELS",
     "VALUE_KINDS",
     "Body",
@@ -72,6 +73,9 @@ VALUE_KINDS: Final = frozenset({"str", "int", "float", "uuid"})
 """How a path value is read: text; decimal text of an int of any size; float; canonical text of a UUID."""
 ERROR_CODES: Final = frozenset({"load", "raised", "not_found", "wrong_type", "body", "cancelled", "internal"})
 LOG_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
+
+EXIT_OUT_OF_TIME: Final = 75
+"""Status with which a worker exits when something still goes on after `after_response_s`: EX_TEMPFAIL of sysexits.h."""
 
 _MAX_PORT: Final = 65535
 _MIN_STATUS: Final = 200

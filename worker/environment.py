@@ -49,7 +49,7 @@ __all__ = [
     "load_runtime",
 ]
 
-Serve = Callable[["Channel", "EndpointSource", "Sequence[str]"], None]
+Serve = Callable[["Channel", "EndpointSource", "Sequence[str]"], bool]
 """Serves one invocation; see `worker.invoke`."""
 
 PACKAGE: Final = "worker"

@@ -59,31 +59,36 @@ class _FailureError(Exception):
         self.code = code
 
 
-def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> None:
+def serve(channel: Channel, loader: EndpointSource, sources: Sequence[str]) -> bool:
     """Import the sources, say READY, and answer one invocation, if there is one; more, where the worker is to be kept.
 
     Args:
         channel: Open.
         loader: Finds endpoint classes.
         sources: To be imported before READY.
+
+    Returns:
+        Whether what the endpoint has started is finished; not, when the time for it after the last answer was over.
     """
+    finished = True
     try:
         for source in sources:
             _load(loader, source)
         channel.send(Ready())
         while (invoke := channel.receive()) is not None:
             answer(channel, loader, invoke)
-            if invoke.after_response_s:
-                let_finish(invoke.after_response_s)
+            finished = not invoke.after_response_s or let_finish(invoke.after_response_s)
             if not invoke.keep:
-                return
+                break
             flush_output()
             if not channel.renew():
-                return
+                break
+            finished = True  # until the next answer
     except _FailureError as failure:
         _fail(channel, failure)
     except Cancelled as cancelled:
         _fail(channel, _FailureError("cancelled", str(cancelled)))
+    return finished
 
 
 def _fail(channel: Channel, failure: _FailureError) -> None:

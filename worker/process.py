@@ -34,6 +34,7 @@ from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final
 
 from protocol import MAX_ERROR_TEXT, Error, clip
+from protocol.messages import EXIT_OUT_OF_TIME
 from worker.birth import EXIT_INTERNAL
 from worker.channel import Cancelled, Channel, NotTheWorkerError
 from worker.environment import Serve
@@ -173,11 +174,12 @@ def become_worker(birth: Birth) -> int:
     """Go through the steps, then serve one invocation.
 
     Returns:
-        The exit status: 0, or EXIT_INTERNAL.
+        The exit status: 0, EXIT_OUT_OF_TIME, or EXIT_INTERNAL.
     """
+    finished = True
     try:
         _take_steps(birth)
-        birth.serve(birth.channel, birth.loader, birth.sources)
+        finished = birth.serve(birth.channel, birth.loader, birth.sources)
     except Cancelled:
         return _final_status(birth)
     except NotTheWorkerError as error:
@@ -188,14 +190,14 @@ def become_worker(birth: Birth) -> int:
         return EXIT_INTERNAL
     finally:
         flush_output()
-    return _final_status(birth)
+    return _final_status(birth, finished=finished)
 
 
-def _final_status(birth: Birth) -> int:
-    """Return 0, unless it ended because the supervisor could not be understood."""
+def _final_status(birth: Birth, *, finished: bool = True) -> int:
+    """Return whether all was done, unless it ended because the supervisor could not be understood."""
     violation = birth.channel.violation
     if violation is None:
-        return 0
+        return 0 if finished else EXIT_OUT_OF_TIME
     write_error(f"worker: the supervisor broke the protocol: {violation}\n")
     return EXIT_INTERNAL
 

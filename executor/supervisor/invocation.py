@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -47,7 +48,18 @@ from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_DATA
-from protocol.messages import Body, BodyEnd, Cancel, Chunk, End, Error, Invoke, Ready, Response
+from protocol.messages import (
+    EXIT_OUT_OF_TIME,
+    Body,
+    BodyEnd,
+    Cancel,
+    Chunk,
+    End,
+    Error,
+    Invoke,
+    Ready,
+    Response,
+)
 
 __all__ = ["Invocation", "OpenBroker"]
 
@@ -61,6 +73,9 @@ EXIT_GRACE_S: Final = 5.0
 
 READY_AGAIN_S: Final = 5.0
 """Time for the same hooks in a worker that is to be kept, until it is ready again."""
+
+AFTER_RESPONSE_ENDS: Final = {0: "finished", EXIT_OUT_OF_TIME: "time"}
+"""What has ended the time after the answer, by the exit status of a worker that is well."""
 
 ENDS_BY_ITSELF: Final = frozenset(ERROR_OUTCOMES.values()) - {Outcome.WORKER_CRASHED}
 """Outcomes that the worker told us itself, with `ERROR`; it exits after that."""
@@ -292,13 +307,19 @@ class Invocation:
                 ended = "finished"
                 break
             if handle.child.exited.done():
-                report = handle.child.exited.result()
-                well = report is not None and report.status == 0 and handle.violation is None
-                ended = "finished" if well else (await self._bad_end(handle, None)).outcome.code
+                ended = await self._ended_after_response(handle)
                 break
         if self.invoke.after_response_s:
             self.measured.after_s = time.monotonic() - self.measured.answered
             self.measured.after_end = ended
+
+    async def _ended_after_response(self, handle: WorkerHandle) -> str:
+        """What has ended a worker that has exited after its answer."""
+        report = handle.child.exited.result()
+        status = os.waitstatus_to_exitcode(report.status) if report is not None else None
+        if status in AFTER_RESPONSE_ENDS and handle.violation is None:
+            return AFTER_RESPONSE_ENDS[status]
+        return (await self._bad_end(handle, None)).outcome.code
 
     async def _to_client(self, sending: Awaitable[None]) -> None:
         """Send something, on the client's clock; afterwards the endpoint's clock runs."""

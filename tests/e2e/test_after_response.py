@@ -94,7 +94,7 @@ def test_the_time_is_bounded(patient: Executor) -> None:
     assert ended(patient, do(patient, "later", "short", seconds=600, text="x", daemon=False)) == (
         "ok",
         "time",
-        "exit 0",
+        "exit 75",
     )
     figures = patient.invocation(do(patient, "later", "none", seconds=600, text="x", daemon=False))
     assert (figures["after_s"], figures["after_end"], figures["exit"]) == (None, None, "exit 0")
