@@ -19,6 +19,8 @@ import httpx
 import psutil
 import yaml
 
+from tests import plain_http
+
 __all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "until", "wait_below"]
 
 LAB = Path(__file__).parent.parent / "plugins" / "lab"
@@ -209,7 +211,7 @@ class Executor:
 
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client whose base is the lab's hook."""
-        return httpx.Client(base_url=f"{self.url}/e/lab", timeout=120, trust_env=False, **options)
+        return plain_http.client(base_url=f"{self.url}/e/lab", **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path of the lab."""
@@ -223,9 +225,7 @@ class Executor:
 
     def workers(self) -> list[dict[str, Any]]:
         """The live workers, as the admin listener tells them."""
-        workers: list[dict[str, Any]] = httpx.get(f"{self.admin}/workers", trust_env=False, timeout=120).json()[
-            "workers"
-        ]
+        workers: list[dict[str, Any]] = plain_http.get(f"{self.admin}/workers").json()["workers"]
         return workers
 
     def wait_workers(self, count: int, **fields: object) -> list[dict[str, Any]]:
@@ -270,7 +270,7 @@ class Executor:
 
     def spares(self) -> int:
         """How many spare workers there are."""
-        text = httpx.get(f"{self.admin}/metrics", timeout=120, trust_env=False).text
+        text = plain_http.get(f"{self.admin}/metrics").text
         sample = 'executor_slots{state="spare"} '
         return int(float(text.partition(sample)[2].partition("\n")[0] or 0))
 
@@ -281,7 +281,7 @@ class Executor:
         """Wait until the admin listener shows a sample, such as `executor_slots{state="idle"}`, with this value."""
         text = ""
         for _ in until(120):
-            text = httpx.get(f"{self.admin}/metrics", timeout=120, trust_env=False).text
+            text = plain_http.get(f"{self.admin}/metrics").text
             if f"{sample} {value:.1f}\n" in text:
                 return
         raise AssertionError(f"{sample} is not {value} in:\n{text}")

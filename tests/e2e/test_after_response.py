@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.e2e.test_environments import NEW, OLD, PYTHON
 from tests.environments import build_environment, find_pythons
@@ -30,7 +30,7 @@ def config(**worker: Any) -> dict[str, Any]:
 
 def do(executor: Executor, name: str, hook: str = "patient", **given: Any) -> str:
     """Call an endpoint; the id of the invocation."""
-    answer = httpx.post(f"{executor.url}/e/{hook}/do/{name}", json=given, timeout=60)
+    answer = plain_http.post(f"{executor.url}/e/{hook}/do/{name}", json=given)
     assert answer.status_code == 200, answer.text
     return answer.headers["x-invocation-id"]
 
@@ -80,7 +80,7 @@ def test_threads_of_threads_and_calls(patient: Executor) -> None:
 
 def test_the_connection_goes_on(patient: Executor) -> None:
     """The next request of the same connection is answered while the worker of the first one goes on."""
-    with httpx.Client(base_url=patient.url, timeout=60) as client:
+    with plain_http.client(base_url=patient.url) as client:
         first = client.post("/e/patient/do/later", json={"seconds": 600, "text": "never", "daemon": True})
         patient.wait_workers(1, state="finishing")
         second = client.post("/e/patient/do/nothing", json={})

@@ -19,6 +19,7 @@ import pytest
 
 from executor.authoring.scaffold import NewPlugin, render_files, write_plugin
 from executor.isolation.layers import DEFAULT_REQUIRED
+from tests import plain_http
 from tests.e2e.harness import COMMAND
 
 pytestmark = pytest.mark.e2e
@@ -73,7 +74,7 @@ class Dev:
 
     def get(self, path: str) -> httpx.Response:
         """Ask for a path of the plugin."""
-        return httpx.get(f"{self.url}/e/my_cat{path}", timeout=PATIENCE_S, trust_env=False)
+        return plain_http.get(f"{self.url}/e/my_cat{path}")
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Change a file, as editors do: a new one takes its place."""
@@ -168,9 +169,7 @@ def test_a_plugin_that_is_broken_from_the_start(folder: Path, tmp_path: Path) ->
 
 def test_what_a_request_is_told_with(dev: Dev) -> None:
     """Output as it comes, status, time, bytes, memory and processor time; exceptions with the plugin's own line."""
-    answer = httpx.post(
-        f"{dev.url}/e/my_cat/webhook?a=1", json={"event": "opened"}, timeout=PATIENCE_S, trust_env=False
-    )
+    answer = plain_http.post(f"{dev.url}/e/my_cat/webhook?a=1", json={"event": "opened"})
     assert answer.json() == {"received": "opened"}
     assert dev.wait("got the event") == "  | endpoints.webhook: got the event opened"
     line = dev.wait("POST /e/my_cat/webhook?a=1  200  ")
@@ -189,7 +188,7 @@ def test_what_a_request_is_told_with(dev: Dev) -> None:
 def test_the_sandbox_is_on(dev: Dev) -> None:
     """Every layer that a service requires holds for what is being written, too."""
     assert dev.get("/hello/Ada").status_code == 200
-    metrics = httpx.get(f"{dev.admin}/metrics", timeout=PATIENCE_S, trust_env=False).text
+    metrics = plain_http.get(f"{dev.admin}/metrics").text
     for layer in DEFAULT_REQUIRED:
         assert f'executor_isolation_layer{{layer="{layer}"}} 1.0\n' in metrics
 

@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.environments import build_environment, find_pythons
 
@@ -81,7 +82,7 @@ def test_a_reload_sees_a_changed_environment(small: Path, tmp_path: Path) -> Non
     environment = tmp_path / "environment"
     shutil.copytree(build_environment("werkzeug>=3"), environment, symlinks=True)
     with Executor(config={"plugins": [{"path": str(small), "environment": str(environment)}]}) as service:
-        assert httpx.get(f"{service.url}/e/small/").text.endswith("False")
+        assert plain_http.get(f"{service.url}/e/small/").text.endswith("False")
         service.process.send_signal(signal.SIGHUP)
         service.wait_event("service.reloaded")
         started = len(service.events("zygote.ready"))
@@ -90,7 +91,7 @@ def test_a_reload_sees_a_changed_environment(small: Path, tmp_path: Path) -> Non
         (packages / "just_installed.py").write_text("")
         (packages / "just_installed.pth").write_text("import just_installed\n")
         service.process.send_signal(signal.SIGHUP)
-        while httpx.get(f"{service.url}/e/small/").text.endswith("False"):
+        while plain_http.get(f"{service.url}/e/small/").text.endswith("False"):
             assert service.process.poll() is None
         assert len(service.events("zygote.ready")) == started + 1
 
@@ -102,7 +103,7 @@ def test_a_source_that_only_the_plugins_python_understands(small: Path) -> None:
     (small / "small.py").write_text(SOURCE.replace('")', " {" + nested + '}")'))
     environment = build_environment("werkzeug>=3", python=find_pythons()["3.12"])
     with Executor(config={"plugins": [{"path": str(small), "environment": str(environment)}]}) as service:
-        assert httpx.get(f"{service.url}/e/small/").text == "12 False a"
+        assert plain_http.get(f"{service.url}/e/small/").text == "12 False a"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def service(environment: Path) -> Iterator[Executor]:
 @pytest.fixture(scope="module")
 def client(service: Executor) -> Iterator[httpx.Client]:
     """A client of the hook."""
-    with httpx.Client(base_url=f"{service.url}/e/sdk", timeout=120) as client:
+    with plain_http.client(base_url=f"{service.url}/e/sdk") as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from protocol.frames import PREFACE
+from tests import plain_http
 from tests.e2e.harness import LAB, Executor
 
 pytestmark = pytest.mark.e2e
@@ -211,7 +212,7 @@ def test_a_worker_that_lies_while_its_source_is_imported(tmp_path: Path) -> None
     )
     with Executor(tmp_path) as executor:
         for body in (b"", b"x" * 65536):
-            answer = httpx.post(f"{executor.url}/e/early/", content=body, trust_env=False, timeout=120)
+            answer = plain_http.post(f"{executor.url}/e/early/", content=body)
             assert (answer.status_code, answer.json()["code"]) == (502, "worker.protocol")
         executor.wait_workers(0)
         assert executor.own_failures() == []

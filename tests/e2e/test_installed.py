@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from executor.store.store import open_store
+from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor, until
 from tests.executor.catalog.plugins import Edit, edited, write_plugin
 from tests.postgresql import postgresql_server
@@ -100,7 +101,7 @@ def started(
 
 def call(executor: Executor, hook: str, name: str = "x") -> httpx.Response:
     """Call the plugin's endpoint."""
-    return httpx.get(f"{executor.url}/e/{hook}/cat/{name}", trust_env=False, timeout=120)
+    return plain_http.get(f"{executor.url}/e/{hook}/cat/{name}")
 
 
 def test_the_life_of_a_plugin(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_the_life_of_a_plugin(tmp_path: Path) -> None:
         assert len(hook) == 16
         assert made["urls"] == [f"{executor.url}/e/{hook}/"]
         url = f"{executor.url}/e/{hook}/info"
-        with httpx.Client(trust_env=False, timeout=120) as client:
+        with plain_http.client() as client:
             assert client.get(url).json()["settings"] == {"greeting": "hi", "shout": False}
             changed = command.json("hook", "set", hook, "--set", "shout=1", "--unset", "greeting")
             assert changed["settings"] == {"greeting": "hello", "shout": True}
@@ -153,7 +154,7 @@ def test_an_upgrade_under_load(tmp_path: Path) -> None:
         stop = threading.Event()
 
         def load() -> list[tuple[int, str]]:
-            with httpx.Client(trust_env=False, timeout=120) as client:
+            with plain_http.client() as client:
                 answers = []
                 while not stop.is_set():
                     answer = client.get(f"{executor.url}/e/cat/cat/x")

@@ -6,9 +6,9 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.e2e.test_after_response import PATIENT, do
 from tests.e2e.test_environments import NEW, PYTHON
@@ -41,7 +41,7 @@ def executor() -> Iterator[Executor]:
 
 def seen(executor: Executor, text: str, hook: str = "patient") -> tuple[list[str], list[str]]:
     """What is left of earlier requests: in memory, and in files."""
-    answer = httpx.post(f"{executor.url}/e/{hook}/do/state", json={"text": text}, timeout=60)
+    answer = plain_http.post(f"{executor.url}/e/{hook}/do/state", json={"text": text})
     found = answer.json()
     return found["seen"], found["files"]
 
@@ -74,7 +74,7 @@ def test_figures(executor: Executor) -> None:
 def test_a_failure_ends_it(executor: Executor) -> None:
     """What has failed is not used again."""
     seen(executor, "a")
-    assert httpx.post(f"{executor.url}/e/patient/do/raise", json={}, timeout=60).status_code == 500
+    assert plain_http.post(f"{executor.url}/e/patient/do/raise", json={}).status_code == 500
     assert seen(executor, "b") == (["b"], ["b"])
 
 

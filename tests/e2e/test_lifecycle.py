@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor
 from tests.environments import python_for_anybody
 
@@ -59,10 +60,10 @@ def test_ready_file_and_admin(lab: Executor) -> None:
     """The ready file has the addresses and the process; the admin listener answers."""
     ready = json.loads((lab.folder / "ready.json").read_text())
     assert ready == {"public": lab.url, "admin": lab.admin, "pid": lab.process.pid}
-    assert httpx.get(f"{lab.admin}/healthz", trust_env=False, timeout=120).status_code == 200
-    assert httpx.get(f"{lab.admin}/readyz", trust_env=False, timeout=120).status_code == 200
+    assert plain_http.get(f"{lab.admin}/healthz").status_code == 200
+    assert plain_http.get(f"{lab.admin}/readyz").status_code == 200
     lab.get("/status/200")
-    metrics = httpx.get(f"{lab.admin}/metrics", trust_env=False, timeout=120).text
+    metrics = plain_http.get(f"{lab.admin}/metrics").text
     assert 'executor_invocations_total{hook="lab",outcome="ok"}' in metrics
 
 
@@ -77,7 +78,7 @@ def test_missing_settings_stop_the_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
     arguments = (plugin, "--set", "needy.mode=fast", "--set", "needy.api_key=k")
     with Executor(*arguments) as executor:
-        answer = httpx.get(f"{executor.url}/e/needy/", trust_env=False, timeout=120)
+        answer = plain_http.get(f"{executor.url}/e/needy/")
         assert answer.json()["settings"] == {"mode": "fast", "api_key": "k"}
         assert "api_key=k" not in executor.log_text()
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import COMMAND, Executor
 from tests.environments import find_pythons
 
@@ -75,7 +75,7 @@ def service(plugin: Path) -> Iterator[Executor]:
 
 def ask(service: Executor) -> str:
     """Ask the endpoint for its versions."""
-    answer = httpx.get(f"{service.url}/e/own/versions", timeout=120, trust_env=False)
+    answer = plain_http.get(f"{service.url}/e/own/versions")
     assert answer.status_code == 200, answer.text
     return answer.text
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 
 pytestmark = pytest.mark.e2e
@@ -148,5 +148,5 @@ def test_http_client_of_another_make(lab: Executor) -> None:
 
 def test_redirects_are_not_followed_for_the_client(lab: Executor) -> None:
     """A redirect of the endpoint's reaches the client as it is."""
-    answer = httpx.get(f"{lab.url}/e/lab/status/302", trust_env=False, timeout=120)
+    answer = plain_http.get(f"{lab.url}/e/lab/status/302")
     assert answer.status_code == 302

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -49,14 +50,14 @@ def service() -> Iterator[Executor]:
 
 def do(executor: Executor, name: str, *, hook: str = "caller", **given: Any) -> Any:
     """What an endpoint answers."""
-    answer = httpx.post(f"{executor.url}/e/{hook}/do/{name}", json=given, timeout=60)
+    answer = plain_http.post(f"{executor.url}/e/{hook}/do/{name}", json=given)
     assert answer.status_code == 200, (answer.text, executor.log_text()[-2000:])
     return answer.json()
 
 
 def test_a_stream_becomes_a_stream(service: Executor) -> None:
     """Each event arrives as an item of its own."""
-    answer = httpx.post(f"{service.url}/e/caller/do/stream", json={"query": "miau"}, timeout=60)
+    answer = plain_http.post(f"{service.url}/e/caller/do/stream", json={"query": "miau"})
     events = [json.loads(line) for line in answer.text.splitlines()]
     assert [event["event"] for event in events] == ["message"] * 3 + ["message_end"]
     assert "".join(event.get("answer", "") for event in events) == "you said: miau"
@@ -83,7 +84,7 @@ def test_errors_name_their_cause_and_the_request(service: Executor) -> None:
 def test_an_error_within_a_stream_cuts_the_answer(service: Executor) -> None:
     """What was streamed before has been sent; the client can tell that it is not all."""
     with (
-        httpx.stream("POST", f"{service.url}/e/caller/do/stream", json={"query": "half"}, timeout=60) as answer,
+        plain_http.stream("POST", f"{service.url}/e/caller/do/stream", json={"query": "half"}) as answer,
         pytest.raises(httpx.RemoteProtocolError),
     ):
         answer.read()
@@ -118,21 +119,21 @@ def test_no_more_at_once_than_allowed(service: Executor) -> None:
 def test_a_body_that_nobody_reads_is_not_in_the_way(service: Executor) -> None:
     """Windows of calls are their own."""
     data = bytes(3 * MIB)
-    answer = httpx.post(f"{service.url}/e/caller/do/unread", content=data, timeout=60)
+    answer = plain_http.post(f"{service.url}/e/caller/do/unread", content=data)
     assert answer.json() == ["you said: hi", len(data)]
 
 
 def test_uploads(service: Executor) -> None:
     """Megabytes go through in pieces."""
     data = b"\x89PNG" * (2 * MIB)
-    answer = httpx.post(f"{service.url}/e/caller/do/upload", content=data, timeout=60)
+    answer = plain_http.post(f"{service.url}/e/caller/do/upload", content=data)
     _identifier, size, kind = answer.json()
     assert (size, kind) == (len(data), "image")
 
 
 def test_requests_and_answers_are_bounded(service: Executor) -> None:
     """What is over a limit fails with the name of the limit, and the worker goes on."""
-    answer = httpx.post(f"{service.url}/e/small/do/upload", content=bytes(2 * MIB), timeout=60)
+    answer = plain_http.post(f"{service.url}/e/small/do/upload", content=bytes(2 * MIB))
     assert answer.status_code == 500
     figures = service.invocation(answer.headers["x-invocation-id"])
     assert "at most 1048576 (limits.call_request)" in figures["detail"]
@@ -142,7 +143,7 @@ def test_requests_and_answers_are_bounded(service: Executor) -> None:
 
 def test_the_number_of_calls_is_bounded(service: Executor) -> None:
     """The next one fails, with the name of the limit."""
-    answer = httpx.post(f"{service.url}/e/few/do/within", json={}, timeout=60)
+    answer = plain_http.post(f"{service.url}/e/few/do/within", json={})
     assert answer.status_code == 500
     detail = service.invocation(answer.headers["x-invocation-id"])["detail"]
     assert "3 reverse calls in one request, at most 2 (limits.calls)" in detail
@@ -162,7 +163,7 @@ def test_clocks_of_the_endpoint_rest_while_others_are_waited_for(service: Execut
 def test_a_client_that_leaves_ends_the_call(service: Executor) -> None:
     """At once: nobody waits ten minutes for an answer to nobody."""
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/e/caller/do/hang", json={}, timeout=1)
+        plain_http.post(f"{service.url}/e/caller/do/hang", json={}, timeout=1)
     service.wait_event("invocation", outcome="client.gone")
     service.wait_metric("executor_reverse_calls_in_flight", 0)
     service.wait_event("reverse.call", kind="app", outcome="cancelled")
@@ -175,11 +176,11 @@ def test_values_are_kept(service: Executor) -> None:
     )
     assert do(service, "keep", key="new", size=5 * MIB) is True
     assert do(service, "kept", hook="one", key="new") == 5 * MIB
-    answer = httpx.post(f"{service.url}/e/caller/do/keep", json={"key": "more", "size": 4 * MIB}, timeout=60)
+    answer = plain_http.post(f"{service.url}/e/caller/do/keep", json={"key": "more", "size": 4 * MIB})
     assert answer.status_code == 500
     assert "save data failed" in service.invocation(answer.headers["x-invocation-id"])["detail"]
     assert do(service, "kept", key="new") == 5 * MIB
-    answer = httpx.post(f"{service.url}/e/caller/do/late", timeout=60)
+    answer = plain_http.post(f"{service.url}/e/caller/do/late")
     assert answer.text == "soon\n"
     assert service.invocation(answer.headers["x-invocation-id"])["outcome"] == "ok"
     assert do(service, "kept", key="late") == 1
@@ -229,6 +230,6 @@ def test_a_reload_reads_fixtures_again(tmp_path: Path) -> None:
 def test_metrics(service: Executor) -> None:
     """Calls are counted by kind and outcome, and timed."""
     do(service, "blocking")
-    text = httpx.get(f"{service.admin}/metrics").text
+    text = plain_http.get(f"{service.admin}/metrics").text
     assert 'executor_reverse_calls_total{kind="app",outcome="ok"}' in text
     assert 'executor_reverse_call_duration_seconds_count{kind="app"}' in text

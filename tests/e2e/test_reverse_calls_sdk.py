@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.e2e.test_environments import NEW, OLD, PYTHON
 from tests.environments import build_environment, find_pythons
@@ -36,7 +37,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Executor]:
 @pytest.fixture(scope="module")
 def client(service: Executor) -> Iterator[httpx.Client]:
     """A client of the plugin."""
-    with httpx.Client(base_url=f"{service.url}/e/caller/do", timeout=120) as client:
+    with plain_http.client(base_url=f"{service.url}/e/caller/do") as client:
         yield client
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.environments import build_environment, find_pythons
 from tests.stand_ins.daemon import DaemonStandIn
@@ -42,7 +42,7 @@ def serve(target: str, sdk: str = BUNDLED, *, kept: str = "here", **settings: An
 
 def call(service: Executor, name: str, content: str = "hi there") -> Any:
     """Have the endpoint make a call, and return what came of it."""
-    answer = httpx.post(f"{service.url}/e/calls/call/{name}", content=content, timeout=120)
+    answer = plain_http.post(f"{service.url}/e/calls/call/{name}", content=content)
     assert answer.status_code in {200, 502}, answer.text
     return answer.json()
 
@@ -145,12 +145,12 @@ def test_an_answer_streams_from_the_app_to_the_client(dify: tuple[Executor, Dify
     stand_in.left.clear()
     stand_in.fail("stalls", "invoke/app")
     try:
-        with httpx.stream("POST", f"{service.url}/e/calls/chat", content="hi there", timeout=120) as answer:
+        with plain_http.stream("POST", f"{service.url}/e/calls/chat", content="hi there") as answer:
             assert next(answer.iter_text()) == "You"
         assert stand_in.left.wait(60)
     finally:
         stand_in.fail("", "invoke/app")
-    answer_text = httpx.post(f"{service.url}/e/calls/chat", content="hi there", timeout=120).text
+    answer_text = plain_http.post(f"{service.url}/e/calls/chat", content="hi there").text
     assert answer_text == "You said: hi there"
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from tests import plain_http
 from tests.e2e.harness import LAB, Executor
 
 pytestmark = pytest.mark.e2e
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 def request(executor: Executor, method: str, path: str, **options: dict[str, str]) -> httpx.Response:
     """Request a path as it is, without the client's own normalisation of redirects."""
-    return httpx.request(method, executor.url + path, trust_env=False, timeout=30, **options)  # type: ignore[arg-type] # header maps only
+    return plain_http.request(method, executor.url + path, **options)
 
 
 @pytest.mark.parametrize("path", ["/", "/e", "/e/", "/nothing", "/e/unknown/info", "/e/lab/nothing", "/e/LAB/info"])

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
 from executor.packages.checksum import compute_checksum, format_identifier
 from executor.packages.pack import pack_folder
+from tests import plain_http
 from tests.e2e.harness import LAB, Executor
 from tests.executor.catalog.plugins import GOOD
 from tests.stand_ins.daemon import DaemonStandIn
@@ -79,7 +79,7 @@ def test_it_is_greeted(executor: Executor, daemon: DaemonClient) -> None:
     """With the key, by both methods, and not with another."""
     daemon.ping()
     url = executor.wait_event("serverless.ready")["url"]
-    assert httpx.get(f"{url}/ping", headers={"Authorization": KEY}, trust_env=False).text == '"pong"\n'
+    assert plain_http.get(f"{url}/ping", headers={"Authorization": KEY}).text == '"pong"\n'
     stranger = make_daemon(executor, "another key")
     with pytest.raises(ConnectorError, match="unauthorized"):
         stranger.ping()
@@ -102,7 +102,7 @@ def test_a_plugin_is_installed_and_called(daemon: DaemonClient, cat: Installed) 
     served = daemon.call(cat.url, go_request("GET", "/neko"))
     assert (served.status, served.error) == (200, None)
     assert len(served.pieces) > 2
-    assert httpx.get(f"{cat.url}/health", trust_env=False).text == "OK"
+    assert plain_http.get(f"{cat.url}/health").text == "OK"
 
 
 def test_what_an_endpoint_sees_is_what_the_daemon_passes_on(daemon: DaemonClient, lab: Installed) -> None:

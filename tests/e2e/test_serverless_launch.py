@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.e2e.test_serverless import KEY, make_daemon, pack
 from tests.executor.catalog.plugins import GOOD
@@ -132,7 +133,7 @@ def test_strangers_and_broken_daemons() -> None:
     """Get a refusal, and nothing is kept for them."""
     with serve() as executor:
         url = executor.wait_event("serverless.ready")["url"]
-        with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
+        with plain_http.client(base_url=url) as client:
             for path in ("/ping", "/v1/launch", "/v1/runner/instances", "/", "/e/lab", "/metrics"):
                 assert client.post(path, content=b"x" * 100_000).status_code == 401, path
                 assert client.post(path, headers={"Authorization": f"Bearer {KEY}"}).status_code == 401, path
@@ -152,7 +153,7 @@ def test_calls_that_are_none(tmp_path: Path) -> None:
     config = {"serverless": {"port": 0, "key": KEY, "request_size": "100 KiB"}}
     with Executor(config=config) as executor, contextlib.closing(make_daemon(executor)) as daemon:
         cat = daemon.install(*make_plugin(tmp_path))
-        with httpx.Client(base_url=cat.url, timeout=120, trust_env=False) as client:
+        with plain_http.client(base_url=cat.url) as client:
             for content in (b"", b"{", b"[]", b"[" * 90_000, b'{"event": "request"}'):
                 answer = client.post("/invoke?action=invoke_endpoint", content=content)
                 assert (answer.status_code, answer.json()["errorType"]) == (400, "BadCall")

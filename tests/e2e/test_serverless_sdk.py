@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import LAB, Executor
 from tests.e2e.test_serverless import KEY, make_daemon, pack
 from tests.environments import build_environment, find_pythons
@@ -64,7 +65,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIME_S
     while True:
         try:
-            assert httpx.get(f"{url}/health", trust_env=False).text == "OK"
+            assert plain_http.get(f"{url}/health").text == "OK"
         except httpx.TransportError:
             assert process.poll() is None
             assert time.monotonic() < deadline

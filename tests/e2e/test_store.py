@@ -14,6 +14,7 @@ import pytest
 from executor.store.database import FILE
 from executor.store.schema import HEAD
 from executor.store.store import open_store
+from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor
 from tests.executor.store.support import make_plugin
 from tests.postgresql import postgresql_server
@@ -72,7 +73,7 @@ def test_what_an_endpoint_has_stored_outlives_kill_9(counter: Path) -> None:
         nonlocal told
         with contextlib.suppress(httpx.HTTPError):
             while True:
-                answer = httpx.post(url, timeout=120)
+                answer = plain_http.post(url)
                 assert answer.status_code == 200, answer.text
                 number = int(answer.text)
                 assert number > told

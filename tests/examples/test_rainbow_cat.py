@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 
 pytestmark = pytest.mark.e2e
@@ -23,7 +24,7 @@ def cat() -> Iterator[httpx.Client]:
     """A client whose base is the example's hook."""
     with (
         Executor("--config", EXAMPLES / "executor.yaml") as executor,
-        httpx.Client(base_url=f"{executor.url}/e/rainbow_cat", timeout=30, trust_env=False) as client,
+        plain_http.client(base_url=f"{executor.url}/e/rainbow_cat") as client,
     ):
         yield client
 

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import plain_http
 from tests.e2e.harness import Executor
 from tests.sandbox.deeds import DeedRecord
 from tests.sandbox.services import python_for
@@ -44,10 +45,9 @@ class Arena:
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
-        self.client = httpx.Client(
+        self.client = plain_http.client(
             base_url=f"{executor.url}/e",
             timeout=TIME_S,
-            trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),  # the server may end an idle one just when it is used
         )
         self.pid = executor.process.pid

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
+from tests import plain_http
 from tests.e2e.harness import LAB, Executor
 from tests.environments import python_for_anybody
 from tests.sandbox.attacks import HOSTILE, AttackRecord
@@ -82,7 +83,7 @@ class Service:
         self.executor, self.plugins, self.lures = executor, plugins, lures
         self.python = executor.command[0]
         self.environment = executor._environment
-        self.client = httpx.Client(base_url=f"{executor.url}/e/hostile", timeout=120, trust_env=False)
+        self.client = plain_http.client(base_url=f"{executor.url}/e/hostile")
         self.pid = executor.process.pid
 
     def close(self) -> None:

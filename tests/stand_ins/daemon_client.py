@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import httpx
 
+from tests import plain_http
+
 __all__ = ["ConnectorError", "DaemonClient", "Installed", "PluginError", "Served", "go_request"]
 
 LAUNCH_TIME_S: Final = 240
@@ -79,7 +81,7 @@ class DaemonClient:
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
         self._key = {"Authorization": key}
-        self._client = httpx.Client(timeout=120, trust_env=False, headers={"User-Agent": "Go-http-client/1.1"})
+        self._client = plain_http.client(headers={"User-Agent": "Go-http-client/1.1"})
         self.attempts = 0
 
     def close(self) -> None:

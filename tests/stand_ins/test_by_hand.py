@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.stand_ins.dify import frame
 from tests.stand_ins.dify_answers import ANSWERS
 
@@ -39,13 +39,13 @@ def test_dify() -> None:
     with program("dify", "--key", "k") as url:
         headers = {"X-Inner-Api-Key": "k"}
         path = f"{url}/inner/api/invoke/app"
-        assert httpx.post(path, json=request).status_code == 404
-        answer = httpx.post(path, json=request, headers=headers)
+        assert plain_http.post(path, json=request).status_code == 404
+        answer = plain_http.post(path, json=request, headers=headers)
         assert answer.content == frame({"data": ANSWERS["invoke/app"](request)[0], "error": ""})
-        assert httpx.get(f"{url}/calls").json()["calls"] == [{"path": "invoke/app", "request": request}]
-        httpx.put(f"{url}/fault", json={"fault": "html"})
-        assert httpx.post(path, json=request, headers=headers).status_code == 502
-        assert httpx.delete(f"{url}/calls").json() == {"calls": [], "uploads": []}
+        assert plain_http.get(f"{url}/calls").json()["calls"] == [{"path": "invoke/app", "request": request}]
+        plain_http.request("PUT", f"{url}/fault", json={"fault": "html"})
+        assert plain_http.post(path, json=request, headers=headers).status_code == 502
+        assert plain_http.request("DELETE", f"{url}/calls").json() == {"calls": [], "uploads": []}
 
 
 def test_a_daemon() -> None:
@@ -53,13 +53,13 @@ def test_a_daemon() -> None:
     invoke = {"type": "app", "backwards_request_id": "1" * 32, "request": CHAT}
     event = {"event": "session", "session_id": "s", "data": {"type": "invoke", "data": invoke}}
     with program("daemon") as url:
-        answer = httpx.post(
+        answer = plain_http.post(
             f"{url}/backwards-invocation/transaction", json=event, headers={"Dify-Plugin-Session-ID": "s"}
         )
         lines = [json.loads(line)["data"] for line in answer.text.splitlines() if line]
         assert [line["event"] for line in lines] == ["response", "end"]
         assert lines[0]["data"]["answer"] == "You said: hi"
-        (call,) = httpx.get(f"{url}/calls").json()["calls"]
+        (call,) = plain_http.get(f"{url}/calls").json()["calls"]
         assert call == {"type": "app", "request": CHAT, "session_id": "s"}
 
 
@@ -69,5 +69,5 @@ def test_a_server_of_models(key: str) -> None:
     request = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     with program("openai", "--key", key) as url:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=request, headers=headers)
+        answer = plain_http.post(f"{url}/v1/chat/completions", json=request, headers=headers)
         assert answer.json()["choices"][0]["message"]["content"] == "You said: hi"

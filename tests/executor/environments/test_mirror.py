@@ -22,6 +22,7 @@ from executor.environments.indexes import IndexSettings
 from executor.environments.mirror import Mirror
 from executor.environments.simple_page import JSON_TYPE
 from executor.environments.upstream import Upstream
+from tests import plain_http
 
 WHEEL = b"wheel" * 200_000
 DIGEST = hashlib.sha256(WHEEL).hexdigest()
@@ -85,9 +86,7 @@ class Opened:
     def __init__(self, settings: IndexSettings, cache: DownloadCache, *, offline: bool) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.files: list[tuple[str, int | None]] = []
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False, timeout=60
-        )
+        self.client = plain_http.client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
         upstream = Upstream(settings, cache, offline=offline)
         self.mirror = Mirror(listener, upstream, lambda name, size: self.files.append((name, size)))
 
