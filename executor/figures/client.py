@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import urllib.error
 import urllib.request
@@ -17,9 +18,6 @@ __all__ = ["AskError", "ask", "find_admin_url"]
 
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024**2
-
-_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Without the proxies of the environment, which cannot reach the loopback of this machine."""
 
 
 class AskError(ExecutorError):
@@ -71,7 +69,7 @@ def ask(admin_url: str, path: str) -> Any:
     """
     url = f"{admin_url}{path}"
     try:
-        with _opener.open(url, timeout=TIMEOUT_S) as response:  # http or https: `find_admin_url` has checked
+        with _make_opener().open(url, timeout=TIMEOUT_S) as response:  # http or https: `find_admin_url` has checked
             return json.loads(response.read(MAX_ANSWER_BYTES))
     except urllib.error.HTTPError as error:
         with error:
@@ -79,3 +77,12 @@ def ask(admin_url: str, path: str) -> Any:
     except (OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise AskError(f"{url} gave no answer: {reason}") from error
+
+
+@functools.cache
+def _make_opener() -> urllib.request.OpenerDirector:
+    """Do without the proxies of the environment, which cannot reach the loopback of this machine.
+
+    It reads the certificates of the system, which takes too long for commands and services that never ask.
+    """
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
