@@ -32,7 +32,7 @@ def test_without_spares() -> None:
     with Executor(config={"plugins": [str(LAB)], "spares": {"total": 0}}) as executor:
         for _ in range(3):
             executor.get("/status/200")
-            executor.resting_processes()
+            executor.wait_metric('executor_slots{state="busy"}', 0)
         last = executor.invocation(executor.get("/status/200").headers["x-invocation-id"])
         executor.wait_metric('executor_workers_taken_total{hook="lab",origin="fork"}', 4)
         executor.wait_metric('executor_workers_taken_total{hook="lab",origin="spare"}', 0)
