@@ -21,7 +21,7 @@ import yaml
 
 from tests import plain_http
 
-__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "until", "wait_below"]
+__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "until", "wait_below", "wait_ended"]
 
 LAB = Path(__file__).parent.parent / "plugins" / "lab"
 """The plugin whose endpoints behave well, badly and oddly."""
@@ -299,6 +299,23 @@ def wait_below(pid: int, count: int) -> list[psutil.Process]:
         if len(below) == count:
             return below
     raise AssertionError(f"not {count} processes below {pid}")
+
+
+def wait_ended(processes: Sequence[psutil.Process]) -> None:
+    """Wait until none of these processes runs; whether its parent has been told does not matter."""
+    running = list(processes)
+    for _ in until(120):
+        running = [one for one in running if runs(one)]
+        if not running:
+            return
+    raise AssertionError(f"still running: {running}")
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process runs."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 class RawConnection:

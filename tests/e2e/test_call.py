@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.harness import COMMAND, LAB
+from tests.e2e.harness import COMMAND, LAB, wait_ended
 from tests.environments import python_for_anybody
 
 pytestmark = pytest.mark.e2e
@@ -106,9 +106,7 @@ def test_the_answer_comes_as_it_is_made() -> None:
         assert below
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
-        gone, alive = psutil.wait_procs(below, timeout=60)
-        assert gone
-        assert not alive
+        wait_ended(below)
 
 
 def test_a_reader_that_has_seen_enough() -> None:

@@ -20,7 +20,7 @@ import pytest
 from executor.authoring.scaffold import NewPlugin, render_files, write_plugin
 from executor.isolation.layers import DEFAULT_REQUIRED
 from tests import plain_http
-from tests.e2e.harness import COMMAND
+from tests.e2e.harness import COMMAND, wait_ended
 
 pytestmark = pytest.mark.e2e
 
@@ -218,7 +218,7 @@ def test_the_end(dev: Dev) -> None:
     below = psutil.Process(dev.process.pid).children(recursive=True)
     dev.process.send_signal(signal.SIGINT)
     assert dev.process.wait(PATIENCE_S) == 0
-    assert not psutil.wait_procs(below, timeout=60)[1]
+    wait_ended(below)
     assert list(snapshots.iterdir()) == []
     with Dev(dev.folder, state=dev.state) as killed:
         killed.wait("serving")

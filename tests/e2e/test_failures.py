@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import httpx
-import psutil
 import pytest
 
-from tests.e2e.harness import LAB, Executor
+from tests.e2e.harness import LAB, Executor, wait_ended
 
 pytestmark = pytest.mark.e2e
 
@@ -136,6 +135,6 @@ def test_the_loss_of_a_parent_is_survived(which: str) -> None:
                 victim.kill()
             with pytest.raises(httpx.RemoteProtocolError):
                 running.read()
-        assert psutil.wait_procs(lost, timeout=60)[1] == []  # spare workers, too: one that is about to end is no use
+        wait_ended(lost)  # spare workers, too: one that is about to end is no use
         assert executor.get("/status/200").status_code == 200
         assert executor.get("/count").text.startswith("1 ")

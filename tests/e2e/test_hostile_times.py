@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.harness import COMMAND, LAB, Executor, wait_below
+from tests.e2e.harness import COMMAND, LAB, Executor, wait_below, wait_ended
 
 pytestmark = pytest.mark.e2e
 
@@ -48,7 +48,7 @@ def test_a_signal_while_starting(tmp_path: Path, number: int) -> None:
     assert "Serving" not in output
     assert "Traceback" not in errors
     assert "exc_type" not in errors
-    assert psutil.wait_procs(below, timeout=60)[1] == []
+    wait_ended(below)
 
 
 def test_a_signal_while_reloading(tmp_path: Path) -> None:
@@ -103,6 +103,7 @@ def test_failed_reloads_leave_nothing(tmp_path: Path) -> None:
         assert len(executor.resting_processes()) == executor.resting_count
 
 
+@pytest.mark.stress  # with short times in place of many seconds: tests/executor/supervisor/test_hanging.py
 @pytest.mark.parametrize("which", ["slot", "slot and zygote"])
 def test_what_hangs_is_replaced(which: str) -> None:
     """The client is answered; the slot is ended by its zygote, and the zygote by the base zygote."""
@@ -119,7 +120,7 @@ def test_what_hangs_is_replaced(which: str) -> None:
         assert (answer.status_code, answer.json()["code"]) == (504, "timeout.first_byte")
         answers = (executor.get("/status/200").status_code for _ in range(60))
         assert 200 in answers
-        assert psutil.wait_procs(hanging, timeout=120)[1] == []
+        wait_ended(hanging)
         assert len(executor.resting_processes()) == executor.resting_count
 
 

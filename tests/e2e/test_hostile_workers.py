@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -13,27 +15,51 @@ import pytest
 
 from protocol.frames import PREFACE
 from tests import plain_http
-from tests.e2e.harness import LAB, Executor
+from tests.e2e.harness import LAB, Executor, RawConnection
 
 pytestmark = pytest.mark.e2e
 
 MIB = 1 << 20
 
 
+HOOKS: dict[str, dict[str, Any]] = {
+    "lab": {},
+    "unanswering": {"first_byte_time": "3s"},
+    "pausing": {"idle_time": "2s"},
+    "brief": {"wall_time": "10s"},
+    "single": {"concurrency": 1, "client_idle_time": "2s"},
+}
+"""Limits by hook. Times are short only for those who wait for them: who is ended sooner is not raced by a clock."""
+
+BEFORE = {
+    "worker.protocol": (
+        *("garbage", "oversized", "unknown-type", "second-ready", "chunk-before-head", "end-before-head"),
+        *("status-100", "status-600", "header-injection", "header-name", "header-count", "unknown-error"),
+        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread", "calls"),
+    ),
+    "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes"),
+    "endpoint.load": ("forged-load-error",),
+    "limit.log_output": ("logs", "stderr-and-exit"),
+    "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits"),
+}
+CUT = {
+    "two-heads": "worker.protocol",
+    "two-heads-late": "worker.protocol",
+    "too-long": "worker.protocol",
+    "too-short": "worker.protocol",
+    "stop-late": "timeout.idle",
+    "tiny-chunks": "timeout.wall",
+}
+HOOK_OF = {"timeout.first_byte": "unanswering", "timeout.idle": "pausing", "timeout.wall": "brief"}
+
+
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Executor]:
-    """A lab with short times; afterwards nothing of ours went wrong, and nothing is left."""
+    """A lab with limits; afterwards nothing of ours went wrong, and nothing is left."""
     config = {
         "plugins": [str(LAB)],
-        "hooks": {"lab": {}, "single": {"plugin": "lab", "limits": {"concurrency": 1}}},
-        "limits": {
-            "first_byte_time": "6s",
-            "idle_time": "3s",
-            "wall_time": "12s",
-            "cancel_grace_time": "500ms",
-            "client_idle_time": "6s",
-            "log_output": "16 KiB",
-        },
+        "hooks": {name: {"plugin": "lab", "limits": limits} for name, limits in HOOKS.items()},
+        "limits": {"cancel_grace_time": "500ms", "log_output": "16 KiB"},
     }
     with Executor(config=config) as executor:
         executor.get("/status/200")
@@ -47,23 +73,53 @@ def strict() -> Iterator[Executor]:
         assert executor.own_failures() == []
 
 
-BEFORE = {
-    "worker.protocol": (
-        *("garbage", "oversized", "unknown-type", "second-ready", "chunk-before-head", "end-before-head"),
-        *("status-100", "status-600", "header-injection", "header-name", "header-count", "unknown-error"),
-        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread", "calls"),
-    ),
-    "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes"),
-    "endpoint.load": ("forged-load-error",),
-    "limit.log_output": ("logs", "stderr-and-exit"),
-    "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits"),
-}
+def ask(executor: Executor, kind: str, outcome: str) -> tuple[httpx.Response, bool]:
+    """Ask for a hostile answer; what came of it, and whether it was cut."""
+    with executor.client() as client:
+        url = f"{executor.url}/e/{HOOK_OF.get(outcome, 'lab')}/forge/{kind}"
+        with client.stream("GET", url) as answer:
+            try:
+                answer.read()
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                return answer, True
+            return answer, False
+
+
+class Slow:
+    """Answers that a clock ends, all asked for at once.
+
+    Args:
+        executor: Who is asked.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        kinds = {**{kind: outcome for outcome, kinds in BEFORE.items() for kind in kinds}, **CUT}
+        slow = {kind: outcome for kind, outcome in kinds.items() if outcome in HOOK_OF}
+        self._executor = executor
+        self._pool = ThreadPoolExecutor(len(slow))
+        self._asked = {kind: self._pool.submit(ask, executor, kind, outcome) for kind, outcome in slow.items()}
+
+    def ask(self, kind: str, outcome: str) -> tuple[httpx.Response, bool]:
+        """Tell what came of one kind; what no clock ends is asked for now."""
+        return self._asked[kind].result() if kind in self._asked else ask(self._executor, kind, outcome)
+
+    def close(self) -> None:
+        """Wait for all."""
+        self._pool.shutdown()
+
+
+@pytest.fixture(scope="module")
+def answers(strict: Executor) -> Iterator[Slow]:
+    """What is answered to each kind of hostile endpoint."""
+    with contextlib.closing(Slow(strict)) as slow:
+        yield slow
 
 
 @pytest.mark.parametrize(("outcome", "kind"), [(outcome, kind) for outcome, kinds in BEFORE.items() for kind in kinds])
-def test_an_answer_of_ours(strict: Executor, outcome: str, kind: str) -> None:
+def test_an_answer_of_ours(strict: Executor, answers: Slow, outcome: str, kind: str) -> None:
     """Before a response has begun the client is told what happened, in the words of the documentation."""
-    answer = strict.get(f"/forge/{kind}")
+    answer, cut = answers.ask(kind, outcome)
+    assert not cut
     assert answer.json()["code"] == outcome
     assert answer.status_code == {"timeout": 504, "endpoint": 500}.get(outcome.partition(".")[0], 502)
     assert "set-cookie" not in answer.headers
@@ -73,23 +129,12 @@ def test_an_answer_of_ours(strict: Executor, outcome: str, kind: str) -> None:
     assert strict.get("/status/200").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("kind", "outcome"),
-    [
-        ("two-heads", "worker.protocol"),
-        ("two-heads-late", "worker.protocol"),
-        ("too-long", "worker.protocol"),
-        ("too-short", "worker.protocol"),
-        ("stop-late", "timeout.idle"),
-        ("tiny-chunks", "timeout.wall"),
-    ],
-)
-def test_a_cut_connection(strict: Executor, kind: str, outcome: str) -> None:
+@pytest.mark.parametrize(("kind", "outcome"), CUT.items())
+def test_a_cut_connection(strict: Executor, answers: Slow, kind: str, outcome: str) -> None:
     """Once a response has begun, its end is missing and the client can tell."""
-    with strict.client() as client, client.stream("GET", f"/forge/{kind}") as answer:
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-            answer.read()
-        assert strict.invocation(answer.headers["x-invocation-id"])["outcome"] == outcome
+    answer, cut = answers.ask(kind, outcome)
+    assert cut
+    assert strict.invocation(answer.headers["x-invocation-id"])["outcome"] == outcome
     assert strict.get("/status/200").status_code == 200
 
 
@@ -129,28 +174,35 @@ def test_a_worker_that_overruns_a_slow_client(strict: Executor) -> None:
 def test_many_chatterers_leave_time_for_others(strict: Executor) -> None:
     """Endless credits, calls and tiny chunks: the supervisor goes on serving."""
     kinds = ("credits", "calls", "tiny-chunks", "logs")
-    with ThreadPoolExecutor(len(kinds)) as pool:
-        chattering = [pool.submit(drain, strict, kind) for kind in kinds]
-        strict.wait_workers(1, rule="/forge/<kind>", state="responding")
+    with ThreadPoolExecutor(len(kinds)) as pool, contextlib.ExitStack() as stack:
+        for kind in kinds:
+            connection = stack.enter_context(strict.raw())
+            connection.send(b"GET /e/lab/forge/%s HTTP/1.1\r\nHost: h\r\n\r\n" % kind.encode())
+            stack.callback(hang_up, connection)
+            pool.submit(read_on, connection)
+        strict.wait_workers(1, hook_id="lab", rule="/forge/<kind>", state="responding")
         assert [strict.get("/status/200").status_code for _ in range(5)] == [200] * 5
-        assert {future.result() for future in chattering} <= {200, 502, 504}
+    strict.wait_workers(0, hook_id="lab")
 
 
-def drain(executor: Executor, kind: str) -> int:
-    """Ask for a hostile answer and read it to wherever it ends."""
-    with executor.client() as client, client.stream("GET", f"/forge/{kind}") as answer:
-        try:
-            answer.read()
-        except httpx.RemoteProtocolError:
-            return answer.status_code
-        return answer.status_code
+def hang_up(connection: RawConnection) -> None:
+    """Have whoever reads from a connection see its end."""
+    with contextlib.suppress(OSError):  # it has been closed by the other side
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def read_on(connection: RawConnection) -> None:
+    """Read to the end of a connection, and keep nothing."""
+    with contextlib.suppress(OSError):
+        while connection.sock.recv(65536):
+            pass
 
 
 def test_an_upload_to_a_worker_that_breaks_the_protocol(strict: Executor) -> None:
     """Whoever is still sending gets the answer."""
     with strict.client() as client:
-        for kind in ("garbage", "close-reading", "close-all"):
-            answer = client.post(f"/forge/{kind}", content=bytes(4 * MIB))
+        for hook, kind in (("lab", "garbage"), ("unanswering", "close-reading"), ("lab", "close-all")):
+            answer = client.post(f"{strict.url}/e/{hook}/forge/{kind}", content=bytes(4 * MIB))
             assert answer.status_code in {502, 504}
             assert answer.json()["code"] in {"worker.protocol", "worker.crashed", "timeout.first_byte"}
 

@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests import plain_http
-from tests.e2e.harness import COMMAND, LAB, Executor
+from tests.e2e.harness import COMMAND, LAB, Executor, wait_ended
 from tests.environments import python_for_anybody
 
 pytestmark = pytest.mark.e2e
@@ -133,7 +132,7 @@ def test_drain_lets_running_work_finish() -> None:
             executor.get("/status/200")
         assert running.result().text == "beginend"
         assert executor.process.wait(120) == 0
-        assert psutil.wait_procs(processes, timeout=60)[1] == []
+        wait_ended(processes)
         assert executor.events("service.stopped")[0]["ended_invocations"] == 0
 
 
@@ -172,7 +171,7 @@ def test_kill_leaves_nothing(tmp_path: Path) -> None:
         executor.process.wait()
         with pytest.raises(httpx.HTTPError):
             running.result()
-        assert psutil.wait_procs(processes, timeout=60)[1] == []
+        wait_ended(processes)
         executor.start()
         assert executor.get("/status/200").status_code == 200
         assert executor.stop() == 0
