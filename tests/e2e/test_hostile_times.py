@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.duplex import begun
 from tests.e2e.harness import COMMAND, LAB, Executor, wait_below, wait_ended
 
 pytestmark = pytest.mark.e2e
@@ -54,15 +55,15 @@ def test_a_signal_while_starting(tmp_path: Path, number: int) -> None:
 def test_a_signal_while_reloading(tmp_path: Path) -> None:
     """The reload is given up, running work is drained."""
     plugin = copy_lab(tmp_path)
-    with Executor(config={"plugins": [str(plugin)]}) as executor, ThreadPoolExecutor(1) as pool:
+    with Executor(config={"plugins": [str(plugin)]}) as executor, begun(executor) as running:
         (plugin / "endpoints" / "slow").touch()
-        running = pool.submit(executor.get, "/wait/2.0")
-        executor.wait_workers(1, state="running")
         for _ in range(20):
             executor.process.send_signal(signal.SIGHUP)
         executor.wait_named("ee-zygote", 3)  # the base zygote's, the old version's, the new one's
-        assert executor.stop() == 0
-        assert running.result().text == "beginend"
+        executor.process.send_signal(signal.SIGTERM)
+        executor.wait_event("service.draining")
+        running.finish()
+        assert executor.process.wait(120) == 0
         assert not executor.events("service.reload_refused")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
+from executor.cli.main import create_app
 from executor.store.store import open_store
 from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor, until
@@ -52,7 +53,7 @@ def write_version(folder: Path, version: str, source: str = SLOW) -> Path:
 
 
 class Commands:
-    """Runs commands about the state folder of a service.
+    """Runs commands about the state folder of a service, in this process: to start one takes longer than most of them.
 
     Args:
         executor: The service; it need not run yet.
@@ -61,24 +62,17 @@ class Commands:
 
     def __init__(self, executor: Executor, *options: str) -> None:
         self._options = (*options, "--state-dir", str(executor.state_dir))
+        self._app = create_app()
 
-    def run(
-        self, *arguments: str | Path, environment: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> Result:
         """Run one; whatever comes of it."""
-        return subprocess.run(
-            [*COMMAND, *map(str, arguments), *self._options],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-            env={**os.environ, "COLUMNS": "200", **(environment or {})},
-        )
+        runner = CliRunner(env={"COLUMNS": "200", **(environment or {})})
+        return runner.invoke(self._app, [*map(str, arguments), *self._options])
 
     def __call__(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> str:
         """Run one that succeeds; what it printed."""
         done = self.run(*arguments, environment=environment)
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, (done.stderr, done.exception)
         return done.stdout
 
     def json(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> Any:
@@ -113,7 +107,9 @@ def test_the_life_of_a_plugin(tmp_path: Path) -> None:
         [*COMMAND, "plugin", "package", str(LAB), "-o", str(package)], capture_output=True, text=True, check=True
     )
     identifier = packed.stdout.splitlines()[1]
-    assert command.json("plugin", "install", package)["identifier"] == identifier
+    install = [*COMMAND, "plugin", "install", str(package), "--state-dir", str(executor.state_dir), "--format", "json"]
+    installed = subprocess.run(install, capture_output=True, text=True, check=True)
+    assert json.loads(installed.stdout)["identifier"] == identifier
     with executor:
         assert "nothing yet: `executor hook create PLUGIN`" in executor.stdout
         assert executor.get("/info").status_code == 404
@@ -136,7 +132,7 @@ def test_the_life_of_a_plugin(tmp_path: Path) -> None:
             url = f"{executor.url}/e/{rotated}/info"
             assert client.get(url).json()["settings"] == {"greeting": "hello", "shout": True}
             refused = command.run("plugin", "remove", "lab")
-            assert refused.returncode == 1
+            assert refused.exit_code == 1
             assert f"serves the hooks {rotated}" in refused.stderr
             command("hook", "remove", rotated)
             assert client.get(url).status_code == 404
@@ -187,7 +183,7 @@ def test_a_version_that_cannot_be_served_is_taken_back(tmp_path: Path) -> None:
     with started(tmp_path) as (executor, command):
         broken = write_version(tmp_path / "v2", "0.0.2", "import module_that_is_missing\n" + SLOW)
         done = command.run("plugin", "upgrade", broken)
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert "hook cat: plugin cat: no worker of it could answer" in done.stderr
         assert "module_that_is_missing" in done.stderr
         assert "the change was taken back" in done.stderr
@@ -195,7 +191,7 @@ def test_a_version_that_cannot_be_served_is_taken_back(tmp_path: Path) -> None:
         (hook,) = command.json("hook", "list")["hooks"]
         assert (hook["version"], hook["previous"]) == ("0.0.1", None)
         new = command.run("hook", "create", "cat:0.0.2", "--from-env", "token=TOKEN", environment={"TOKEN": "x"})
-        assert new.returncode == 1
+        assert new.exit_code == 1
         assert len(command.json("hook", "list")["hooks"]) == 1
 
 
@@ -249,7 +245,7 @@ def test_configured_and_installed_hooks_are_served_together(tmp_path: Path) -> N
         assert executor.get("/status/200").status_code == 200
         assert call(executor, "cat").status_code == 200
         refused = command.run("hook", "create", "cat", "--id", "lab", "--from-env", "token=T", environment={"T": "x"})
-        assert refused.returncode == 1
+        assert refused.exit_code == 1
         assert "the configuration has a hook with the same id" in refused.stderr
         assert executor.get("/status/200").status_code == 200
         config["hooks"] = {"second": {"plugin": "lab"}}

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from tests import plain_http
-from tests.e2e.harness import COMMAND, LAB, Executor, wait_ended
+from tests.e2e.duplex import begun
+from tests.e2e.harness import COMMAND, LAB, Executor, until, wait_ended
 from tests.environments import python_for_anybody
 
 pytestmark = pytest.mark.e2e
@@ -122,18 +123,25 @@ def test_a_second_instance_on_the_same_port(lab: Executor, tmp_path: Path) -> No
 
 def test_drain_lets_running_work_finish() -> None:
     """After SIGTERM: no new connections, running work ends well, exit status 0, no process left."""
-    with Executor(LAB) as executor, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(executor.get, "/wait/2.0")
-        executor.wait_workers(1, state="running")
+    with Executor(LAB) as executor, begun(executor) as running:
         processes = executor.processes()
         executor.process.send_signal(signal.SIGTERM)
         executor.wait_event("service.draining")
-        with pytest.raises(httpx.ConnectError):
-            executor.get("/status/200")
-        assert running.result().text == "beginend"
+        wait_refusing(executor)
+        running.finish()
         assert executor.process.wait(120) == 0
         wait_ended(processes)
         assert executor.events("service.stopped")[0]["ended_invocations"] == 0
+
+
+def wait_refusing(executor: Executor) -> None:
+    """Wait until no connections are taken any more."""
+    for _ in until(60):
+        try:
+            executor.raw().sock.close()
+        except ConnectionRefusedError:
+            return
+    raise AssertionError("connections are taken")
 
 
 def test_drain_ends_what_does_not_finish() -> None:
@@ -192,10 +200,8 @@ def test_reload_without_dropping_a_request(tmp_path: Path) -> None:
                     statuses.append(client.get("/stream/10/1000").status_code)
             return statuses
 
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(2) as pool, begun(executor, "old") as running:
             asking = [pool.submit(ask) for _ in range(2)]
-            running = pool.submit(executor.get, f"{executor.url}/e/old/wait/2.0")
-            executor.wait_workers(1, hook_id="old", state="running")
             for number in range(3):
                 group = plugin / "group.yaml"
                 group.write_text(group.read_text() + f"# change {number}\n")
@@ -204,7 +210,7 @@ def test_reload_without_dropping_a_request(tmp_path: Path) -> None:
                 executor.wait_event("service.reloaded")
                 assert 200 in (executor.get(f"{executor.url}/e/new{number}/status/200").status_code for _ in range(200))
             stop.set()
-            assert running.result().text == "beginend"
+            running.finish()
             statuses = [status for future in asking for status in future.result()]
         assert len(statuses) > 10
         assert set(statuses) == {200}

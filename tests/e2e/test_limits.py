@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.e2e.duplex import begun
 from tests.e2e.harness import LAB, Executor
 
 pytestmark = pytest.mark.e2e
 
 
+HOOKS: dict[str, dict[str, Any]] = {
+    "lab": {},
+    "unanswering": {"first_byte_time": "3s"},
+    "pausing": {"idle_time": "2s"},
+    "brief": {"wall_time": "8s"},
+    "silent": {"client_idle_time": "2s"},
+}
+"""Limits by hook. Times are short only for those who wait for them: nobody else is raced by a clock."""
+
+SLOW = {
+    "unanswering": "/wait/600",
+    "pausing": "/wait/600?where=middle",
+    "brief": "/stream/100000000/1",
+    "lab": "/wait/600?where=close",
+}
+"""What takes as long as a limit lets it, by hook."""
+
+
 @pytest.fixture(scope="module")
-def tight() -> Any:
+def tight() -> Iterator[Executor]:
     """The lab under small limits."""
     config = {
         "plugins": [str(LAB)],
+        "hooks": {name: {"plugin": "lab", "limits": limits} for name, limits in HOOKS.items()},
         "limits": {
-            "wall_time": "5s",
-            "first_byte_time": "4s",
-            "idle_time": "2s",
-            "client_idle_time": "3s",
             "cancel_grace_time": "500ms",
             "request_body": "100 KiB",
             "response_body": "1 MiB",
@@ -35,6 +52,16 @@ def tight() -> Any:
         yield executor
 
 
+Slow = dict[str, Future[tuple[httpx.Response, bool]]]
+
+
+@pytest.fixture(scope="module")
+def slow(tight: Executor) -> Iterator[Slow]:
+    """What came of what takes long, by hook: all of it is asked for at once."""
+    with ThreadPoolExecutor(len(SLOW)) as pool:
+        yield {hook: pool.submit(read, tight, f"{tight.url}/e/{hook}{path}") for hook, path in SLOW.items()}
+
+
 def outcome(executor: Executor, answer: httpx.Response) -> Any:
     """How an answered request ended."""
     return executor.invocation(answer.headers["x-invocation-id"])["outcome"]
@@ -44,35 +71,35 @@ CUT = (httpx.RemoteProtocolError, httpx.ReadError)
 """How a client sees that it was cut off: an end before the end, or a reset where data was still on its way."""
 
 
-def cut_off(executor: Executor, path: str) -> httpx.Response:
-    """GET a path whose response is cut in the middle."""
-    with executor.client() as client, client.stream("GET", path) as answer, pytest.raises(CUT):
-        answer.read()
-    return answer
+def read(executor: Executor, path: str) -> tuple[httpx.Response, bool]:
+    """GET a path; the answer, and whether it is whole."""
+    with executor.client() as client, client.stream("GET", path) as answer:
+        try:
+            answer.read()
+        except CUT:
+            return answer, False
+        return answer, True
 
 
-def test_time_to_the_first_byte(tight: Executor) -> None:
+def test_time_to_the_first_byte(tight: Executor, slow: Slow) -> None:
     """504, and the worker is gone."""
-    answer = tight.get("/wait/30")
+    answer, _ = slow["unanswering"].result()
     assert (answer.status_code, answer.json()["code"]) == (504, "timeout.first_byte")
     assert outcome(tight, answer) == "timeout.first_byte"
 
 
-def test_idle_time_between_chunks(tight: Executor) -> None:
-    """The connection is cut."""
-    answer = cut_off(tight, "/wait/30?where=middle")
-    assert outcome(tight, answer) == "timeout.idle"
+@pytest.mark.parametrize(("hook", "end"), [("pausing", "timeout.idle"), ("brief", "timeout.wall")])
+def test_times_of_an_answer_that_has_begun(tight: Executor, slow: Slow, hook: str, end: str) -> None:
+    """The connection is cut: after a pause; and in the end, although every limit within is kept."""
+    answer, whole = slow[hook].result()
+    assert not whole
+    assert outcome(tight, answer) == end
 
 
-def test_wall_time(tight: Executor) -> None:
-    """An endless stream ends in the end, although every limit within is kept."""
-    answer = cut_off(tight, "/stream/1000000/1")
-    assert outcome(tight, answer) == "timeout.wall"
-
-
-def test_a_hook_on_close_cannot_hold_the_worker_for_ever(tight: Executor) -> None:
+def test_a_hook_on_close_cannot_hold_the_worker_for_ever(tight: Executor, slow: Slow) -> None:
     """The client has its answer; the worker is killed after a while."""
-    answer = tight.get("/wait/60?where=close")
+    answer, whole = slow["lab"].result()
+    assert whole
     assert answer.text == "beginend"
     figures = tight.invocation(answer.headers["x-invocation-id"])
     assert figures["outcome"] == "ok"
@@ -93,14 +120,15 @@ def test_request_body(tight: Executor, known: bool) -> None:  # noqa: FBT001 - a
 def test_response_body(tight: Executor) -> None:
     """Over the limit the connection is cut; exactly at it the response is whole."""
     assert len(tight.get("/stream/16/65536").content) == 1 << 20
-    answer = cut_off(tight, "/stream/17/65536")
+    answer, whole = read(tight, "/stream/17/65536")
+    assert not whole
     assert outcome(tight, answer) == "limit.response_body"
 
 
 def test_a_client_that_stops_sending(tight: Executor) -> None:
     """408 when the body does not come."""
     with tight.raw() as connection:
-        connection.send(b"POST /e/lab/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345")
+        connection.send(b"POST /e/silent/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345")
         answer = connection.read_all()
     assert answer.startswith(b"HTTP/1.1 408 "), answer
 
@@ -141,11 +169,10 @@ def test_a_header_without_an_end(tight: Executor) -> None:
 
 def test_a_head_that_never_comes(tight: Executor) -> None:
     """The connection is closed in the end."""
-    with tight.raw() as connection:
-        assert connection.read_all() == b""
-    with tight.raw() as connection:
-        connection.send(b"GET / HT")
-        assert connection.read_all() == b""
+    with tight.raw() as mute, tight.raw() as slow:
+        slow.send(b"GET / HT")
+        assert mute.read_all() == b""
+        assert slow.read_all() == b""
 
 
 def test_a_flood_of_output(tight: Executor) -> None:
@@ -165,31 +192,42 @@ def test_output_over_the_limit_is_dropped(tight: Executor) -> None:
     assert figures["log_dropped_bytes"] > 1 << 20
 
 
-def ask(executor: Executor, path: str) -> httpx.Response:
-    """GET, for a thread pool."""
-    return executor.get(path)
-
-
 def test_concurrency_of_a_hook() -> None:
-    """Requests over the hook's limit wait; over its queue they get 429; in all 503."""
+    """Requests over the hook's limit wait; over its queue they get 429; over all places and the queue of all, 503."""
     hook = {"plugin": "lab", "limits": {"concurrency": 1, "queue_length": 1}}
     config = {
         "plugins": [str(LAB)],
         "hooks": {"lab": {}, "narrow": hook},
-        "admission": {"concurrency": 3, "queue_length": 2, "queue_time": "1s"},
+        "admission": {"concurrency": 3, "queue_length": 2, "queue_time": "10m"},
     }
-    with Executor(config=config) as executor, ThreadPoolExecutor(8) as pool:
-        narrow = [pool.submit(ask, executor, f"{executor.url}/e/narrow/wait/8.0") for _ in range(4)]
-        statuses = sorted(future.result().status_code for future in narrow)
-        assert statuses == [200, 429, 429, 429]
-        refused = [future.result() for future in narrow if future.result().status_code == 429]
-        assert {answer.json()["code"] for answer in refused} == {"queue.hook"}
-        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-        wide = [pool.submit(ask, executor, "/wait/8.0") for _ in range(7)]
-        statuses = sorted(future.result().status_code for future in wide)
-        assert statuses == [200, 200, 200, 503, 503, 503, 503]
+    with Executor(config=config) as executor, ThreadPoolExecutor(2) as pool:
+        narrow = f"{executor.url}/e/narrow/status/200"
+        with begun(executor, "narrow") as running:
+            waiting = pool.submit(executor.get, narrow)
+            executor.wait_metric("executor_queue_length", 1)
+            for refused in (executor.get(narrow) for _ in range(2)):
+                assert (refused.status_code, refused.json()["code"]) == (429, "queue.hook")
+                assert int(refused.headers["retry-after"]) >= 1
+            running.finish()
+            assert waiting.result().status_code == 200
+        with begun(executor) as one, begun(executor) as two, begun(executor) as three:
+            wide = [pool.submit(executor.get, "/status/200") for _ in range(2)]
+            executor.wait_metric("executor_queue_length", 2)
+            for refused in (executor.get("/status/200") for _ in range(2)):
+                assert (refused.status_code, refused.json()["code"]) == (503, "queue.full")
+            for running in (one, two, three):
+                running.finish()
+            assert [future.result().status_code for future in wide] == [200, 200]
         executor.wait_workers(0)
         assert executor.get("/status/200").status_code == 200
+
+
+def test_a_wait_that_is_too_long() -> None:
+    """It ends with 503."""
+    config = {"plugins": [str(LAB)], "admission": {"concurrency": 1, "queue_time": "200ms"}}
+    with Executor(config=config) as executor, begun(executor):
+        refused = executor.get("/status/200")
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue.full")
 
 
 def test_levels_of_limits() -> None:

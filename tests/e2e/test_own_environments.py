@@ -131,19 +131,17 @@ def test_the_commands(plugin: Path, tmp_path: Path) -> None:
     """`environment build`, `list` and `gc`, and `check --load`, which needs the environment."""
 
     def run(*arguments: str) -> str:
-        state = [] if arguments[0] == "check" else ["--state-dir", str(tmp_path / "state")]
-        command = [*COMMAND, *arguments, *state]
         env = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(Path.home()),
-            "XDG_STATE_HOME": str(tmp_path / "xdg"),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
             "COLUMNS": "160",
         }
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
+        return subprocess.run([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
     folder = Path(run("environment", "build", str(plugin)).strip())
     assert (folder / "bin" / "python").exists()
     assert folder.parent.name[:12] in run("environment", "list")
     assert run("environment", "gc") == "0 environments removed\n"
-    assert run("environment", "gc", "--all") == f"removed {folder.parent}\n1 environment removed\n"
     assert "it can be served" in run("check", "--load", str(plugin))
+    assert run("environment", "gc", "--all") == f"removed {folder.parent}\n1 environment removed\n"
