@@ -25,7 +25,8 @@ def patient() -> Iterator[Executor]:
     """A lab with short times; afterwards nothing of ours went wrong, and nothing is left."""
     config = {
         "plugins": [str(LAB)],
-        "limits": {"client_idle_time": "1s", "request_body": "100 KiB", "cancel_grace_time": "100ms"},
+        "hooks": {"lab": {}, "hasty": {"plugin": "lab", "limits": {"client_idle_time": "1s"}}},
+        "limits": {"request_body": "100 KiB", "cancel_grace_time": "100ms"},
         "http": {"header_time": "1s", "connections": 64},
     }
     with Executor(config=config) as executor:
@@ -207,7 +208,7 @@ def test_a_promised_body_that_never_comes(patient: Executor) -> None:
     """408, whether it was asked for with `100 Continue` or not."""
     for expect in (b"", b"Expect: 100-continue\r\n"):
         with patient.raw() as connection:
-            connection.send(POST + expect + b"Content-Length: 3\r\n\r\n")
+            connection.send(POST.replace(b"lab", b"hasty") + expect + b"Content-Length: 3\r\n\r\n")
             assert b"client.timeout" in connection.read_until(b"client.timeout")
 
 

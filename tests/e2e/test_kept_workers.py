@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,25 +18,32 @@ from tests.environments import build_environment, find_pythons
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-STRICT = {"cpu_time": "1s", "memory": "128 MiB", "scratch_size": "16 MiB", "wall_time": "30s", "log_output": "1 kB"}
+STRICT = {"cpu_time": "1s", "memory": "128 MiB", "scratch_size": "16 MiB", "log_output": "1 kB"}
+SINGLE = {"plugin": "patient", "limits": {"concurrency": 1}}
 HOOKS: dict[str, Any] = {
-    "patient": {"limits": {"concurrency": 1}},
-    "other": {"plugin": "patient", "limits": {"concurrency": 1}},
+    **{name: SINGLE for name in ("patient", "other", "figures", "failing", "renewed")},
+    **{name: {"plugin": "patient", "limits": STRICT} for name in ("burn", "eat", "flood")},
     "single": {"plugin": "patient", "worker": {"max_invocations": 1}},
-    "strict": {"plugin": "patient", "limits": STRICT},
     "short": {"plugin": "patient", "worker": {"idle_time": "1s"}},
 }
+"""Each test has hooks of its own."""
 
 
-def config() -> dict[str, Any]:
+def config(plugin: Path = PATIENT) -> dict[str, Any]:
     """A configuration whose workers answer three requests."""
-    return {"plugins": [{"path": str(PATIENT)}], "hooks": HOOKS, "worker": {"max_invocations": 3, "idle_time": "10m"}}
+    return {"plugins": [{"path": str(plugin)}], "hooks": HOOKS, "worker": {"max_invocations": 3, "idle_time": "10m"}}
 
 
-@pytest.fixture
-def executor() -> Iterator[Executor]:
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the plugin, for files that tell workers to begin."""
+    return shutil.copytree(PATIENT, tmp_path_factory.mktemp("kept") / "patient")
+
+
+@pytest.fixture(scope="module")
+def executor(plugin: Path) -> Iterator[Executor]:
     """A service; nothing of ours may fail."""
-    with Executor(config=config()) as executor:
+    with Executor(config=config(plugin)) as executor:
         yield executor
         assert executor.own_failures() == []
 
@@ -58,12 +67,11 @@ def test_state_stays_within_a_hook(executor: Executor) -> None:
     assert seen(executor, "h", "other") == (["b", "h"], ["b", "h"])
     executor.wait_metric('executor_workers_taken_total{hook="patient",origin="reused"}', 2)
     executor.wait_metric('executor_workers_taken_total{hook="single",origin="reused"}', 0)
-    executor.wait_metric('executor_slots{state="kept"}', 2)
 
 
 def test_figures(executor: Executor) -> None:
     """They tell of each invocation by itself."""
-    one, other = (executor.invocation(do(executor, "nothing")) for _ in range(2))
+    one, other = (executor.invocation(do(executor, "nothing", "figures")) for _ in range(2))
     assert [(each["reused"], each["exit"], each["outcome"]) for each in (one, other)] == [
         (False, "kept", "ok"),
         (True, "kept", "ok"),
@@ -73,39 +81,46 @@ def test_figures(executor: Executor) -> None:
 
 def test_a_failure_ends_it(executor: Executor) -> None:
     """What has failed is not used again."""
-    seen(executor, "a")
-    assert plain_http.post(f"{executor.url}/e/patient/do/raise", json={}).status_code == 500
-    assert seen(executor, "b") == (["b"], ["b"])
+    seen(executor, "a", "failing")
+    assert plain_http.post(f"{executor.url}/e/failing/do/raise", json={}).status_code == 500
+    assert seen(executor, "b", "failing") == (["b"], ["b"])
 
 
 @pytest.mark.parametrize(
     ("deed", "reasons"),
     [("burn", {"timeout.cpu", "misbehaved"}), ("eat", {"limit.memory", "misbehaved"}), ("flood", {"misbehaved"})],
 )
-def test_what_misbehaves_while_it_waits_is_ended(executor: Executor, deed: str, reasons: set[str]) -> None:
+def test_what_misbehaves_while_it_waits_is_ended(
+    executor: Executor, plugin: Path, deed: str, reasons: set[str]
+) -> None:
     """Nobody gets it, and the next request is answered by another one."""
-    one = executor.invocation(do(executor, deed, "strict"))
+    one = executor.invocation(do(executor, deed, deed, file=f"begin-{deed}"))
     assert one["exit"] == "kept"
+    (plugin / f"begin-{deed}").touch()
     assert executor.wait_event("kept.ended", pid=one["pid"])["reason"] in reasons
-    assert not executor.invocation(do(executor, "nothing", "strict"))["reused"]
+    assert not executor.invocation(do(executor, "nothing", deed))["reused"]
 
 
-def test_children_end_with_it(executor: Executor) -> None:
+def test_children_end_with_it() -> None:
     """They may stay while it waits, not longer; and it waits for its time only."""
-    one = executor.invocation(do(executor, "fork", "short", seconds=600))
-    assert executor.wait_event("kept.ended", pid=one["pid"])["reason"] == "idle"
-    executor.wait_metric('executor_slots{state="kept"}', 0)
-    executor.resting_processes()
-    assert len(executor.named("ee-worker")) == executor.spares()
+    with Executor(config=config()) as executor:
+        one = executor.invocation(do(executor, "fork", "short", seconds=600))
+        assert executor.wait_event("kept.ended", pid=one["pid"])["reason"] == "idle"
+        executor.wait_metric('executor_slots{state="kept"}', 0)
+        executor.resting_processes()
+        assert len(executor.named("ee-worker")) == executor.spares()
+        assert executor.own_failures() == []
 
 
 def test_a_reload_ends_it(executor: Executor) -> None:
     """Whatever it changes."""
-    seen(executor, "a")
+    seen(executor, "a", "renewed")
     executor.process.send_signal(signal.SIGHUP)
-    executor.wait_event("kept.ended", reason="renewed")
+    executor.wait_event("kept.ended", hook_id="renewed", reason="renewed")
     executor.wait_event("service.reloaded")
-    assert seen(executor, "b") == (["b"], ["b"])
+    executor.wait_metric('executor_slots{state="kept"}', 0)
+    assert seen(executor, "b", "renewed") == (["b"], ["b"])
+    executor.wait_metric('executor_slots{state="kept"}', 1)
 
 
 def test_with_the_real_sdk() -> None:

@@ -47,7 +47,7 @@ class Count(Endpoint):
         storage.set("number", b"%d" % number)
         return Response(str(number))
 """
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture

@@ -226,26 +226,40 @@ def test_spares_go_when_nobody_asks_any_more(plugin: Path) -> None:
     run(plugin, budget, test)
 
 
+LATER = """
+import os, threading, time
+
+def later(deed, *arguments):
+    while not os.path.exists("begin"):
+        time.sleep(0.01)
+    deed(*arguments)
+
+"""
+"""Waits until a spare is to begin with what it does."""
+
+
 @pytest.mark.parametrize(
     "deed",
     [
-        "import threading\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()",
-        "import os\nif os.fork() == 0:\n    while True: pass",
-        "import os, threading\nthreading.Timer(0.2, os._exit, [3]).start()",
-        "import os, threading\nthreading.Timer(0.2, os.write, [1, b'x' * 100000]).start()",
-        "import os, threading\nthreading.Timer(0.2, os.write, [1023, b'?' * 100]).start()",
+        "threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()",
+        "if os.fork() == 0:\n    while True: pass",
+        "threading.Thread(target=later, args=(os._exit, 3)).start()",
+        "threading.Thread(target=later, args=(os.write, 1, b'x' * 100000)).start()",
+        "threading.Thread(target=later, args=(os.write, 1023, b'?' * 100)).start()",
     ],
     ids=["busy thread", "busy child", "ends", "floods", "speaks out of turn"],
 )
 def test_spares_that_do_not_wait_quietly_are_thrown_away(plugin: Path, deed: str) -> None:
     """And no more of them are made for a while; requests are served all the same."""
-    (plugin / "main.py").write_text(f"{deed}\n{ENDPOINT}")
+    (plugin / "main.py").write_text(f"{LATER}{deed}\n{ENDPOINT}")
     budget = SpareBudget(SpareSettings())
 
     async def test(runtime: PluginRuntime) -> None:
         await ask(runtime)
         await until(lambda: budget.ready >= 1)
+        (plugin / "begin").touch()
         await until(lambda: budget.used == 0)
+        (plugin / "begin").unlink()
         await ask(runtime)
         assert budget.used == 0
 

@@ -96,12 +96,12 @@ class Do(Endpoint):
         """Whether we are the first."""
         return self.session.storage.compare_and_set(key, None, b"me")
 
-    def threads(self, r, count=8):
-        """Calls of many threads at once, whose answers take a while each."""
+    def threads(self, r, count=8, query="slow #"):
+        """Calls of many threads at once, whose answers take a while each; in the query their numbers."""
         results = [None] * count
 
         def ask(number):
-            results[number] = self.blocking(r, f"slow {number}")["answer"]
+            results[number] = self.blocking(r, query.replace("#", str(number)))["answer"]
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
         for thread in threads:

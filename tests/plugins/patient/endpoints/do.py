@@ -38,11 +38,18 @@ def flood() -> None:
         print("x" * 10_000, flush=True)
 
 
-def afterwards(response: Response, target) -> None:
-    """Start a thread that does its worst once the answer is complete."""
+def afterwards(response: Response, target, file: str | None) -> None:
+    """Start a thread that does its worst once the answer is complete, and a file of the plugin is there, if any."""
     closed = threading.Event()
     response.call_on_close(closed.set)
-    start(lambda: (closed.wait(), time.sleep(0.2), target()))
+    start(lambda: (closed.wait(), wait_for(file), target()))
+
+
+def wait_for(file: str | None) -> None:
+    """Wait a little, and until there is a file in the plugin's folder."""
+    time.sleep(0.01 if file else 0.2)
+    while file and not os.path.exists(file):
+        time.sleep(0.01)
 
 
 def start(target, *arguments, daemon: bool = True) -> None:
@@ -84,11 +91,11 @@ class Do(Endpoint):
                 SEEN.append("raised")
                 raise KeyError("state")
             case "burn":
-                afterwards(response, burn)
+                afterwards(response, burn, given.get("file"))
             case "eat":
-                afterwards(response, eat)
+                afterwards(response, eat, given.get("file"))
             case "flood":
-                afterwards(response, flood)
+                afterwards(response, flood, given.get("file"))
         return response
 
     def _call(self, text: str) -> None:
