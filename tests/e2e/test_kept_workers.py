@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 STRICT = {"cpu_time": "1s", "memory": "128 MiB", "scratch_size": "16 MiB", "log_output": "1 kB"}
 SINGLE = {"plugin": "patient", "limits": {"concurrency": 1}}
 HOOKS: dict[str, Any] = {
-    **{name: SINGLE for name in ("patient", "other", "figures", "failing", "renewed")},
+    **dict.fromkeys(("patient", "other", "figures", "failing", "renewed"), SINGLE),
     **{name: {"plugin": "patient", "limits": STRICT} for name in ("burn", "eat", "flood")},
     "single": {"plugin": "patient", "worker": {"max_invocations": 1}},
     "short": {"plugin": "patient", "worker": {"idle_time": "1s"}},
