@@ -48,9 +48,6 @@ class Versions(Endpoint):
 """
 """With a statement of Python 3.12: the executor itself may be run by an older one."""
 
-SMALL = "werkzeug\nclick==8.1.7\n"
-"""Without the SDK, of which the executor has its own: that one takes long to be installed."""
-
 OLDER = SOURCE.replace("        type Pair = tuple[int, int]\n", "")
 
 
@@ -64,7 +61,7 @@ def plugin(tmp_path: Path) -> Path:
     (root / "group.yaml").write_text("settings: []\nendpoints: [versions.yaml]\n")
     (root / "versions.yaml").write_text("path: /versions\nmethod: GET\nextra: {python: {source: versions.py}}\n")
     (root / "versions.py").write_text(SOURCE if PYTHON != "3.11" else OLDER)
-    (root / "requirements.txt").write_text(SMALL)
+    (root / "requirements.txt").write_text("dify_plugin==0.7.4\nclick==8.1.7\n")
     return root
 
 
@@ -97,14 +94,14 @@ def test_built_at_the_start_and_again_at_a_reload(service: Executor, plugin: Pat
     assert service.events("environment.build") == []
     assert ask(service).split()[1] == "8.1.7"
 
-    (plugin / "requirements.txt").write_text("werkzeug\nclick==8.1.8\n")
+    (plugin / "requirements.txt").write_text("dify_plugin==0.7.4\nclick==8.1.8\n")
     service.process.send_signal(1)
     service.wait_event("environment.build", plugin="own")
     assert ask(service).split()[1] in {"8.1.7", "8.1.8"}
     service.wait_event("service.reloaded")
     assert ask(service).split()[1] == "8.1.8"
 
-    (plugin / "requirements.txt").write_text("werkzeug\nclick==8.1.8\nsurely-there-is-no-such-package\n")
+    (plugin / "requirements.txt").write_text("dify_plugin==0.7.4\nclick==8.1.8\nsurely-there-is-no-such-package\n")
     service.process.send_signal(1)
     assert "surely-there-is-no-such-package" in service.wait_refused("no environment")
     assert ask(service).split()[1] == "8.1.8"
@@ -112,7 +109,7 @@ def test_built_at_the_start_and_again_at_a_reload(service: Executor, plugin: Pat
 
 def test_what_cannot_be_built_is_not_served(plugin: Path, tmp_path: Path) -> None:
     """The report names the plugin, the requirement, and what to do."""
-    (plugin / "requirements.txt").write_text("werkzeug\nsurely-there-is-no-such-package\n")
+    (plugin / "requirements.txt").write_text("dify_plugin==0.7.4\nsurely-there-is-no-such-package\n")
     command = [*COMMAND, "serve", str(plugin), "--port", "0", "--state-dir", str(tmp_path / "state")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -142,7 +139,6 @@ def test_the_commands(plugin: Path, tmp_path: Path) -> None:
         }
         return subprocess.run([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
-    (plugin / "requirements.txt").write_text("dify_plugin==0.7.4\nclick==8.1.7\n")
     folder = Path(run("environment", "build", str(plugin)).strip())
     assert (folder / "bin" / "python").exists()
     assert folder.parent.name[:12] in run("environment", "list")

@@ -252,6 +252,7 @@ def later(deed, *arguments):
 def test_spares_that_do_not_wait_quietly_are_thrown_away(plugin: Path, deed: str) -> None:
     """And no more of them are made for a while; requests are served all the same."""
     (plugin / "main.py").write_text(f"{LATER}{deed}\n{ENDPOINT}")
+    plugin.chmod(0o755)  # workers look there themselves
     budget = SpareBudget(SpareSettings())
 
     async def test(runtime: PluginRuntime) -> None:
