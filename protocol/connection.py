@@ -18,11 +18,11 @@ from __future__ import annotations
 from typing import Final, final
 
 from protocol.calls import CALL_MESSAGES, CallTable
-from protocol.codec import FRAME_LIMITS, decode_message, encode_message
+from protocol.codec import DATA_MESSAGES, FRAME_LIMITS, decode_message, encode_message
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
-from protocol.messages import Body, Chunk, Credit, Invoke, Message, Ready
+from protocol.messages import Credit, Invoke, Message, Ready
 from protocol.states import START, Role, State, WorkerState, advance
 
 __all__ = ["Connection", "Role"]
@@ -98,7 +98,7 @@ class Connection:
         states = advance(self._states, self._role, type(message))
         self._check_again(message)
         send_window, receive_window = self._send_window, self._receive_window
-        if isinstance(message, Body | Chunk):
+        if isinstance(message, DATA_MESSAGES):
             send_window = _spend(send_window, len(message.data))
         elif isinstance(message, Credit):
             receive_window = _grant(receive_window, message.amount)
@@ -111,7 +111,7 @@ class Connection:
         self._begin(message)
         return data
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | memoryview) -> None:
         """Take bytes that were read; `b""` marks the end of the stream.
 
         Call `next_message` until it returns None after each call: the buffer is bounded.
@@ -145,7 +145,7 @@ class Connection:
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
         self._check_again(message)
-        if isinstance(message, Body | Chunk):
+        if isinstance(message, DATA_MESSAGES):
             self._receive_window = _spend(self._receive_window, len(message.data))
         elif isinstance(message, Credit):
             self._send_window = _grant(self._send_window, message.amount)

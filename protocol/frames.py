@@ -61,7 +61,7 @@ class FrameReader:
         """Whether the stream has ended between frames and every frame has been read."""
         return self._eof and not self._buffer
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take bytes of the stream; none at all mark its end.
 
         Raises:

@@ -115,11 +115,12 @@ class Channel(Pipes):
             self._grant(len(data))
             return data
 
-    def send_chunk(self, data: bytes) -> None:
+    def send_chunk(self, data: bytes, *, more: bool = False) -> None:
         """Send a piece of the response body, waiting for credit.
 
         Args:
             data: 1..MAX_DATA bytes; sent in several messages where the credit is short.
+            more: Another message follows at once, as in `send`.
 
         Raises:
             Cancelled: Nobody waits for the answer any more.
@@ -129,11 +130,14 @@ class Channel(Pipes):
         with self._changed:
             self._read_all_nowait()
             while view:
+                if not self._connection.send_window:
+                    self._wait_sent()  # nobody grants anything for what is held
                 self._wait(lambda: self._connection.send_window > 0)
                 self._raise_if_cancelled()
                 size = min(len(view), self._connection.send_window, MAX_DATA)
-                self._enqueue(Chunk(data=data if size == len(data) else bytes(view[:size])))
-                self._wait_sent()
+                self._enqueue(Chunk(data=data if size == len(data) else bytes(view[:size])), more=more)
+                if not more:
+                    self._wait_sent()
                 view = view[size:]
 
     def send_log(self, message: Log) -> bool:

@@ -151,14 +151,17 @@ def _read(result: object, request: Request, who: str) -> Answer:
 
 
 def _send(channel: Channel, answer: Answer) -> None:
-    """Send the answer. The head waits for the first piece, so that an exception before it gives a clean status."""
+    """Send the answer. The head waits for the first piece, so that an exception before it gives a clean status.
+
+    What is there without the endpoint having its turn goes together.
+    """
     pieces = _guard(answer.body)
     first = next(pieces, None)
-    channel.send(answer.head)
+    channel.send(answer.head, more=True)
     if first is not None:
-        channel.send_chunk(first)
+        channel.send_chunk(first, more=answer.whole)
         for piece in pieces:
-            channel.send_chunk(piece)
+            channel.send_chunk(piece, more=answer.whole)
     channel.send(End())
 
 

@@ -47,6 +47,9 @@ READ_SIZE: Final = 65_536
 LAST_WORDS: Final = 65_536
 """Bytes kept for a supervisor that does not read, once the invocation is cancelled."""
 
+HELD_MOST: Final = 65_536
+"""Bytes that wait for what follows at once; more would not fit into the pipe."""
+
 RECHECK_MS: Final = 20
 """Milliseconds after which a writer looks whether the reader's role has become free."""
 
@@ -104,16 +107,21 @@ class Pipes(ABC):
         """Whether this is the process that made the channel."""
         return getpid() == self._pid
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, more: bool = False) -> None:
         """Send a message, waiting until the pipe has taken it. Dropped when the supervisor has gone.
+
+        Args:
+            message: What to say.
+            more: Another one follows at once: this one may wait for it, so that the supervisor wakes up once.
 
         Raises:
             LocalProtocolError: The message is illegal now.
         """
         self._check_process()
         with self._changed:
-            self._enqueue(message)
-            self._wait_sent()
+            self._enqueue(message, more=more)
+            if not more:
+                self._wait_sent()
 
     def abandon(self) -> None:
         """Let go of the pipes; for a process that the endpoint has forked."""
@@ -138,14 +146,20 @@ class Pipes(ABC):
             del self._outgoing[:]
         self._wake_sleepers()
 
-    def _enqueue(self, message: Message) -> None:
+    def _enqueue(self, message: Message, *, more: bool = False) -> None:
         if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
             return
         try:
-            self._outgoing += self._connection.send(message)
+            data = self._connection.send(message)
         except RemoteProtocolError:
             return  # the connection is dead; the supervisor knows
-        self._write_nowait()
+        if not self._outgoing and not more:
+            data = data[self._write(data) :]
+            if not data:
+                return
+        self._outgoing += data
+        if not more or len(self._outgoing) > HELD_MOST:
+            self._write_nowait()
 
     def _wait(self, ready: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Wait, with the lock held, until reading has made `ready()` true, time is over, or all is cancelled."""
@@ -215,14 +229,18 @@ class Pipes(ABC):
             pass
 
     def _write_nowait(self) -> None:
+        while self._outgoing and (size := self._write(self._outgoing)):
+            del self._outgoing[:size]
+
+    def _write(self, data: bytes | bytearray) -> int:
+        """Write once; how many bytes need not be written any more."""
         try:
-            while self._outgoing:
-                del self._outgoing[: os.write(self._write_fd, self._outgoing)]
+            return os.write(self._write_fd, data)
         except BlockingIOError:
-            pass
+            return 0
         except BrokenPipeError:
-            del self._outgoing[:]
             self._cancel("the supervisor has gone")
+            return len(data)
 
     def _read_nowait(self) -> bool:
         """Read once; whether there may be more."""

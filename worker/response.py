@@ -36,10 +36,12 @@ class Answer:
     Attributes:
         head: The message that begins it.
         body: Pieces of 1..MAX_DATA bytes. Iterating runs code of the endpoint, which may raise anything.
+        whole: Whether all of the body is there already, and iterating runs none.
     """
 
     head: Head
     body: Iterator[bytes]
+    whole: bool = True
 
 
 def read_response(result: object, *, method: str, environ: dict[str, Any]) -> Answer:
@@ -65,8 +67,9 @@ def read_response(result: object, *, method: str, environ: dict[str, Any]) -> An
         raise ResponseError(f"returned a response that HTTP does not allow: {error}") from None
     if bodiless:
         return Answer(head, iter(()))
-    items = [content] if content is not None else result.response
-    return Answer(head, _iter_pieces(items))
+    if content is not None:
+        return Answer(head, _iter_pieces([content]))
+    return Answer(head, _iter_pieces(result.response), whole=False)
 
 
 def _describe(result: object) -> str:

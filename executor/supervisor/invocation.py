@@ -269,7 +269,7 @@ class Invocation:
                 case Chunk() if bodiless:
                     return Verdict(Outcome.WORKER_PROTOCOL, private_detail="a body where HTTP allows none")
                 case Chunk():
-                    data = message.data
+                    data = handle.receive_chunks_nowait(message)
                     self.measured.bytes_out += len(data)
                     if self.measured.bytes_out > self.limits.response_body:
                         return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")

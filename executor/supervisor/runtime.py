@@ -167,7 +167,7 @@ class PluginRuntime:
             grouped = self._tree.host.control_groups is not None
             task = WorkerTask(sources, worker_limits(limits, grouped=grouped, uses=uses), debug)
             asked = time.monotonic()
-            handle = WorkerHandle(slot, task, sink, self._tree.loop)
+            handle = WorkerHandle(slot, task, sink, self._tree.readiness)
             message = await handle.receive()
             if isinstance(message, Ready):
                 return ReadyWorker(handle, slot, self._slots, _start_times(slot, handle, asked))

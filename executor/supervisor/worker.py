@@ -18,12 +18,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
+from fcntl import F_SETPIPE_SZ, fcntl
 from functools import partial
 from typing import Final, Protocol
 
 from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
 from executor.supervisor.pipes import close_quietly, open_pipes
+from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
 from executor.supervisor.zygote import WorkerTask
 from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
@@ -31,7 +33,7 @@ from protocol.calls import CallState
 from protocol.connection import Connection
 from protocol.control import Exited
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protocol.messages import Credit, Log, Message
+from protocol.messages import Chunk, Credit, Log, Message
 from protocol.states import Role
 
 CallerMessage = Call | CallData | CallCredit | CallCancel
@@ -40,7 +42,13 @@ CallerMessage = Call | CallData | CallCredit | CallCancel
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
 
 READ_SIZE: Final = 65_536
-"""Bytes asked of a pipe at once: the default capacity of a Linux pipe (pipe(7))."""
+"""The default capacity of a Linux pipe in bytes (pipe(7)). Output is read in pieces of that size."""
+
+WIDE_PIPE: Final = 262_144
+"""Capacity for a worker that fills its pipe: fewer turns of the two. A megabyte is the most without privileges."""
+
+_INCOMING: Final = bytearray(WIDE_PIPE)
+"""What was read last, of any worker. It is copied before anything else is read."""
 
 MESSAGES_PER_WAKEUP: Final = 64
 INBOX_HIGH: Final = 64
@@ -80,16 +88,17 @@ class WorkerHandle:
         slot: Where it is forked.
         task: What it is for.
         sink: Takes its output.
-        loop: The supervisor's event loop.
+        readiness: Waits for its pipes.
 
     Raises:
         OSError: No descriptors left.
         ParentLostError: The slot is gone.
     """
 
-    def __init__(self, slot: Slot, task: WorkerTask, sink: WorkerSink, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, slot: Slot, task: WorkerTask, sink: WorkerSink, readiness: Readiness) -> None:
         self._sink = sink
-        self._loop = loop
+        self._readiness = readiness
+        self._loop = readiness.loop
         self._slot = slot
         self._connection = Connection(Role.SUPERVISOR)
         self._inbox: deque[Message] = deque()
@@ -98,6 +107,7 @@ class WorkerHandle:
         self._writable: asyncio.Future[None] | None = None
         self._owed_credit = 0
         self._reading = False
+        self._wide = False
         self._drain_scheduled = False
         self._at_end = False
         self._closed = False
@@ -113,7 +123,7 @@ class WorkerHandle:
             raise
         self._resume_reading()
         for stream, descriptor in self._streams.items():
-            loop.add_reader(descriptor, partial(self._on_output, stream, descriptor))
+            readiness.watch(descriptor, partial(self._on_output, stream, descriptor))
 
     @property
     def pid(self) -> int | None:
@@ -219,6 +229,19 @@ class WorkerHandle:
             self._schedule_drain()
         return message
 
+    def receive_chunks_nowait(self, first: Chunk) -> bytes:
+        """All the body that has come already, beginning with a chunk that was received."""
+        inbox = self._inbox
+        if not inbox or type(inbox[0]) is not Chunk:
+            return first.data
+        pieces = [first.data]
+        while inbox and type(chunk := inbox[0]) is Chunk:
+            pieces.append(chunk.data)
+            inbox.popleft()
+        if not self._reading:
+            self._schedule_drain()
+        return b"".join(pieces)
+
     async def receive(self) -> Message | None:
         """Wait for the next message.
 
@@ -280,28 +303,36 @@ class WorkerHandle:
         self._pause_reading()
         self._loop.remove_writer(self._write_fd)
         for descriptor in self._streams.values():
-            self._loop.remove_reader(descriptor)
+            self._readiness.forget(descriptor)
         close_quietly((self._write_fd, self._read_fd, *self._streams.values()))
         self._end()
 
     def _resume_reading(self) -> None:
         if not self._reading and not self._at_end and not self._closed:
             self._reading = True
-            self._loop.add_reader(self._read_fd, self._on_readable)
+            self._readiness.watch(self._read_fd, self._on_readable)
 
     def _pause_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._read_fd)
+            self._readiness.forget(self._read_fd)
 
     def _on_readable(self) -> bool:
         try:
-            data = os.read(self._read_fd, READ_SIZE)
+            size = os.readv(self._read_fd, (_INCOMING,))
         except BlockingIOError:
             return False
-        self._take(partial(self._connection.receive_data, data))
+        if size >= READ_SIZE and not self._wide:
+            self._widen()
+        self._take(partial(self._connection.receive_data, memoryview(_INCOMING)[:size]))
         self._drain()
         return True
+
+    def _widen(self) -> None:
+        """Have more room in the pipe, unless the user may have no more of it (pipe-user-pages-soft)."""
+        self._wide = True
+        with contextlib.suppress(OSError):
+            fcntl(self._read_fd, F_SETPIPE_SZ, WIDE_PIPE)
 
     def _schedule_drain(self) -> None:
         if not self._drain_scheduled and not self._at_end:
@@ -369,7 +400,7 @@ class WorkerHandle:
         except BlockingIOError:
             return False
         if not data:
-            self._loop.remove_reader(descriptor)
+            self._readiness.forget(descriptor)
             return False
         self._sink.feed(stream, data)
         return True

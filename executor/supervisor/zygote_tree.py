@@ -13,6 +13,7 @@ from executor.environments.environment import Environment, EnvironmentUnfitError
 from executor.isolation.host import HostIsolation
 from executor.supervisor.confinement import Confinement
 from executor.supervisor.control import Child, ParentLostError
+from executor.supervisor.readiness import Readiness
 from executor.supervisor.zygote import Zygote, start_base_zygote
 from protocol.control import ForkZygote
 
@@ -39,11 +40,15 @@ class ZygoteTree:
     Args:
         loop: The supervisor's event loop.
         host: What workers are isolated with.
+
+    Attributes:
+        readiness: Waits for the pipes of all workers.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: HostIsolation) -> None:
         self.loop = loop
         self.host = host
+        self.readiness = Readiness(loop)
         self._bases: dict[Path | None, BaseZygote] = {}
 
     async def fork_plugin_zygote(self, name: str, root: str, environment: Environment | None = None) -> Zygote:
@@ -89,6 +94,7 @@ class ZygoteTree:
             base.close()
         for base in bases:
             await base.wait_closed()
+        self.readiness.close()
 
 
 class BaseZygote:

@@ -12,6 +12,7 @@ import pytest
 
 from executor.supervisor.control import Child
 from executor.supervisor.output import Stream
+from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
 from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
 from executor.supervisor.zygote import WorkerTask
@@ -42,12 +43,13 @@ class PlayedWorker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.child = Child(1, loop)
+        self.readiness = Readiness(loop)
         self.client = self
         self.killed = self.slot_killed = self.slot_ended = False
         self.connection = Connection(Role.WORKER)
         self.output: list[tuple[Stream, bytes]] = []
         self.logs: list[Log] = []
-        self.handle = WorkerHandle(cast("Slot", self), WorkerTask((), {}), self, loop)
+        self.handle = WorkerHandle(cast("Slot", self), WorkerTask((), {}), self, self.readiness)
 
     def fork_worker(self, _task: WorkerTask, descriptors: Sequence[int]) -> Child:
         """Take the descriptors as a slot does."""
@@ -160,6 +162,7 @@ def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
         finally:
             worker.handle.close()
             worker.end()
+            worker.readiness.close()
         assert psutil.Process().num_fds() == before
 
     asyncio.run(run())
