@@ -121,15 +121,25 @@ _SHORTEST_DATA: Final = 4
 
 def _make_getter(names: tuple[str, ...]) -> Callable[[object], object]:
     """Return a function from a message to its fields; attrgetter gives a tuple from two on."""
-    if not names:
-        return lambda _message: ()
     if len(names) == 1:
         get = attrgetter(names[0])
         return lambda message: (get(message),)
     return attrgetter(*names)
 
 
-_GETTERS: Final = {message: _make_getter(names) for message, names in _NAMES.items()}
+_FRAMES_WITHOUT_FIELDS: Final = {
+    code: frame_header(code, 1) + b"\x90"
+    for rows in TYPES.values()
+    for code, row in rows.items()
+    if not _NAMES[row.message]
+}
+"""By type byte: the whole frame, with an array of nothing."""
+
+_GETTERS: Final = {message: _make_getter(names) for message, names in _NAMES.items() if names}
+
+
+_pack: Final = msgpack.Packer().pack
+"""`msgpack.packb` makes a packer for each value. One for all will do: nothing runs in between."""
 
 
 def pack(value: object) -> bytes:
@@ -139,7 +149,7 @@ def pack(value: object) -> bytes:
         LocalProtocolError: A mapping was changed since, and cannot be encoded any more.
     """
     try:
-        packed: bytes = msgpack.packb(value)
+        packed: bytes = _pack(value)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise LocalProtocolError(f"cannot be encoded: {error}") from error
     return packed
@@ -158,6 +168,8 @@ def encode_message(sender: Role, message: Message) -> bytes:
         raise LocalProtocolError(f"the {sender.value} never sends {kind.__name__}")
     if isinstance(message, DATA_MESSAGES):
         return _encode_data(code, message.data)
+    if not _NAMES[kind]:
+        return _FRAMES_WITHOUT_FIELDS[code]
     payload = pack(_GETTERS[kind](message))
     limit = FRAME_LIMITS[sender][code]
     if len(payload) > limit:

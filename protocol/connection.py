@@ -94,21 +94,24 @@ class Connection:
             LocalProtocolError: Illegal in this state, beyond the credit, or too large. Nothing has changed.
             RemoteProtocolError: The connection is dead.
         """
-        self._check_alive()
+        if self._failure is not None:
+            self._check_alive()
         states = advance(self._states, self._role, type(message))
-        self._check_again(message)
         send_window, receive_window = self._send_window, self._receive_window
         if isinstance(message, DATA_MESSAGES):
             send_window = _spend(send_window, len(message.data))
         elif isinstance(message, Credit):
             receive_window = _grant(receive_window, message.amount)
+        elif isinstance(message, Ready):
+            self._check_again()
         data = encode_message(self._role, message)
         if isinstance(message, CALL_MESSAGES):
             self._calls.apply(self._role, message)
         if self._preface:
             data, self._preface = self._preface + data, b""
         self._states, self._send_window, self._receive_window = states, send_window, receive_window
-        self._begin(message)
+        if isinstance(message, Invoke):
+            self._begin(message)
         return data
 
     def receive_data(self, data: bytes | memoryview) -> None:
@@ -129,7 +132,8 @@ class Connection:
         Raises:
             RemoteProtocolError: The peer broke the protocol. The connection is dead: later calls raise too.
         """
-        self._check_alive()
+        if self._failure is not None:
+            self._check_alive()
         try:
             return self._next_message()
         except ProtocolError as error:
@@ -144,31 +148,32 @@ class Connection:
             return None
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
-        self._check_again(message)
         if isinstance(message, DATA_MESSAGES):
             self._receive_window = _spend(self._receive_window, len(message.data))
         elif isinstance(message, Credit):
             self._send_window = _grant(self._send_window, message.amount)
         elif isinstance(message, CALL_MESSAGES):
             self._calls.apply(self._peer, message)
+        elif isinstance(message, Ready):
+            self._check_again()
         self._states = states
-        self._begin(message)
+        if isinstance(message, Invoke):
+            self._begin(message)
         return message
 
-    def _check_again(self, message: Message) -> None:
+    def _check_again(self) -> None:
         """Refuse another READY of a worker that is not kept, or that has calls open."""
-        if not isinstance(message, Ready) or self._states.worker is WorkerState.START:
+        if self._states.worker is WorkerState.START:
             return
         if not self._keep:
             raise LocalProtocolError("Ready after End: the worker is not to be kept")
         if self._calls.count:
             raise LocalProtocolError(f"Ready after End: {self._calls.count} calls are open")
 
-    def _begin(self, message: Message) -> None:
+    def _begin(self, invoke: Invoke) -> None:
         """Begin anew with a request: credit of the one before, used or not, is of no consequence."""
-        if isinstance(message, Invoke):
-            self._send_window = self._receive_window = INITIAL_CREDIT
-            self._keep = message.keep
+        self._send_window = self._receive_window = INITIAL_CREDIT
+        self._keep = invoke.keep
 
     def _check_alive(self) -> None:
         if self._failure is not None:

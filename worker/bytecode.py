@@ -20,7 +20,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.util import MAGIC_NUMBER, cache_from_source
-from marshal import dumps
+from io import open_code
+from marshal import dumps, loads
 from struct import pack
 from types import CodeType
 from typing import Any, Final
@@ -40,18 +41,29 @@ MAX_SOURCE: Final = 4 * 1024**2
 
 _FLAGS: Final = 0
 _WORD: Final = 0xFFFF_FFFF
+_HEAD_SIZE: Final = 16
 
 
 class BytecodeLoader(SourceFileLoader):
     """Imports a source of a plugin from its byte code, where there is one that is its own."""
 
-    def get_code(self, fullname: str) -> CodeType | None:
-        """Return the code of a module."""
-        before, sys.pycache_prefix = sys.pycache_prefix, BYTECODE
+    def __init__(self, fullname: str, path: str) -> None:
+        super().__init__(fullname, path)
+        self._cached = f"{BYTECODE}/{_place(path)}"
+
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - there is only ours
+        """Return the code of a module: what `SourceFileLoader` does, in fewer steps, with all of its checks."""
         try:
-            return super().get_code(fullname)
-        finally:
-            sys.pycache_prefix = before
+            status = os.stat(self.path)
+            with open_code(self._cached) as file:
+                content = file.read()
+        except OSError:
+            return self.source_to_code(self.get_data(self.path), self.path)
+        if content[:_HEAD_SIZE] == _head(int(status.st_mtime), status.st_size):
+            code = loads(memoryview(content)[_HEAD_SIZE:])  # noqa: S302 - the worker runs what the plugin is anyway
+            if isinstance(code, CodeType):
+                return code
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 class CompilePlugin:
@@ -108,8 +120,12 @@ def _compile(path: str) -> bytes | None:
         code = compile(source, path, "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # whoever imports it is told
-    head = MAGIC_NUMBER + pack("<III", _FLAGS, int(status.st_mtime) & _WORD, len(source) & _WORD)
-    return head + dumps(code)
+    return _head(int(status.st_mtime), len(source)) + dumps(code)
+
+
+def _head(modified_s: int, size: int) -> bytes:
+    """What a .pyc file begins with that belongs to a source of this time and size."""
+    return MAGIC_NUMBER + pack("<III", _FLAGS, modified_s & _WORD, size & _WORD)
 
 
 def store_bytecode(archive_fd: int, folder_fd: int, root: str) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from worker.tracebacks import describe_error
 from worker.versions import installed_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
 __all__ = ["SDK", "STAGE", "STAND_IN", "EndpointClass", "LoadError", "Loader", "provide_sdk", "sdk_version"]
@@ -65,6 +66,18 @@ class Loader:
     def __init__(self, root: str) -> None:
         self._root = root
         self._classes: dict[str, EndpointClass] = {}
+        self._modules: dict[str, tuple[ModuleType, BytecodeLoader]] = {}
+
+    def prepare(self, sources: Sequence[str]) -> None:
+        """Make the modules of sources, empty: what costs time and is the same for all workers. No code of theirs runs.
+
+        Args:
+            sources: What `load` will be asked for. The modules of others, and empty ones of earlier times, are let go.
+        """
+        self._modules.clear()
+        for source in sources:
+            with suppress(LoadError, OSError, ValueError):  # a worker says what is wrong with it
+                self._modules[source] = _make_module(self._root, source)
 
     def load(self, source: str) -> EndpointClass:
         """Return the endpoint class of a source.
@@ -82,19 +95,13 @@ class Loader:
         return self._classes[source]
 
     def _execute(self, source: str) -> ModuleType:
-        if not source.endswith(".py"):
-            raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
-        path = f"{self._root}/{source}"
-        if not os.path.isfile(path):
+        prepared = self._modules.pop(source) if source in self._modules else None
+        module, loader = prepared or _make_module(self._root, source)
+        if not os.path.isfile(loader.path):
             raise LoadError(f"{source}: there is no such file in the plugin")
-        name = source.removesuffix(".py").replace("/", ".")
-        spec = importlib.util.spec_from_file_location(name, path, loader=BytecodeLoader(name, path))
-        if spec is None or spec.loader is None:
-            raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
         try:
-            _import_parent(name)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            _import_parent(module.__name__)
+            loader.exec_module(module)
         except (Cancelled, NotTheWorkerError):
             raise
         except BaseException as error:
@@ -102,10 +109,20 @@ class Loader:
         return module
 
 
+def _make_module(root: str, source: str) -> tuple[ModuleType, BytecodeLoader]:
+    """Make the empty module of a source, and what will fill it."""
+    path, name = f"{root}/{source}", source.removesuffix(".py").replace("/", ".")
+    loader = BytecodeLoader(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None or not source.endswith(".py"):
+        raise LoadError(f"{source}: not a Python source; expected a name that ends in .py")
+    return importlib.util.module_from_spec(spec), loader
+
+
 def _import_parent(name: str) -> None:
     """Import the package that holds a source, as any import of the source would do, if it can be imported by name."""
     parent = name.rpartition(".")[0]
-    if not parent:
+    if not parent or parent in sys.modules:
         return
     try:
         importlib.import_module(parent)
@@ -116,11 +133,10 @@ def _import_parent(name: str) -> None:
 
 def _only_endpoint(source: str, module: ModuleType) -> EndpointClass:
     base = importlib.import_module(SDK).Endpoint
-    found = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base
-    }
+    classes = {name: value for name, value in vars(module).items() if isinstance(value, type) and value is not base}
+    found = {name: value for name, value in classes.items() if base in value.__mro__}
+    if not found:  # rarely: one that is registered as a subclass, as `abc` has it
+        found = {name: value for name, value in classes.items() if issubclass(value, base)}
     if not found:
         raise LoadError(f"{source}: no subclass of dify_plugin.Endpoint found; define exactly one")
     if len(found) > 1:
@@ -130,7 +146,6 @@ def _only_endpoint(source: str, module: ModuleType) -> EndpointClass:
             "and imported names count"
         )
     (endpoint,) = found.values()
-    if inspect.isabstract(endpoint):
-        missing = ", ".join(sorted(getattr(endpoint, "__abstractmethods__", ())))
+    if missing := ", ".join(sorted(getattr(endpoint, "__abstractmethods__", ()))):
         raise LoadError(f"{source}: {endpoint.__name__} does not define {missing}")
     return endpoint

@@ -254,6 +254,7 @@ class _Template:
             return
         if self._birth.root:
             import_namespaces(self._birth.root, message.sources)
+            self._birth.loader.prepare(message.sources)
         self._birth.sources, self._birth.debug = message.sources, message.debug
         limits = message.limits
         if _PROCESSES in limits:
