@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Final
 
 __all__ = [
+    "OpenFiles",
     "kill_processes",
     "list_processes",
     "make_folders",
     "parse_keys",
-    "read_keys",
-    "read_number",
     "remove_folder",
     "remove_tree",
     "write_text",
@@ -58,31 +57,43 @@ def write_text(path: str, value: str) -> None:
         os.close(descriptor)
 
 
-def read_number(path: str) -> int:
-    """Read a file that holds one number.
+class OpenFiles:
+    """Files that are read and written for every invocation, and so kept open.
 
-    Raises:
-        OSError: The file cannot be read.
+    Each read gives what is true then. All methods but `close` raise `OSError` where a file cannot be opened, read or
+    written, also once its group is gone.
     """
-    return int(_read(path))
 
+    def __init__(self) -> None:
+        self._descriptors: dict[tuple[str, int], int] = {}
 
-def read_keys(path: str) -> dict[str, int]:
-    """Read a file of names and numbers, such as `memory.events`.
+    def read_number(self, path: str) -> int:
+        """Read a file that holds one number."""
+        return int(self._read(path))
 
-    Raises:
-        OSError: The file cannot be read.
-    """
-    return parse_keys(_read(path))
+    def read_keys(self, path: str) -> dict[str, int]:
+        """Read a file of names and numbers, such as `memory.events`."""
+        return parse_keys(self._read(path))
 
+    def write_text(self, path: str, value: str) -> None:
+        """Write a value, at once."""
+        os.pwrite(self._open(path, os.O_WRONLY), value.encode("ascii"), 0)
 
-def _read(path: str) -> bytes:
-    """Read a small file. Several are read for every invocation; pathlib would take most of the time."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, _READ_SIZE)
-    finally:
-        os.close(descriptor)
+    def close(self) -> None:
+        """Close all; what is used again is opened again."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def _read(self, path: str) -> bytes:
+        return os.pread(self._open(path, os.O_RDONLY), _READ_SIZE, 0)
+
+    def _open(self, path: str, mode: int) -> int:
+        key = (path, mode)
+        descriptor = self._descriptors.get(key)
+        if descriptor is None:
+            descriptor = self._descriptors[key] = os.open(path, mode | os.O_CLOEXEC)
+        return descriptor
 
 
 def parse_keys(content: bytes) -> dict[str, int]:

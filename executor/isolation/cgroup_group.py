@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from executor.isolation.cgroup_files import kill_processes, remove_folder, write_text
+from executor.isolation.cgroup_files import OpenFiles, kill_processes, remove_folder, write_text
 from executor.isolation.cgroup_oom import OomWatch
 
 __all__ = [
@@ -87,6 +87,7 @@ class ControlGroup(ABC):
     def __init__(self, name: str, folders: tuple[str, ...]) -> None:
         self.name = name
         self.folders = folders
+        self._files = OpenFiles()
         self._written: dict[str, str] = {}
         self._before = Counters()
         self._watch: OomWatch | None = None
@@ -212,6 +213,7 @@ class ControlGroup(ABC):
     def release(self) -> None:
         """Close the descriptors that are held for the group; the group stays."""
         self._stop_watching()
+        self._files.close()
 
     @abstractmethod
     def _count(self) -> Counters: ...

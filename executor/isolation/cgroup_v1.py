@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from executor.isolation.cgroup_files import make_folders, read_keys, read_number, remove_tree, write_text
+from executor.isolation.cgroup_files import make_folders, remove_tree, write_text
 from executor.isolation.cgroup_group import (
     SLOT_MEMORY_BYTES,
     SLOT_PROCESSES,
@@ -107,22 +107,24 @@ class V1Group(ControlGroup):
 
     def _count(self) -> Counters:
         return Counters(
-            cpu_s=None if self._cpuacct is None else read_number(f"{self._cpuacct}/cpuacct.usage") / _NANOSECONDS,
+            cpu_s=None
+            if self._cpuacct is None
+            else self._files.read_number(f"{self._cpuacct}/cpuacct.usage") / _NANOSECONDS,
             oom_kills=self._count_oom_kills(),
-            fork_refusals=read_keys(f"{self._pids}/pids.events").get("max", 0),
+            fork_refusals=self._files.read_keys(f"{self._pids}/pids.events").get("max", 0),
         )
 
     def _count_oom_kills(self) -> int:
-        return read_keys(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
+        return self._files.read_keys(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
 
     def _read_memory(self) -> int:
-        return read_number(f"{self._memory}/memory.usage_in_bytes")
+        return self._files.read_number(f"{self._memory}/memory.usage_in_bytes")
 
     def _read_peak(self) -> int | None:
-        return read_number(f"{self._memory}/memory.max_usage_in_bytes")
+        return self._files.read_number(f"{self._memory}/memory.max_usage_in_bytes")
 
     def _reset_peak(self) -> None:
-        write_text(f"{self._memory}/memory.max_usage_in_bytes", "0")
+        self._files.write_text(f"{self._memory}/memory.max_usage_in_bytes", "0")
 
     def _refuse_forks(self) -> None:
         self._set(f"{self._pids}/pids.max", "0")

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from executor.isolation.cgroup_files import parse_keys, read_keys, read_number, write_text
+from executor.isolation.cgroup_files import parse_keys, write_text
 from executor.isolation.cgroup_group import (
     CPU_PERIOD_US,
     SLOT_MEMORY_BYTES,
@@ -86,16 +86,16 @@ class V2Group(ControlGroup):
             self._peak = None
 
     def _count(self) -> Counters:
-        cpu = read_keys(f"{self._folder}/cpu.stat")
+        cpu = self._files.read_keys(f"{self._folder}/cpu.stat")
         return Counters(
             cpu_s=cpu["usage_usec"] / _MICROSECONDS,
             cpu_system_s=cpu["system_usec"] / _MICROSECONDS,
-            oom_kills=read_keys(f"{self._folder}/memory.events").get("oom_kill", 0),
-            fork_refusals=read_keys(f"{self._folder}/pids.events").get("max", 0),
+            oom_kills=self._files.read_keys(f"{self._folder}/memory.events").get("oom_kill", 0),
+            fork_refusals=self._files.read_keys(f"{self._folder}/pids.events").get("max", 0),
         )
 
     def _read_memory(self) -> int:
-        return read_number(f"{self._folder}/memory.current")
+        return self._files.read_number(f"{self._folder}/memory.current")
 
     def _read_peak(self) -> int | None:
         """Read the highest usage of this period; where none can be begun, a higher one than before was in it."""
@@ -126,7 +126,7 @@ class V2Group(ControlGroup):
 
     def _read_peak_of_all(self) -> int | None:
         path = Path(self._folder, "memory.peak")
-        return read_number(str(path)) if path.exists() else None
+        return self._files.read_number(str(path)) if path.exists() else None
 
     def _refuse_forks(self) -> None:
         self._set(f"{self._folder}/pids.max", "0")

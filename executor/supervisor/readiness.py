@@ -52,8 +52,8 @@ class Readiness:
             self._epoll.unregister(descriptor)
 
     def close(self) -> None:
-        """Watch nothing any more."""
-        if not self.loop.is_closed():
+        """Watch nothing any more; this may be called again, and after the loop was closed."""
+        if not self._epoll.closed and not self.loop.is_closed():
             self.loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
         self._functions.clear()

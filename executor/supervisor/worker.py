@@ -324,7 +324,10 @@ class WorkerHandle:
             return False
         if size >= READ_SIZE and not self._wide:
             self._widen()
-        self._take(partial(self._connection.receive_data, memoryview(_INCOMING)[:size]))
+        try:
+            self._connection.receive_data(memoryview(_INCOMING)[:size])
+        except ProtocolError as error:
+            self._violation = self._violation or error
         self._drain()
         return True
 
@@ -348,7 +351,10 @@ class WorkerHandle:
             if len(self._inbox) >= INBOX_HIGH:
                 self._pause_reading()
                 break
-            message = self._take(self._connection.next_message) if self._violation is None else None
+            try:
+                message = self._connection.next_message() if self._violation is None else None
+            except ProtocolError as error:
+                message, self._violation = None, error
             if message is None:
                 if self._violation is not None or self._connection.at_eof:
                     if self._violation is not None:
@@ -364,14 +370,6 @@ class WorkerHandle:
             self._schedule_drain()
         if self._inbox:
             self._wake()
-
-    def _take(self, step: Callable[[], Message | None]) -> Message | None:
-        try:
-            return step()
-        except ProtocolError as error:
-            if self._violation is None:
-                self._violation = error
-            return None
 
     def _dispatch(self, message: Message) -> None:
         match message:

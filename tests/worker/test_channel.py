@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -105,6 +106,40 @@ def test_messages_byte_by_byte(peer: Peer) -> None:
         os.write(peer.write_fd, bytes([byte]))
 
     assert result() == make_invoke()
+
+
+def test_what_follows_at_once_goes_together(peer: Peer) -> None:
+    """Until the last of it, or until it is more than a pipe takes."""
+    peer.invoke()
+    peer.channel.send(Response(status=200, headers=()), more=True)
+    peer.channel.send_chunk(b"abc", more=True)
+    assert not select.select([peer.read_fd], [], [], 0)[0]
+    peer.channel.send(End())
+    assert peer.read() == [Response(status=200, headers=()), Chunk(data=b"abc"), End()]
+
+
+def test_what_follows_waits_for_nobody(peer: Peer) -> None:
+    """A body beyond the pipe and beyond the credit is sent although more is to follow."""
+    peer.invoke()
+    pieces = [bytes([number]) * 50_000 for number in range(12)]
+
+    def send() -> None:
+        peer.channel.send(Response(status=200, headers=()), more=True)
+        for piece in pieces:
+            peer.channel.send_chunk(piece, more=True)
+        peer.channel.send(End())
+
+    result = in_thread(send)
+    received = b""
+    ended = False
+    while not ended:
+        for message in peer.read():
+            if isinstance(message, Chunk):
+                received += message.data
+                peer.send(Credit(amount=len(message.data)))
+            ended = ended or isinstance(message, End)
+    assert result() is None
+    assert received == b"".join(pieces)
 
 
 def test_body(peer: Peer) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
-from executor.isolation.cgroup_files import parse_keys, write_text
+from executor.isolation.cgroup_files import OpenFiles, parse_keys, write_text
 from executor.isolation.cgroup_group import cpu_quota_us
 from executor.isolation.cgroup_mounts import Mount, candidate_folders, parse_memberships, parse_mounts
 from executor.isolation.cgroup_oom import OomWatch
@@ -98,6 +99,25 @@ def test_values_are_written_to_files_that_exist(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="/dev/full") as caught:
         write_text("/dev/full", "1")
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_files_that_stay_open(tmp_path: Path) -> None:
+    """They tell what is true now, are opened once, and again after they were closed."""
+    (tmp_path / "count").write_text("17\n")
+    (tmp_path / "events").write_text("max 1\noom_kill 2\n")
+    files = OpenFiles()
+    before = psutil.Process().num_fds()
+    for number in (17, 18):
+        assert files.read_number(str(tmp_path / "count")) == number
+        assert files.read_keys(str(tmp_path / "events")) == {"max": 1, "oom_kill": 2}
+        files.write_text(str(tmp_path / "count"), "18")
+    assert psutil.Process().num_fds() == before + 3
+    files.close()
+    assert psutil.Process().num_fds() == before
+    assert files.read_number(str(tmp_path / "count")) == 18
+    files.close()
+    with pytest.raises(FileNotFoundError):
+        files.read_number(str(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(("share", "quota"), [(1.0, 100_000), (0.25, 25_000), (8.0, 800_000), (0.0001, 1000)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from fcntl import F_GETPIPE_SZ, fcntl
 from typing import cast
 
 import psutil
@@ -181,6 +182,41 @@ def test_a_conversation() -> None:
         assert worker.handle.violation is None
         report = await worker.handle.wait_exit(1)
         assert describe_exit(report) == "exit 0"
+
+    play(test)
+
+
+def test_chunks_that_have_come_are_one_piece() -> None:
+    """As many as there are; what is not a chunk is left for the next call."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        worker.say(Response(status=200, headers=()), Chunk(data=b"a"), Chunk(data=b"bc"), Chunk(data=b"d"), End())
+        assert isinstance(await worker.handle.receive(), Response)
+        first = await worker.handle.receive()
+        assert isinstance(first, Chunk)
+        assert worker.handle.receive_chunks_nowait(first) == b"abcd"
+        assert await worker.handle.receive() == End()
+
+    play(test)
+
+
+def test_a_full_pipe_is_widened() -> None:
+    """Once a worker has filled it; whatever comes through is the same."""
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        small = fcntl(worker.responses, F_GETPIPE_SZ)
+        worker.say(Response(status=200, headers=()))
+        pieces = [bytes([number]) * MAX_DATA for number in range(4)]
+        frames = b"".join(worker.connection.send(Chunk(data=piece)) for piece in pieces)
+        assert isinstance(await worker.handle.receive(), Response)
+        os.set_blocking(worker.responses, True)
+        writing = asyncio.create_task(asyncio.to_thread(os.write, worker.responses, frames))
+        received = [await worker.handle.receive() for _ in pieces]
+        assert received == [Chunk(data=piece) for piece in pieces]
+        assert await writing == len(frames)
+        assert fcntl(worker.responses, F_GETPIPE_SZ) > small
 
     play(test)
 
