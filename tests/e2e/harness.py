@@ -31,6 +31,8 @@ START_TIME_S = 240
 END_TIME_S = 120
 SLOT_DESCRIPTORS = 3
 """What the supervisor has open for a slot: its control socket, and two to hear of its memory running out."""
+CONTROL_GROUPS = "/sys/fs/cgroup/"
+"""Where files are that it may have open for a slot, some or all of them."""
 WORKER_DESCRIPTORS = 4
 """What it has open for a worker."""
 PASSING = ("ee-slot", "ee-template", "ee-worker")
@@ -289,7 +291,16 @@ class Executor:
     def descriptors(self) -> int:
         """How many descriptors the supervisor has open, those for its slots and spare workers left out."""
         others = SLOT_DESCRIPTORS * len(self.named("ee-slot")) + WORKER_DESCRIPTORS * self.spares()
-        return psutil.Process(self.process.pid).num_fds() - others
+        opened = (_read_link(link) for link in Path(f"/proc/{self.process.pid}/fd").iterdir())
+        return sum(not name.startswith(CONTROL_GROUPS) for name in opened) - others
+
+
+def _read_link(link: Path) -> str:
+    """What a descriptor is; nothing where it has been closed meanwhile."""
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""
 
 
 def wait_below(pid: int, count: int) -> list[psutil.Process]:
