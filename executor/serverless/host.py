@@ -215,7 +215,7 @@ class FunctionHost:
 
     def _make_hook(self, function: Function, plugin: Plugin) -> BoundHook:
         limits = effective_limits(self._config, plugin.root, function.name, memory_hint_bytes=plugin.memory_hint_bytes)
-        return BoundHook(
+        return BoundHook(  # with no section `worker`: a function is called for many tenants, and is to remember none
             hook_id=function.name,
             plugin=plugin,
             router=Router(plugin.endpoints, mode="dify"),

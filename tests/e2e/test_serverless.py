@@ -105,6 +105,20 @@ def test_a_plugin_is_installed_and_called(daemon: DaemonClient, cat: Installed) 
     assert plain_http.get(f"{cat.url}/health").text == "OK"
 
 
+def test_a_function_remembers_nobody() -> None:
+    """Its workers are not kept for another tenant, although those of hooks are."""
+    key = {"from_env": "CONNECTOR_KEY"}
+    config = {"serverless": {"port": 0, "key": key}, "worker": {"max_invocations": 9, "after_response": "1s"}}
+    with Executor(config=config, environment={"CONNECTOR_KEY": KEY}) as executor:
+        daemon = make_daemon(executor)
+        function = daemon.install(*pack(LAB, "lab", "lab", "0.0.1"))
+        for _ in range(3):
+            assert daemon.call(function.url, go_request("GET", "/status/200")).status == 200
+        executor.wait_metric(f'executor_workers_taken_total{{hook="{function.name}",origin="reused"}}', 0)
+        executor.wait_metric('executor_slots{state="kept"}', 0)
+        daemon.close()
+
+
 def test_what_an_endpoint_sees_is_what_the_daemon_passes_on(daemon: DaemonClient, lab: Installed) -> None:
     """Its path, query, headers, settings and body; the Host that the daemon says, and no proxy of ours."""
     request = go_request("POST", "/info?b=2&a=%20&flag=", b"caf\xc3\xa9", ("X-Many", "one"), ("X-Many", "two"))
