@@ -85,6 +85,11 @@ class Connection:
         """Whether the peer's stream has ended between frames and every message in it has been returned."""
         return self._failure is None and self._reader.at_eof
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes of the peer wait that no message has come of, such as the first half of one."""
+        return self._reader.holds_bytes
+
     def send(self, message: Message) -> bytes:
         """Return the bytes of a message, to be written whole and in order.
 

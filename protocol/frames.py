@@ -61,6 +61,11 @@ class FrameReader:
         """Whether the stream has ended between frames and every frame has been read."""
         return self._eof and not self._buffer
 
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether there are bytes that no frame was cut out of yet."""
+        return bool(self._buffer)
+
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes of the stream; none at all mark its end.
 

@@ -4,9 +4,9 @@ Theory of operation
 -------------------
 A worker that has answered, and says READY again, may wait here for the next request with the same key: runtime (one
 version of one plugin), hook, settings, limits, debugging. Nothing that has another key ever gets it. It still runs
-what a stranger wrote, threads among it: it is limited as in an invocation, its processor time is counted anew, its
-output held within bounds, and it is ended when it exceeds any of that, says something out of turn, ends, or has waited
-for too long.
+what a stranger wrote, threads among it: it is limited as in an invocation, its processor time and its output are
+counted anew, and it is ended when it exceeds any of that, says something out of turn, be it one byte of a message,
+ends, or has waited for too long. What it prints meanwhile is logged as of the invocation before, which has begun it.
 
 Whatever changes what is served ends all that wait, and what was taken before is not kept afterwards.
 """
@@ -16,15 +16,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import structlog
 
 from executor.config.limits import Limits
 from executor.config.worker import WorkerSettings
+from executor.outcome import Outcome
+from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.ready_worker import ReadyWorker
-from executor.supervisor.spares import HeldOutput
 from executor.supervisor.usage_watch import UsageWatch
 from protocol.codec import pack
 
@@ -92,11 +93,17 @@ class Keeper:
         """End a worker that was taken and cannot be used."""
         self._workers.discard(worker, self._key.hook_id, "unusable")
 
-    def keep(self, worker: ReadyWorker) -> bool:
-        """Let a worker wait for the next request, unless it must not; whether it does."""
+    def keep(self, worker: ReadyWorker, emit: Callable[[LogRecord], None]) -> bool:
+        """Let a worker wait for the next request, unless it must not; whether it does.
+
+        Args:
+            worker: Is ready again.
+            emit: Takes each line of its output until the next request.
+        """
         if not self.again or not worker.waits:
             return False
-        self._workers.add(_Waiting(self._workers, self._key, worker, self._left - 1), self._settings.idle_time)
+        waiting = _Waiting(self._workers, self._key, worker, self._left - 1, emit)
+        self._workers.add(waiting, self._settings.idle_time)
         return True
 
 
@@ -119,14 +126,11 @@ class KeptWorkers:
 
     def take(self, key: KeptKey) -> _Waiting | None:
         """Take the one that has waited for the shortest time."""
-        for waiting in reversed(self._waiting):
-            if waiting.key == key:
+        for waiting in tuple(reversed(self._waiting)):
+            if waiting.key == key and waiting.look(last=True):
                 self._waiting.remove(waiting)
                 waiting.stop()
-                if waiting.well:
-                    return waiting
-                self.discard(waiting.worker, key.hook_id, "misbehaved")
-                return self.take(key)
+                return waiting
         return None
 
     def add(self, waiting: _Waiting, idle_s: float) -> None:
@@ -165,25 +169,40 @@ class KeptWorkers:
 class _Waiting:
     """One worker that waits."""
 
-    def __init__(self, workers: KeptWorkers, key: KeptKey, worker: ReadyWorker, left: int) -> None:
+    def __init__(
+        self, workers: KeptWorkers, key: KeptKey, worker: ReadyWorker, left: int, emit: Callable[[LogRecord], None]
+    ) -> None:
         self.key = key
         self.worker = worker
         self.left = left
         self._workers = workers
-        self._output = HeldOutput()
+        self._output = OutputLog(
+            limit_bytes=key.limits.log_output,
+            line_bytes=key.limits.log_line,
+            emit=emit,
+            flooded=lambda: self._tell(Outcome.LIMIT_LOG_OUTPUT.code),
+        )
         self._timers: list[asyncio.TimerHandle] = []
         self._usage: UsageWatch | None = None
+        self._stopped = False
         worker.handle.rest(self._output)
 
-    @property
-    def well(self) -> bool:
-        """Whether it waits as it should."""
-        return self.worker.waits and not self._output.flooded
+    def look(self, *, last: bool = False) -> bool:
+        """End it, unless it waits as it should; whether it does, by all that has come of it until now.
+
+        Args:
+            last: It is to be used. What it has begun to say would be taken for the beginning of its next answer.
+        """
+        handle = self.worker.handle
+        handle.read_all()
+        if not self._stopped and (not self.worker.waits or (last and handle.mid_message)):
+            self._tell("misbehaved")
+        return not self._stopped
 
     def watch(self, idle_s: float) -> None:
         """Begin to watch it."""
         loop = asyncio.get_running_loop()
-        self._timers = [loop.call_later(idle_s, self._tell, "idle"), loop.call_later(LOOK_PAUSE_S, self._look)]
+        self._timers = [loop.call_later(idle_s, self._tell, "idle"), loop.call_later(LOOK_PAUSE_S, self._look_again)]
         handle = self.worker.handle
         self._usage = UsageWatch(
             self.worker.slot, handle.child, self.key.limits, lambda outcome, _: self._tell(outcome.code)
@@ -191,16 +210,16 @@ class _Waiting:
 
     def stop(self) -> None:
         """Watch it no more."""
+        self._stopped = True
         for timer in self._timers:
             timer.cancel()
         if self._usage is not None:
             self._usage.stop()
+        self._output.close()
 
-    def _look(self) -> None:
-        if not self.well:
-            self._tell("misbehaved")
-        else:
-            self._timers[1] = asyncio.get_running_loop().call_later(LOOK_PAUSE_S, self._look)
+    def _look_again(self) -> None:
+        if self.look():
+            self._timers[1] = asyncio.get_running_loop().call_later(LOOK_PAUSE_S, self._look_again)
 
     def _tell(self, reason: str) -> None:
         self._workers.end(self, reason)

@@ -73,6 +73,11 @@ class OutputLog:
         self._cost = 0
         self._partial: dict[Stream, bytes] = {}
 
+    @property
+    def has_flooded(self) -> bool:
+        """Whether the worker has produced `FLOOD_FACTOR` times the limit."""
+        return self._cost >= self._limit * FLOOD_FACTOR
+
     def add_message(self, message: Log) -> None:
         """Take a `LOG` message."""
         size = len(message.message) + len(message.logger)

@@ -67,6 +67,9 @@ KILL_TIME_S: Final = 5.0
 SLOT_KILL_TIME_S: Final = 10.0
 """Longest wait for the end of a killed slot. Then something in it hangs in the kernel."""
 
+READS_AT_ONCE: Final = 2
+"""Reads of the worker's pipe when all that it has said until now is to be known."""
+
 FINAL_READS: Final = 16
 """Reads of each output pipe after the worker's exit: its pipe's capacity is at most READ_SIZE by default."""
 
@@ -141,6 +144,11 @@ class WorkerHandle:
         return not self._inbox and not self._at_end and self._violation is None
 
     @property
+    def mid_message(self) -> bool:
+        """Whether something has come that is no whole message yet, and would be the beginning of the next one."""
+        return self._connection.has_more
+
+    @property
     def send_window(self) -> int:
         """How many bytes of body the worker has room for."""
         return self._connection.send_window
@@ -197,18 +205,26 @@ class WorkerHandle:
         self._take_call = take
 
     def use_sink(self, sink: WorkerSink) -> None:
-        """Have output go there from now on."""
+        """Have output go there from now on; what there is of it goes to the sink that was there."""
+        self.read_all()
         self._sink = sink
 
     def rest(self, sink: WorkerSink) -> None:
         """Be between two requests: nobody takes calls, and credit that is owed is forgotten."""
-        self.read_output()
-        self._sink = sink
+        self.use_sink(sink)
         self._take_call = None
         self._owed_credit = 0
 
-    def read_output(self) -> None:
-        """Take what output there is."""
+    def read_all(self) -> None:
+        """Take what there is of messages and output: all of it, unless that is a flood."""
+        for _ in range(READS_AT_ONCE):
+            while self._drain_scheduled and not self._inbox:
+                self._drain()
+            if self._at_end or self._inbox or not self._on_readable():
+                break
+        self._read_output()
+
+    def _read_output(self) -> None:
         for stream, descriptor in self._streams.items():
             for _ in range(FINAL_READS):
                 if not self._on_output(stream, descriptor):
@@ -277,7 +293,7 @@ class WorkerHandle:
         for _ in range(FINAL_READS):
             if self._at_end or not self._on_readable():
                 break
-        self.read_output()
+        self._read_output()
         return report
 
     async def _wait_report(self, grace_s: float) -> Exited | None:

@@ -88,7 +88,7 @@ def test_a_failure_ends_it(executor: Executor) -> None:
 
 @pytest.mark.parametrize(
     ("deed", "reasons"),
-    [("burn", {"timeout.cpu", "misbehaved"}), ("eat", {"limit.memory", "misbehaved"}), ("flood", {"misbehaved"})],
+    [("burn", {"timeout.cpu", "misbehaved"}), ("eat", {"limit.memory", "misbehaved"}), ("flood", {"limit.log_output"})],
 )
 def test_what_misbehaves_while_it_waits_is_ended(
     executor: Executor, plugin: Path, deed: str, reasons: set[str]

@@ -189,6 +189,21 @@ def test_a_mistake_of_ours_does_not_kill_the_connection() -> None:
     assert pair.ends[S].at_eof
 
 
+def test_half_a_message_is_known_of() -> None:
+    """From its first byte on, until it is whole."""
+    end = Connection(S)
+    data = PREFACE + encode_message(W, LOG)
+    assert not end.has_more
+    for size in (1, len(PREFACE), len(PREFACE) + 1, len(data) - 1):
+        end = Connection(S)
+        end.receive_data(data[:size])
+        assert end.next_message() is None
+        assert end.has_more == (size != len(PREFACE))
+    end.receive_data(data[-1:])
+    assert end.next_message() == LOG
+    assert not end.has_more
+
+
 def test_a_full_buffer_is_a_mistake_of_the_caller() -> None:
     """The peer is not to blame when nobody takes its messages."""
     end = Connection(S)

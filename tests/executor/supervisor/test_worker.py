@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from executor.supervisor.control import Child
-from executor.supervisor.output import Stream
+from executor.supervisor.output import LogRecord, OutputLog, Stream
 from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
 from executor.supervisor.worker import INBOX_HIGH, WorkerHandle, describe_exit
@@ -329,6 +329,28 @@ def test_a_chattering_worker_does_not_hold_the_loop() -> None:
             steps.append(len(worker.logs) - before)
         assert max(steps) <= 64
         assert sum(steps) > 200
+
+    play(test)
+
+
+def test_what_was_said_before_another_sink_goes_to_the_first() -> None:
+    """Messages and output, although nobody has read them yet; what is only half said is known of."""
+    records: list[LogRecord] = []
+
+    async def test(worker: PlayedWorker) -> None:
+        await worker.invoked()
+        other = OutputLog(limit_bytes=1000, line_bytes=100, emit=records.append, flooded=lambda: None)
+        log = encode_message(Role.WORKER, Log(time=1.0, level="info", logger="l", message="m"))
+        os.write(worker.responses, log * 200 + log[:-1])
+        os.write(worker.stdout, b"before")
+        worker.handle.use_sink(other)
+        os.write(worker.responses, log[-1:])
+        os.write(worker.stdout, b"after\n")
+        assert (len(worker.logs), worker.output) == (200, [("stdout", b"before")])
+        assert worker.handle.mid_message
+        worker.handle.read_all()
+        assert [record.message for record in records] == ["m", "after"]
+        assert not worker.handle.mid_message
 
     play(test)
 
