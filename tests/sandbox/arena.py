@@ -121,6 +121,7 @@ def open_arena(
     limits: Mapping[str, object] | None = None,
     plugin_names: Sequence[str] = ("hostile",),
     cgroups: Sequence[Path] = (),
+    worker: Mapping[str, object] | None = None,
 ) -> Iterator[Arena]:
     """Start a service without spare workers, so that whatever worker there is belongs to a request.
 
@@ -133,6 +134,7 @@ def open_arena(
         limits: Of all hooks.
         plugin_names: Folders of plugins.
         cgroups: Control groups to start it in, one in each hierarchy; the tests' own unless given.
+        worker: How long workers live; for one request unless given.
     """
     config: dict[str, Any] = {
         "plugins": [str(plugins / name) for name in plugin_names],
@@ -143,6 +145,7 @@ def open_arena(
         "limits": {"cancel_grace_time": "100ms", **(limits or {})},
         "isolation": {"off": list(off)},
         "spares": {"total": 0},
+        "worker": dict(worker or {}),
     }
     python = sys.executable if user is None else python_for(plugins)
     executor = Executor(config=config, python=python, user=user, cgroups=cgroups)
