@@ -9,7 +9,7 @@ the executor's own code, yet the same strictness holds.
 
     base zygote      FORK_ZYGOTE KILL SHUTDOWN       Which commands each of them takes. KILL is for the children
     plugin zygote    FORK_SLOT   KILL SHUTDOWN       of the one that takes it: zygotes, slots, workers.
-    slot             FORK_WORKER KILL SHUTDOWN
+    slot             FORK_WORKER KILL SHUTDOWN PREPARE_WORKER
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ __all__ = [
     "ForkZygote",
     "Forked",
     "Kill",
+    "PrepareWorker",
     "Shutdown",
     "SlotReady",
     "StoreBytecode",
@@ -59,27 +60,38 @@ _MAX_SECONDS: Final = 2.0**40
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForkWorker:
-    """Command to a slot: fork a worker. Descriptors: its input, its output, its stdout, its stderr.
+class PrepareWorker:
+    """Command to a slot without a worker: what the next workers are for, until another one comes. It is not answered.
 
     Attributes:
-        worker_id: Identifier.
         sources: Endpoint sources to import, relative to the plugin's folder.
-        limits: What the worker may use, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole seconds, the
+        limits: What a worker may use, by name, 0..MAX_ID each: sizes in bytes, `cpu_time` in whole seconds, the
             rest counts. A limit that is not named is not set.
         debug: Whether log records below INFO are wanted.
     """
 
-    worker_id: int
     sources: tuple[str, ...]
     limits: dict[str, int]
     debug: bool
 
     def __post_init__(self) -> None:
-        check_int("worker_id", self.worker_id, 0, MAX_ID)
         check_texts("sources", self.sources, MAX_PATHS, MAX_PATH)
         check_limits(self.limits)
         check_bool("debug", self.debug)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ForkWorker:
+    """Command to a slot: fork a worker. Descriptors: its input, its output, its stdout, its stderr.
+
+    It comes for every request, and so says nothing else.
+    """
+
+    worker_id: int
+
+    def __post_init__(self) -> None:
+        check_int("worker_id", self.worker_id, 0, MAX_ID)
 
 
 @final
@@ -264,7 +276,8 @@ class Exited:
 
 
 ControlMessage: TypeAlias = (
-    ForkWorker
+    PrepareWorker
+    | ForkWorker
     | ForkZygote
     | Kill
     | Shutdown
@@ -285,6 +298,7 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
         0x04: Shutdown,
         0x05: ForkSlot,
         0x06: StoreBytecode,
+        0x07: PrepareWorker,
         0x41: ZygoteReady,
         0x42: Forked,
         0x43: ForkFailed,

@@ -98,7 +98,7 @@ MAX_SETTINGS_BYTES: Final = 1 * _MIB
 """Encoded bytes of a hook's settings. A request to etcd may have 1.5 MiB, a ConfigMap of Kubernetes 1 MiB."""
 
 MAX_LIMITS_BYTES: Final = 16 * _KIB
-"""Encoded bytes of the limits in FORK_WORKER."""
+"""Encoded bytes of the limits in PREPARE_WORKER."""
 
 MAX_ENTRIES: Final = 1000
 """Entries of the limits, or of a report."""
@@ -115,7 +115,7 @@ MAX_PAYLOAD_NODES: Final = MAX_NODES + 8192
 # Names and texts.
 
 MAX_PATHS: Final = 256
-"""Sources in FORK_WORKER; modules, and directories, in FORK_ZYGOTE."""
+"""Sources in PREPARE_WORKER; modules, and directories, in FORK_ZYGOTE."""
 
 MAX_PATH: Final = 4096
 """Bytes of one file name. PATH_MAX of limits.h."""

@@ -59,6 +59,9 @@ MAX_MESSAGE: Final = 4096
 GROUP_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP, SIGQUIT)
 """Signals that terminals and service managers send to whole groups of processes."""
 
+CUT: Final = int(MSG_TRUNC | MSG_CTRUNC)
+"""Flags of a command of which something is missing."""
+
 KIB: Final = 1024
 
 
@@ -183,7 +186,7 @@ class ControlLoop:
         try:
             if not data and (hung_up or (not descriptors and self._at_end())):
                 self._abandon()
-            elif flags & (MSG_TRUNC | MSG_CTRUNC):
+            elif flags & CUT:
                 self.complain("a command was too long, or had too many descriptors")
             else:
                 self._decode(data, descriptors)

@@ -19,6 +19,7 @@ The worker cannot signal process 1, and the slot is not dumpable: there is nothi
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -29,7 +30,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import unpackb
 
-from protocol import ControlMessage, Forked, ForkSlot, ForkWorker, Kill, Shutdown, SlotReady, encode_control
+from protocol import (
+    ControlMessage,
+    Forked,
+    ForkSlot,
+    ForkWorker,
+    Kill,
+    PrepareWorker,
+    Shutdown,
+    SlotReady,
+    encode_control,
+)
 from worker.birth import EXIT_INTERNAL, WORKER_PID, blame
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
@@ -102,7 +113,7 @@ class Slot(ControlLoop):
         self._last_pid_fd = last_pid_fd
         self._worker_pid = WORKER_PID
         self._reusable = True
-        self._task: tuple[object, ...] | None = None
+        self._obstacle: OSError | None = OSError(errno.EINVAL, "nobody has said what workers are for")
         self._worker_id: int | None = None
         self._doomed = False
         self._usages: list[struct_rusage] = []
@@ -136,7 +147,9 @@ class Slot(ControlLoop):
         """Have a worker forked, or end it, or stop."""
         match command:
             case ForkWorker():
-                self._fork(command, descriptors)
+                self._fork(command.worker_id, descriptors)
+            case PrepareWorker():
+                self._prepare(command)
             case Kill():
                 if command.worker_id == self._worker_id:
                     self._doomed = True
@@ -150,20 +163,29 @@ class Slot(ControlLoop):
         """Take account of what a worker has left to us."""
         self._usages.append(usage)
 
-    def _fork(self, command: ForkWorker, descriptors: Sequence[int]) -> None:
-        worker_id = command.worker_id
+    def _prepare(self, command: PrepareWorker) -> None:
+        """Have the template know what the next workers are for, and private files as large as they may be."""
+        if self._worker_id is not None:
+            self.complain("PrepareWorker: the slot has a worker")
+            return
+        try:
+            self._scratch.provide(command.limits)
+            self._link.send(PREPARE + encode_control(command))
+        except OSError as error:
+            self._obstacle = error
+        else:
+            self._obstacle = None
+
+    def _fork(self, worker_id: int, descriptors: Sequence[int]) -> None:
         if len(descriptors) != WORKER_DESCRIPTORS:
             self.fail(worker_id, f"{len(descriptors)} descriptors came with the command, {WORKER_DESCRIPTORS} needed")
             return
         if self._worker_id is not None:
             self.fail(worker_id, "the slot has a worker")
             return
-        task = (command.sources, command.limits, command.debug)
         try:
-            self._scratch.provide(command.limits)
-            if task != self._task:
-                self._link.send(PREPARE + encode_control(command))
-                self._task = task
+            if self._obstacle is not None:
+                raise self._obstacle
             send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)

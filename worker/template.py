@@ -11,7 +11,7 @@ it, and when the slot kills everything in that table the template is not among i
 the template waits for its end and for nothing else. It lives as long as the slot, whose end of their socket tells.
 
     slot to template    LOOK    first of all: fork a scout, which looks at every layer as a worker would, and ends
-                        PREPARE and FORK_WORKER as it came: what the next workers are for
+                        PREPARE and PREPARE_WORKER as it came: what the next workers are for
                         FORK    fork a worker; descriptors: its input, output, stdout, stderr
     template to slot    LOOK and what the scout has seen, as msgpack
                         FORK and an errno, 0 when there is a worker
@@ -50,7 +50,7 @@ from typing import Final
 
 from msgpack import packb
 
-from protocol import MAX_CONTROL, ForkWorker, decode_control
+from protocol import MAX_CONTROL, PrepareWorker, decode_control
 from worker.birth import EXIT_INTERNAL, end_as
 from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
@@ -250,7 +250,7 @@ class _Template:
 
     def _prepare(self, data: bytes) -> None:
         message = decode_control(data)
-        if not isinstance(message, ForkWorker):
+        if not isinstance(message, PrepareWorker):
             return
         if self._birth.root:
             import_namespaces(self._birth.root, message.sources)

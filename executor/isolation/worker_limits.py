@@ -14,7 +14,7 @@ ADDRESS_ALLOWANCE: Final = 2 * 1024**3
 
 
 def worker_limits(limits: Limits, *, grouped: bool, uses: int = 1) -> dict[str, int]:
-    """Name the limits of FORK_WORKER.
+    """Name the limits of PREPARE_WORKER.
 
     Args:
         limits: The effective limits of the hook.

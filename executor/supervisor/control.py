@@ -232,7 +232,7 @@ class ControlClient:
                     child.forked_at = time.monotonic()
                     self.take_birth(child, pid)
             case ForkFailed():
-                self._take_failure(report)
+                self.take_failure(report)
             case ZygoteReady() | SlotReady():
                 self.pid = pid
                 if not self.ready.done():
@@ -240,7 +240,7 @@ class ControlClient:
             case _:
                 raise RemoteProtocolError(f"{type(report).__name__} is a command")
 
-    def _take_failure(self, report: ForkFailed) -> None:
+    def take_failure(self, report: ForkFailed) -> None:
         """Note why a child could not be forked, or, when it is no child's, why the sender itself cannot work."""
         self._failures += 1
         if self._failures <= FAILURES_LOGGED:

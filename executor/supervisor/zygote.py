@@ -15,7 +15,7 @@ from typing import Final
 import msgpack
 
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
-from protocol.control import ForkSlot, ForkWorker, ForkZygote, StoreBytecode
+from protocol.control import ForkFailed, ForkSlot, ForkWorker, ForkZygote, PrepareWorker, StoreBytecode
 
 __all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "make_command", "start_base_zygote"]
 
@@ -33,7 +33,7 @@ class WorkerTask:
 
     Attributes:
         sources: Endpoint sources to import before it is ready, relative to the plugin's folder.
-        limits: What it may use, as FORK_WORKER names it.
+        limits: What it may use, as PREPARE_WORKER names it.
         debug: Whether log records below INFO are wanted.
     """
 
@@ -46,6 +46,7 @@ class SlotClient(ControlClient):
     """Client of one slot, the parent of one worker at a time."""
 
     kind = "slot"
+    _task: WorkerTask | None = None
 
     def take_birth(self, child: Child, pid: int | None) -> None:
         """A slot attaches the process id of the worker."""
@@ -63,9 +64,16 @@ class SlotClient(ControlClient):
             ParentLostError: There is no slot to ask.
         """
         child = self.new_child(descriptors)
-        command = ForkWorker(worker_id=child.id, sources=task.sources, limits=task.limits, debug=task.debug)
-        self.send(command, descriptors)
+        if task != self._task:
+            self.send(PrepareWorker(sources=task.sources, limits=task.limits, debug=task.debug), ())
+            self._task = task
+        self.send(ForkWorker(child.id), descriptors)
         return child
+
+    def take_failure(self, report: ForkFailed) -> None:
+        """A worker could not be forked: the next one is prepared anew."""
+        super().take_failure(report)
+        self._task = None
 
 
 class Zygote(ControlClient):

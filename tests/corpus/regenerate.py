@@ -42,7 +42,7 @@ from protocol.messages import (
 from protocol.states import Role
 from tests.protocol.support import INVOKE, PEER, changed, message_to_json
 from tests.protocol.test_control import EXAMPLES as CONTROL_EXAMPLES
-from tests.protocol.test_control import FORK_SLOT, FORK_WORKER, LEAST, ROOTLESS
+from tests.protocol.test_control import FORK_SLOT, LEAST, PREPARE_WORKER, ROOTLESS
 
 if TYPE_CHECKING:
     from protocol.control import ControlMessage
@@ -64,7 +64,7 @@ CALLING: Final[Replies] = (
     (1, Call(2, "llm", 2, b"\x81")),
 )
 """What a worker sends that makes three calls."""
-MOST: Final = replace(FORK_WORKER, sources=("a" * MAX_PATH, "é"), limits={"": 0, "memory": MAX_ID}, debug=True)
+MOST: Final = replace(PREPARE_WORKER, sources=("a" * MAX_PATH, "é"), limits={"": 0, "memory": MAX_ID}, debug=True)
 ALL_OFF: Final = replace(FORK_SLOT, off=("a" * MAX_WORD,) * MAX_LAYERS)
 LOG: Final = Log(1700000000.25, "info", "endpoint", "hello")
 
@@ -236,8 +236,8 @@ VALID: Final[dict[str, Case]] = {
         f"control-{type(message).__name__}": Case("A control datagram.", encode_control(message), (message,), None)
         for message in CONTROL_EXAMPLES
     },
-    "control-ForkWorker-least": Case("The least that a worker is for.", encode_control(LEAST), (LEAST,), None),
-    "control-ForkWorker-most": Case("Names and limits at their limits.", encode_control(MOST), (MOST,), None),
+    "control-PrepareWorker-least": Case("The least that a worker is for.", encode_control(LEAST), (LEAST,), None),
+    "control-PrepareWorker-most": Case("Names and limits at their limits.", encode_control(MOST), (MOST,), None),
     "control-ForkSlot-off": Case("Layers at their limits.", encode_control(ALL_OFF), (ALL_OFF,), None),
     "control-ForkZygote-rootless": Case("A zygote without host ids.", encode_control(ROOTLESS), (ROOTLESS,), None),
 }
@@ -487,19 +487,19 @@ INVALID: Final[dict[str, Case]] = {
     "control-type": Case("A type that does not exist.", b"\x91\x09", receiver=None, error="unknown type"),
     "control-fields": Case("A field too few.", b"\x91\x01", receiver=None, error="0 fields"),
     "control-bool": controlled("A bool for an int.", "expected int", 3, True),
-    "control-worker-of-version-2": controlled("No task.", "1 fields, expected 4", 1, 7),
-    "control-worker-source-empty": controlled("A source without a name.", "sources: 0 bytes", 1, 7, [""], {}, False),
-    "control-worker-source-bytes": controlled("A source of bytes.", "sources: ", 1, 7, [b"a.py"], {}, False),
-    "control-worker-source-text": controlled("A source in place of all.", "sources: ", 1, 7, "a.py", {}, False),
-    "control-worker-sources": controlled("More than allowed.", "sources: 257 entries", 1, 7, ["a"] * 257, {}, False),
-    "control-worker-limit-negative": controlled("A negative limit.", "limits: -1", 1, 7, [], {"memory": -1}, False),
-    "control-worker-limit-large": controlled("Beyond 63 bits.", "limits: ", 1, 7, [], {"a": MAX_ID + 1}, False),
-    "control-worker-limit-bool": controlled("A bool.", "limits: expected int", 1, 7, [], {"memory": True}, False),
-    "control-worker-limit-float": controlled("No int.", "limits: expected int", 1, 7, [], {"cpu_time": 0.5}, False),
-    "control-worker-limit-nil": controlled("Nothing.", "limits: expected int", 1, 7, [], {"memory": None}, False),
-    "control-worker-limits-list": controlled("No names.", "limits: expected dict", 1, 7, [], [1], False),
-    "control-worker-limits-large": controlled("Long.", "limits: ", 1, 7, [], {"a" * MAX_LIMITS_BYTES: 1}, False),
-    "control-worker-debug": controlled("An int for a bool.", "debug: expected bool", 1, 7, [], {}, 0),
+    "control-worker-of-version-4": controlled("With its task.", "4 fields, expected 1", 1, 7, [], {}, False),
+    "control-worker-source-empty": controlled("A source without a name.", "sources: 0 bytes", 7, [""], {}, False),
+    "control-worker-source-bytes": controlled("A source of bytes.", "sources: ", 7, [b"a.py"], {}, False),
+    "control-worker-source-text": controlled("A source in place of all.", "sources: ", 7, "a.py", {}, False),
+    "control-worker-sources": controlled("More than allowed.", "sources: 257 entries", 7, ["a"] * 257, {}, False),
+    "control-worker-limit-negative": controlled("A negative limit.", "limits: -1", 7, [], {"memory": -1}, False),
+    "control-worker-limit-large": controlled("Beyond 63 bits.", "limits: ", 7, [], {"a": MAX_ID + 1}, False),
+    "control-worker-limit-bool": controlled("A bool.", "limits: expected int", 7, [], {"memory": True}, False),
+    "control-worker-limit-float": controlled("No int.", "limits: expected int", 7, [], {"cpu_time": 0.5}, False),
+    "control-worker-limit-nil": controlled("Nothing.", "limits: expected int", 7, [], {"memory": None}, False),
+    "control-worker-limits-list": controlled("No names.", "limits: expected dict", 7, [], [1], False),
+    "control-worker-limits-large": controlled("Long.", "limits: ", 7, [], {"a" * MAX_LIMITS_BYTES: 1}, False),
+    "control-worker-debug": controlled("An int for a bool.", "debug: expected bool", 7, [], {}, 0),
     "control-slot-offs": controlled("More layers than allowed.", "off: 65 entries", 5, 7, "s", 0, ["a"] * 65),
     "control-slot-off-long": controlled("A name over its limit.", "off: 65 bytes", 5, 7, "s", 0, ["a" * 65]),
     "control-slot-off-nested": controlled("A list of a list.", "off: expected str", 5, 7, "s", 0, [["seccomp"]]),

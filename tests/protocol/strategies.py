@@ -131,12 +131,12 @@ def fork_zygote(draw: st.DrawFn) -> control.ForkZygote:
 seconds = st.floats(0, 2.0**40)
 control_message: Final[st.SearchStrategy[control.ControlMessage]] = st.one_of(
     st.builds(
-        control.ForkWorker,
-        worker_id=count,
+        control.PrepareWorker,
         sources=paths,
         limits=st.dictionaries(text, count, max_size=5),
         debug=st.booleans(),
     ),
+    st.builds(control.ForkWorker, count),
     fork_zygote(),
     st.builds(control.ForkSlot, count, text, st.integers(0, 2**31 - 1), layers),
     st.builds(control.Kill, count),

@@ -20,6 +20,7 @@ from protocol.control import (
     ForkWorker,
     ForkZygote,
     Kill,
+    PrepareWorker,
     Shutdown,
     SlotReady,
     StoreBytecode,
@@ -41,13 +42,13 @@ from protocol.limits import (
 )
 from tests.protocol import strategies
 
-FORK_WORKER = ForkWorker(
-    worker_id=7,
+FORK_WORKER = ForkWorker(7)
+PREPARE_WORKER = PrepareWorker(
     sources=("endpoints/duck.py",),
     limits={"memory": 2**29, "cpu_time": 60, "processes": 0},
     debug=False,
 )
-LEAST = ForkWorker(worker_id=0, sources=(), limits={}, debug=True)
+LEAST = PrepareWorker(sources=(), limits={}, debug=True)
 EXITED = Exited(7, 9, 0.5, 0.25, 2**26, 300, 1, 2)
 FORK_ZYGOTE = ForkZygote(
     zygote_id=1,
@@ -71,6 +72,7 @@ EXAMPLES: list[ControlMessage] = [
     Shutdown(),
     FORK_SLOT,
     StoreBytecode(),
+    PREPARE_WORKER,
     ZygoteReady({"python": "3.11.7"}),
     Forked(7),
     ForkFailed(7, 11, "Resource temporarily unavailable"),
@@ -82,11 +84,9 @@ EXAMPLES: list[ControlMessage] = [
 @pytest.mark.parametrize(
     ("message", "data"),
     [
-        (
-            ForkWorker(worker_id=7, sources=("a.py",), limits={"m": 9}, debug=False),
-            "95 01 07 91 a4612e7079 81 a16d 09 c2",
-        ),
-        (LEAST, "95 01 00 90 80 c3"),
+        (PrepareWorker(sources=("a.py",), limits={"m": 9}, debug=False), "94 07 91 a4612e7079 81 a16d 09 c2"),
+        (LEAST, "94 07 90 80 c3"),
+        (ForkWorker(7), "92 01 07"),
         (
             ForkZygote(
                 zygote_id=1,
@@ -170,23 +170,25 @@ def test_every_truncation_is_refused(message: ControlMessage) -> None:
         [9, 1],
         [0x46, 1],
         [1],
-        [1, 7],
-        [1, 7, [], {}],
-        [1, 7, [], {}, False, None],
-        [1, None, [], {}, False],
-        [1, 7, {}, {}, False],
-        [1, 7, "a.py", {}, False],
-        [1, 7, [""], {}, False],
-        [1, 7, [b"a.py"], {}, False],
-        [1, 7, [["a.py"]], {}, False],
-        [1, 7, [], [], False],
-        [1, 7, [], {1: 1}, False],
-        [1, 7, [], {"memory": -1}, False],
-        [1, 7, [], {"memory": 1.5}, False],
-        [1, 7, [], {"memory": True}, False],
-        [1, 7, [], {"memory": None}, False],
-        [1, 7, [], {}, 0],
-        [1, 7, [], {}, None],
+        [1, 7, 8],
+        [1, None],
+        [1, -1],
+        [7, []],
+        [7, [], {}],
+        [7, [], {}, False, None],
+        [7, {}, {}, False],
+        [7, "a.py", {}, False],
+        [7, [""], {}, False],
+        [7, [b"a.py"], {}, False],
+        [7, [["a.py"]], {}, False],
+        [7, [], [], False],
+        [7, [], {1: 1}, False],
+        [7, [], {"memory": -1}, False],
+        [7, [], {"memory": 1.5}, False],
+        [7, [], {"memory": True}, False],
+        [7, [], {"memory": None}, False],
+        [7, [], {}, 0],
+        [7, [], {}, None],
         [4, 1],
         [2, 1, "", [], []],
         [2, 1, "", [[1]], [], "", 0, 0, []],
@@ -230,9 +232,9 @@ NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTR
     ("message", "field", "legal", "illegal"),
     [
         (FORK_WORKER, "worker_id", [0, MAX_ID], COUNTS),
-        (FORK_WORKER, "sources", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], NO_SOURCES),
-        (FORK_WORKER, "limits", LIMITS, NO_LIMITS),
-        (FORK_WORKER, "debug", [True, False], [None, 0, 1, "yes"]),
+        (PREPARE_WORKER, "sources", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], NO_SOURCES),
+        (PREPARE_WORKER, "limits", LIMITS, NO_LIMITS),
+        (PREPARE_WORKER, "debug", [True, False], [None, 0, 1, "yes"]),
         (FORK_ZYGOTE, "zygote_id", [0, MAX_ID], COUNTS),
         (FORK_ZYGOTE, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
         (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
@@ -306,7 +308,7 @@ def test_long_commands_take_keywords_only() -> None:
     with pytest.raises(TypeError):
         ForkZygote(1, "p", (), (), "/p", "", (), 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
     with pytest.raises(TypeError):
-        ForkWorker(1, (), {}, False)  # type: ignore[call-arg]  # likewise
+        PrepareWorker((), {}, False)  # type: ignore[call-arg]  # likewise
 
 
 def test_datagrams_have_a_largest_size() -> None:

@@ -10,7 +10,7 @@ import pytest
 from protocol import limits
 from protocol.call_messages import CALL_RESULT_KINDS, Call
 from protocol.codec import TYPES, encode_message
-from protocol.control import CONTROL_TYPES, ForkSlot, ForkWorker, Kill, encode_control
+from protocol.control import CONTROL_TYPES, ForkSlot, Kill, PrepareWorker, encode_control
 from protocol.frames import PREFACE
 from protocol.messages import (
     ERROR_CODES,
@@ -73,7 +73,7 @@ def test_the_bytes_are_those_of_the_code() -> None:
         "RESPONSE": encode_message(Role.WORKER, Response(200, ((b"A", b"b"),))),
         "CALL": encode_message(Role.WORKER, Call(7, "llm", 4, b"hi")),
         "Control datagrams": encode_control(Kill(300)),
-        "FORK_WORKER": encode_control(ForkWorker(worker_id=7, sources=("a.py",), limits={"m": 9}, debug=False)),
+        "PREPARE_WORKER": encode_control(PrepareWorker(sources=("a.py",), limits={"m": 9}, debug=False)),
         "FORK_SLOT": encode_control(ForkSlot(7, "s", 3, ())),
     }
     for title, data in examples.items():

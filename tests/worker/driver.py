@@ -44,6 +44,7 @@ from protocol import (
     Kill,
     Log,
     Message,
+    PrepareWorker,
     Ready,
     Response,
     Role,
@@ -69,9 +70,9 @@ __all__ = [
     "SlotDriver",
     "WorkerDriver",
     "ZygoteDriver",
-    "make_fork_worker",
     "make_fork_zygote",
     "make_invoke",
+    "make_prepare_worker",
     "wait_readable",
 ]
 
@@ -364,7 +365,8 @@ class WorkerDriver:
         }
         theirs = (requests_r, responses_w, stdout_w, stderr_w)
         self.id = slot.next_id()
-        slot.command(make_fork_worker(self.id, sources, limits=limits, debug=debug), theirs)
+        slot.command(make_prepare_worker(sources, limits=limits, debug=debug))
+        slot.command(ForkWorker(self.id), theirs)
         for descriptor in theirs:
             os.close(descriptor)
         _, self.pid = slot.report_with_pid(Forked, self.id)
@@ -580,15 +582,11 @@ class Plugin:
             self.finish(worker)
 
 
-def make_fork_worker(
-    worker_id: int,
-    sources: Sequence[str] = (),
-    *,
-    limits: Mapping[str, int] = LIMITS,
-    debug: bool = False,
-) -> ForkWorker:
-    """A FORK_WORKER with plausible limits."""
-    return ForkWorker(worker_id=worker_id, sources=tuple(sources), limits=dict(limits), debug=debug)
+def make_prepare_worker(
+    sources: Sequence[str] = (), *, limits: Mapping[str, int] = LIMITS, debug: bool = False
+) -> PrepareWorker:
+    """A PREPARE_WORKER with plausible limits."""
+    return PrepareWorker(sources=tuple(sources), limits=dict(limits), debug=debug)
 
 
 def make_fork_zygote(

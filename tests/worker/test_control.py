@@ -25,7 +25,7 @@ from protocol import (
     ZygoteReady,
     encode_control,
 )
-from tests.worker.driver import CREDENTIALS, TIMEOUT_S, ControlDriver, make_fork_worker, wait_readable
+from tests.worker.driver import CREDENTIALS, TIMEOUT_S, ControlDriver, wait_readable
 from tests.worker.forked import in_slot
 from worker.birth import end_as
 from worker.control import BACKLOG_HIGH, MAX_DESCRIPTORS, MAX_MESSAGE, ControlLoop, describe_end
@@ -68,7 +68,7 @@ class Running:
 
     def alive(self) -> bool:
         """Whether it answers."""
-        self.driver.command(make_fork_worker(1))
+        self.driver.command(ForkWorker(1))
         return self.driver.report(Forked).id == 0
 
     def end(self) -> int:
@@ -110,7 +110,7 @@ def test_ready(running: Running) -> None:
 def test_reports_that_nobody_reads_wait(running: Running) -> None:
     """A supervisor that does not read loses nothing, and commands are read when it has read."""
     many = 3 * BACKLOG_HIGH
-    running.driver.command(make_fork_worker(many))
+    running.driver.command(ForkWorker(many))
     running.driver.command(Kill(worker_id=0))
 
     assert [running.driver.report(Forked).id for _ in range(many)] == list(range(many))
@@ -201,7 +201,7 @@ def test_end(running: Running, how: str) -> None:
     elif how == "closed":
         running.driver.close()
     else:
-        running.driver.command(make_fork_worker(3 * BACKLOG_HIGH))
+        running.driver.command(ForkWorker(3 * BACKLOG_HIGH))
         wait_readable(running.driver.control.fileno())
         running.driver.close()
 

@@ -474,7 +474,7 @@ def test_process_is_new_for_every_request(plugin: Plugin) -> None:
 
 
 def test_debug_option_raises_log_level(plugin: Plugin) -> None:
-    """With `debug` in FORK_WORKER debug records are sent as well, by this worker and not by the next one."""
+    """With `debug` in PREPARE_WORKER debug records are sent as well, by this worker and not by the next one."""
     plugin.endpoint("logging.getLogger('x').debug('details'); return Response('')")
     worker = plugin.fork(debug=True)
     assert isinstance(worker.wait_ready(), Ready)
@@ -486,7 +486,7 @@ def test_debug_option_raises_log_level(plugin: Plugin) -> None:
 
 
 def test_load_error_before_ready(plugin: Plugin) -> None:
-    """A source named in FORK_WORKER that cannot be loaded is reported instead of READY."""
+    """A source named in PREPARE_WORKER that cannot be loaded is reported instead of READY."""
     error = plugin.fork(["endpoints/none.py"]).wait_ready()
 
     assert isinstance(error, Error)

@@ -20,6 +20,7 @@ from protocol import (
     Forked,
     ForkFailed,
     ForkSlot,
+    ForkWorker,
     Kill,
     Ready,
     Response,
@@ -36,8 +37,8 @@ from tests.worker.driver import (
     SlotDriver,
     WorkerDriver,
     ZygoteDriver,
-    make_fork_worker,
     make_invoke,
+    make_prepare_worker,
     wait_readable,
 )
 from tests.worker.forked import BLOCK, in_plugin_zygote
@@ -126,8 +127,28 @@ def test_busy(slot: SlotDriver, workers: list[WorkerDriver]) -> None:
     """A second worker is refused while there is one, whose identifier may be the same; the first goes on."""
     workers.append(worker := WorkerDriver(slot))
     for worker_id in (worker.id, 77):
-        slot.command(make_fork_worker(worker_id), [0, 1, 2, 0])
+        slot.command(ForkWorker(worker_id), [0, 1, 2, 0])
         assert slot.report(ForkFailed, worker_id) == ForkFailed(worker_id, errno.EINVAL, "the slot has a worker")
+
+    worker.close_requests()
+    assert worker.exited().status == 0
+
+
+def test_nobody_has_said_what_for(slot: SlotDriver, plugin: Plugin) -> None:
+    """A worker is refused until the slot knows what it is for; then the slot goes on."""
+    slot.command(ForkWorker(7), [0, 0, 0, 0])
+
+    assert slot.report(ForkFailed, 7).message == f"[Errno {errno.EINVAL}] nobody has said what workers are for"
+    plugin.endpoint("return Response('x')")
+    assert serve(slot, plugin) == b"x"
+
+
+def test_what_for_is_not_changed_under_a_worker(slot: SlotDriver, workers: list[WorkerDriver]) -> None:
+    """Its private files would be replaced; the one that is there goes on, and the next has what it had."""
+    workers.append(worker := WorkerDriver(slot))
+    slot.command(make_prepare_worker(limits={**LIMITS, "scratch_size": 4096}))
+    slot.command(ForkWorker(77), [0, 0, 0, 0])
+    assert slot.report(ForkFailed, 77).message == "the slot has a worker"
 
     worker.close_requests()
     assert worker.exited().status == 0
@@ -136,7 +157,7 @@ def test_busy(slot: SlotDriver, workers: list[WorkerDriver]) -> None:
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_wrong_number_of_descriptors(slot: SlotDriver, count: int) -> None:
     """A command without the four pipes of a worker is answered with FORK_FAILED."""
-    slot.command(make_fork_worker(7), [0] * count)
+    slot.command(ForkWorker(7), [0] * count)
 
     assert slot.report(ForkFailed, 7).message == f"{count} descriptors came with the command, 4 needed"
 
@@ -375,10 +396,11 @@ def test_fork_failure_is_reported(slot: SlotDriver, plugin: Plugin) -> None:
     """Where the system allows no more processes, FORK_FAILED carries the errno, and the slot goes on."""
     plugin.endpoint("return Response('x')")
     template = slot.template_pid
+    slot.command(make_prepare_worker())
     _, hard = resource.prlimit(template, resource.RLIMIT_NPROC)
     resource.prlimit(template, resource.RLIMIT_NPROC, (0, hard))
     for worker_id in (7, 8):
-        slot.command(make_fork_worker(worker_id), [0, 0, 0, 0])
+        slot.command(ForkWorker(worker_id), [0, 0, 0, 0])
         failed = slot.report(ForkFailed, worker_id)
         assert (failed.errno, failed.message) == (errno.EAGAIN, f"fork: {os.strerror(errno.EAGAIN)}")
 
@@ -389,7 +411,8 @@ def test_fork_failure_is_reported(slot: SlotDriver, plugin: Plugin) -> None:
 def test_private_files_that_cannot_be_had(slot: SlotDriver, plugin: Plugin) -> None:
     """Limits that the kernel cannot keep are answered with FORK_FAILED, and the slot goes on."""
     plugin.endpoint("return Response('x')")
-    slot.command(make_fork_worker(7, limits={**LIMITS, "scratch_files": 1 << 62}), [0, 0, 0, 0])
+    slot.command(make_prepare_worker(limits={**LIMITS, "scratch_files": 1 << 62}))
+    slot.command(ForkWorker(7), [0, 0, 0, 0])
 
     failed = slot.report(ForkFailed, 7)
     assert failed.errno == errno.EINVAL

@@ -19,6 +19,7 @@ from protocol import (
     Forked,
     ForkFailed,
     ForkSlot,
+    ForkWorker,
     Kill,
     Ready,
     Shutdown,
@@ -34,9 +35,9 @@ from tests.worker.driver import (
     SlotDriver,
     WorkerDriver,
     ZygoteDriver,
-    make_fork_worker,
     make_fork_zygote,
     make_invoke,
+    make_prepare_worker,
     wait_readable,
 )
 
@@ -225,7 +226,7 @@ def test_malformed_commands(own_base: BaseZygote) -> None:
     for zygote, name in ((own_base, b"base"), (child, b"plugin")):
         zygote.control.send(b"\xc1")
         assert complaint(own_base).startswith(b"zygote " + name + b": malformed command")
-        for message in (make_fork_worker(1), ZygoteReady(report={}), Forked(id=1)):
+        for message in (ForkWorker(1), make_prepare_worker(), ZygoteReady(report={}), Forked(id=1)):
             zygote.command(message, [0])
             expected = f"zygote {name.decode()}: {type(message).__name__} is not for a zygote\n"
             assert complaint(own_base).decode() == expected

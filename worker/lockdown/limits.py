@@ -1,6 +1,6 @@
 """Resource limits of a worker (setrlimit(2)); control groups, where there are any, bound the whole tree besides.
 
-What FORK_WORKER names is set, and what no endpoint needs is set to nothing: core dumps, locked memory, POSIX queues.
+What PREPARE_WORKER names is set, and what no endpoint needs is set to nothing: core dumps, locked memory, POSIX queues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMED: Final = {
     "data_size": resource.RLIMIT_DATA,
     "address_space": resource.RLIMIT_AS,
 }
-"""Names in FORK_WORKER. `data_size` and `address_space` are given only where no control group bounds memory."""
+"""Names in PREPARE_WORKER. `data_size` and `address_space` are given only where no control group bounds memory."""
 
 _FIXED: Final = {
     resource.RLIMIT_CORE: 0,
@@ -40,7 +40,7 @@ _DEFAULT_STACK: Final = 8 * 1024**2
 
 
 def wanted_limits(limits: Mapping[str, int]) -> dict[int, int]:
-    """Tell which resource limits stand for the limits of FORK_WORKER.
+    """Tell which resource limits stand for the limits of PREPARE_WORKER.
 
     Returns:
         Value by number of the resource, as in the module `resource`. Soft and hard limit are the same, but for the
@@ -51,7 +51,7 @@ def wanted_limits(limits: Mapping[str, int]) -> dict[int, int]:
 
 
 def plan_limits(limits: Mapping[str, int]) -> ResourceLimits:
-    """Tell how the resource limits have to be set for the limits of FORK_WORKER, from where they are now.
+    """Tell how the resource limits have to be set for the limits of PREPARE_WORKER, from where they are now.
 
     They can be lowered, never raised.
     """

@@ -74,7 +74,7 @@ class Command:
         argv: With an absolute path first.
         env: All of its environment.
         cwd: Its working directory.
-        limits: As in FORK_WORKER.
+        limits: As in PREPARE_WORKER.
     """
 
     argv: tuple[str, ...]

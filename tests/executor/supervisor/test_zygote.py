@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import psutil
@@ -24,6 +25,7 @@ from protocol.control import (
     ForkWorker,
     ForkZygote,
     Kill,
+    PrepareWorker,
     SlotReady,
     ZygoteReady,
     decode_control,
@@ -93,12 +95,33 @@ def test_a_fork_that_fails_says_why() -> None:
 
     async def test(slot: Played[SlotClient]) -> None:
         child = slot.client.fork_worker(TASK, os.pipe())
-        assert slot.take() == ForkWorker(worker_id=child.id, sources=TASK.sources, limits=TASK.limits, debug=False)
+        assert slot.take() == PrepareWorker(sources=TASK.sources, limits=TASK.limits, debug=False)
+        assert slot.take() == ForkWorker(child.id)
         slot.say(ForkFailed(id=child.id, errno=11, message="Resource temporarily unavailable"))
         assert await child.exited is None
         assert describe_exit(None, child.failure) == "not forked: Resource temporarily unavailable"
         assert slot.client.alive
         assert slot.client._children == {}
+
+    play(SlotClient, test)
+
+
+def test_a_slot_is_told_once_what_its_workers_are_for() -> None:
+    """And again when that changes, or when it could not be done."""
+
+    async def test(slot: Played[SlotClient]) -> None:
+        other = replace(TASK, debug=True)
+        for task, told in ((TASK, True), (TASK, False), (other, True)):
+            child = slot.client.fork_worker(task, os.pipe())
+            if told:
+                assert slot.take() == PrepareWorker(sources=task.sources, limits=task.limits, debug=task.debug)
+            assert slot.take() == ForkWorker(child.id)
+        child = slot.client.fork_worker(other, os.pipe())
+        assert slot.take() == ForkWorker(child.id)
+        slot.say(ForkFailed(id=child.id, errno=12, message="Cannot allocate memory"))
+        assert await child.exited is None
+        slot.client.fork_worker(other, os.pipe())
+        assert isinstance(slot.take(), PrepareWorker)
 
     play(SlotClient, test)
 

@@ -96,7 +96,7 @@ def test_layer_that_fails(zygote: ZygoteDriver, layer: str) -> None:
 
 
 def test_resource_limits_that_are_off(zygote: ZygoteDriver, plugin: Plugin) -> None:
-    """Without the layer no limit of FORK_WORKER is set."""
+    """Without the layer no limit of PREPARE_WORKER is set."""
     plugin.endpoint("import resource; return Response(str(resource.getrlimit(resource.RLIMIT_NOFILE)))")
     found = {}
     for off in ((), ("resource_limits",)):

@@ -1,4 +1,4 @@
-"""Resource limits: what FORK_WORKER names, what always holds, and that nobody can raise them."""
+"""Resource limits: what PREPARE_WORKER names, what always holds, and that nobody can raise them."""
 
 from __future__ import annotations
 
