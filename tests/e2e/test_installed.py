@@ -20,7 +20,7 @@ from executor.store.store import open_store
 from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor, until
 from tests.executor.catalog.plugins import Edit, edited, write_plugin
-from tests.postgresql import postgresql_server
+from tests.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.e2e
 
@@ -269,20 +269,19 @@ def test_no_secret_is_written_anywhere(tmp_path: Path) -> None:
         assert executor.state_dir.stat().st_mode & 0o077 == 0
 
 
-def test_services_of_several_machines_share_a_store(tmp_path: Path) -> None:
+def test_services_of_several_machines_share_a_store(tmp_path: Path, postgresql: PostgreSQL) -> None:
     """With PostgreSQL: hooks made on one are served on the other, once the package is installed there, too."""
-    with postgresql_server() as server:
-        config = {"store": {"url": server.make_database()}, "secrets": {"key": {"from_file": str(tmp_path / "key")}}}
-        key = subprocess.run([*COMMAND, "secrets", "new-key"], capture_output=True, text=True, check=True).stdout
-        (tmp_path / "key").write_text(key)
-        with Executor(config=config) as one, Executor(config=config) as other:
-            here, there = (Commands(each, "--config", str(each.config_file)) for each in (one, other))
-            here("plugin", "install", write_version(tmp_path / "v1", "0.0.1"))
-            here("hook", "create", "cat", "--id", "cat", "--from-env", "token=T", environment={"T": "x"})
-            assert call(one, "cat").status_code == 200
-            assert "its files are not on this machine" in other.wait_event("hook.failed")["problem"]
-            assert call(other, "cat").status_code == 503
-            there("plugin", "install", tmp_path / "v1")
-            assert call(other, "cat").text == "0.0.1 helper of 0.0.1 red x"
-            here("hook", "disable", "cat")
-            assert any(call(other, "cat").status_code == 404 for _ in until(120))
+    config = {"store": {"url": postgresql.make_database()}, "secrets": {"key": {"from_file": str(tmp_path / "key")}}}
+    key = subprocess.run([*COMMAND, "secrets", "new-key"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "key").write_text(key)
+    with Executor(config=config) as one, Executor(config=config) as other:
+        here, there = (Commands(each, "--config", str(each.config_file)) for each in (one, other))
+        here("plugin", "install", write_version(tmp_path / "v1", "0.0.1"))
+        here("hook", "create", "cat", "--id", "cat", "--from-env", "token=T", environment={"T": "x"})
+        assert call(one, "cat").status_code == 200
+        assert "its files are not on this machine" in other.wait_event("hook.failed")["problem"]
+        assert call(other, "cat").status_code == 503
+        there("plugin", "install", tmp_path / "v1")
+        assert call(other, "cat").text == "0.0.1 helper of 0.0.1 red x"
+        here("hook", "disable", "cat")
+        assert any(call(other, "cat").status_code == 404 for _ in until(120))

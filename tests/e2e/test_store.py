@@ -17,7 +17,7 @@ from executor.store.store import open_store
 from tests import plain_http
 from tests.e2e.harness import COMMAND, LAB, Executor
 from tests.executor.store.support import make_plugin
-from tests.postgresql import postgresql_server
+from tests.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.e2e
 
@@ -108,15 +108,14 @@ def test_the_store_is_open_while_the_service_runs() -> None:
             assert store.plugins.list() == (make_plugin(),)
 
 
-def test_the_store_may_be_on_a_server() -> None:
+def test_the_store_may_be_on_a_server(postgresql: PostgreSQL) -> None:
     """Its address comes from the environment."""
-    with postgresql_server() as server:
-        url = server.make_database()
-        config = {"plugins": [str(LAB)], "store": {"url": {"from_env": "DATABASE"}}}
-        with Executor(config=config, environment={"DATABASE": url}) as executor:
-            name = url.partition("@/")[2].partition("?")[0]
-            assert server.execute("SELECT version_num FROM executor_revision", name) == [(HEAD,)]
-            assert not list(executor.state_dir.glob(f"{FILE}*"))
+    url = postgresql.make_database()
+    config = {"plugins": [str(LAB)], "store": {"url": {"from_env": "DATABASE"}}}
+    with Executor(config=config, environment={"DATABASE": url}) as executor:
+        name = url.partition("@/")[2].partition("?")[0]
+        assert postgresql.execute("SELECT version_num FROM executor_revision", name) == [(HEAD,)]
+        assert not list(executor.state_dir.glob(f"{FILE}*"))
 
 
 @pytest.mark.parametrize(

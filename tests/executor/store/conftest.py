@@ -9,14 +9,13 @@ import pytest
 
 from executor.store.store import Store, open_store
 from tests.executor.store.support import Place
-from tests.postgresql import PostgreSQL, postgresql_server
+from tests.postgresql import PostgreSQL
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server, for all tests of this process."""
-    with postgresql_server() as running:
-        yield running
+@pytest.fixture
+def server(postgresql: PostgreSQL) -> PostgreSQL:
+    """The PostgreSQL server."""
+    return postgresql
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -24,7 +23,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty database."""
     if request.param == "sqlite":
         return Place(None, tmp_path / "state")
-    server: PostgreSQL = request.getfixturevalue("server")
+    server: PostgreSQL = request.getfixturevalue("postgresql")
     return Place(server.make_database(), tmp_path / "state")
 
 
