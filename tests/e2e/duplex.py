@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.harness import Executor, RawConnection
+from tests.e2e.harness import Executor
+from tests.e2e.raw_connection import RawConnection
 
 __all__ = ["Duplex", "begun"]
 

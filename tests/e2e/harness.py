@@ -20,8 +20,9 @@ import psutil
 import yaml
 
 from tests import plain_http
+from tests.e2e.raw_connection import RawConnection
 
-__all__ = ["COMMAND", "LAB", "Executor", "RawConnection", "until", "wait_below", "wait_ended"]
+__all__ = ["COMMAND", "LAB", "Executor", "until", "wait_below", "wait_ended"]
 
 LAB = Path(__file__).parent.parent / "plugins" / "lab"
 """The plugin whose endpoints behave well, badly and oddly."""
@@ -294,6 +295,23 @@ class Executor:
         opened = (_read_link(link) for link in Path(f"/proc/{self.process.pid}/fd").iterdir())
         return sum(not name.startswith(CONTROL_GROUPS) for name in opened) - others
 
+    def resting_descriptors(self) -> int:
+        """The same, once nothing changes any more: slots and spares that come or go are half there."""
+        seen: list[int] = []
+        for _ in until(60):
+            seen = [*seen[-4:], self.descriptors()]
+            if len(seen) == 5 and len(set(seen)) == 1:
+                break
+        return seen[-1]
+
+    def wait_descriptors(self, most: int) -> None:
+        """Wait until there are so many descriptors at most, those for slots and spare workers left out."""
+        for _ in until(60):
+            if self.descriptors() <= most:
+                return
+        opened = sorted(_read_link(link) for link in Path(f"/proc/{self.process.pid}/fd").iterdir())
+        raise AssertionError(f"{self.descriptors()} descriptors, more than {most}: {opened}")
+
 
 def _read_link(link: Path) -> str:
     """What a descriptor is; nothing where it has been closed meanwhile."""
@@ -327,66 +345,6 @@ def runs(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-class RawConnection:
-    """A TCP connection on which HTTP is written by hand."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self._buffer = b""
-
-    def __enter__(self) -> Self:
-        """Keep it open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.sock.close()
-
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        self.sock.sendall(data)
-
-    def read_until(self, mark: bytes) -> bytes:
-        """Read to the end of `mark`.
-
-        Raises:
-            EOFError: The connection ended first.
-        """
-        while mark not in self._buffer:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError(self._buffer[-2000:])
-            self._buffer += data
-        end = self._buffer.index(mark) + len(mark)
-        found, self._buffer = self._buffer[:end], self._buffer[end:]
-        return found
-
-    def read_exactly(self, size: int) -> bytes:
-        """Read so many bytes.
-
-        Raises:
-            EOFError: The connection ended first.
-        """
-        pieces = [self._buffer[:size]]
-        self._buffer = self._buffer[size:]
-        missing = size - len(pieces[0])
-        while missing:
-            data = self.sock.recv(missing)
-            if not data:
-                raise EOFError
-            pieces.append(data)
-            missing -= len(data)
-        return b"".join(pieces)
-
-    def read_all(self) -> bytes:
-        """Read to the end of the connection."""
-        with contextlib.suppress(ConnectionResetError):
-            while data := self.sock.recv(65536):
-                self._buffer += data
-        found, self._buffer = self._buffer, b""
-        return found
 
 
 def until(seconds: float) -> Iterator[None]:

@@ -31,11 +31,11 @@ def patient() -> Iterator[Executor]:
     }
     with Executor(config=config) as executor:
         executor.get("/status/200")
-        resting, descriptors = executor.resting_processes(), executor.descriptors()
+        resting, descriptors = executor.resting_processes(), executor.resting_descriptors()
         yield executor
         executor.wait_workers(0)
         assert executor.resting_processes() == resting
-        assert executor.descriptors() <= descriptors + 2
+        executor.wait_descriptors(descriptors + 2)
         assert executor.own_failures() == []
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from protocol.frames import PREFACE
 from tests import plain_http
-from tests.e2e.harness import LAB, Executor, RawConnection
+from tests.e2e.harness import LAB, Executor
+from tests.e2e.raw_connection import RawConnection
 
 pytestmark = pytest.mark.e2e
 
@@ -63,12 +64,12 @@ def strict() -> Iterator[Executor]:
     }
     with Executor(config=config) as executor:
         executor.get("/status/200")
-        resting, descriptors = executor.resting_processes(), executor.descriptors()
+        resting, descriptors = executor.resting_processes(), executor.resting_descriptors()
         memory = psutil.Process(executor.process.pid).memory_info().rss
         yield executor
         executor.wait_workers(0)
         assert executor.resting_processes() == resting
-        assert executor.descriptors() <= descriptors + 2
+        executor.wait_descriptors(descriptors + 2)
         assert psutil.Process(executor.process.pid).memory_info().rss < memory + 24 * MIB
         assert executor.own_failures() == []
 

@@ -82,7 +82,7 @@ def run_mix(requests: int, large_every: int) -> None:
         work([*dict.fromkeys(KINDS)])
         executor.wait_workers(0)
         resting = executor.resting_processes()
-        descriptors = executor.descriptors()
+        descriptors = executor.resting_descriptors()
         memory = supervisor.memory_info().rss
         with ThreadPoolExecutor(8) as pool:
             results = sum(pool.map(work, [kinds[number::8] for number in range(8)]), Counter[tuple[str, str]]())
@@ -92,7 +92,7 @@ def run_mix(requests: int, large_every: int) -> None:
         executor.wait_workers(0)
         assert executor.resting_processes() == resting
         assert not [process for process in executor.processes() if process.status() == psutil.STATUS_ZOMBIE]
-        assert executor.descriptors() <= descriptors + 2, supervisor.open_files()
+        executor.wait_descriptors(descriptors + 2)
         assert supervisor.memory_info().rss < memory + 32 * MIB
 
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests import plain_http
-from tests.e2e.harness import Executor, RawConnection, until
+from tests.e2e.harness import Executor, until
+from tests.e2e.raw_connection import RawConnection
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tests.e2e.harness import LAB, Executor, RawConnection
+from tests.e2e.harness import LAB, Executor
+from tests.e2e.raw_connection import RawConnection
 
 pytestmark = pytest.mark.e2e
 

@@ -21,13 +21,13 @@ MIB = 1 << 20
 def unharmed(service: Service) -> Iterator[None]:
     """Afterwards the service is as it was: its memory, its processes, its speed; and nothing of ours went wrong."""
     resting = service.executor.resting_processes()
-    memory, descriptors = service.memory(), service.executor.descriptors()
+    memory, descriptors = service.memory(), service.executor.resting_descriptors()
     yield
     service.executor.wait_workers(0)
     assert service.hello("still there", time_s=120) == "hello still there"
     assert len(service.executor.resting_processes()) <= len(resting) + 1
     assert not [one for one in service.executor.processes() if one.status() == psutil.STATUS_ZOMBIE]
-    assert service.executor.descriptors() <= descriptors + 8
+    service.executor.wait_descriptors(descriptors + 8)
     assert service.memory() < memory + 24 * MIB
     assert service.executor.own_failures() == []
 

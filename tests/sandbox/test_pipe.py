@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import psutil
 import pytest
 
-from tests.e2e.harness import RawConnection
+from tests.e2e.raw_connection import RawConnection
 from tests.sandbox.arena import Arena, Batch, chosen, lasting, open_arena, wait_until
 from tests.sandbox.conftest import cannot_run
 from tests.sandbox.deeds import DeedRecord, deeds_of
@@ -174,14 +174,14 @@ def results(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Results]:
     user = NOBODY if root and request.param == "rootless" else None
     with open_arena(plugins, HOOKS, user=user, limits={"log_output": "64 KiB"}) as arena:
         arena.hello()
-        memory, descriptors = arena.memory(), arena.executor.descriptors()
+        memory, descriptors = arena.memory(), arena.executor.resting_descriptors()
         results = Results(arena, chosen(request, "deed"))
         with contextlib.closing(results.batch):
             yield results
         arena.wait_alone()
         assert arena.hello(time_s=2) == "hello there"
         assert arena.memory() < memory + 24 * MIB
-        assert arena.executor.descriptors() < descriptors + 32
+        arena.executor.wait_descriptors(descriptors + 31)
         assert arena.executor.own_failures() == []
 
 
