@@ -260,9 +260,9 @@ def speaks_into_answers(_):
     channel = _find_channel()
     send_chunk = channel.send_chunk
 
-    def sent(data) -> None:
+    def sent(*given, **named):
         _say(frame(CHUNK, b"from another request"))
-        send_chunk(data)
+        return send_chunk(*given, **named)
 
     def patch() -> None:
         channel.send_chunk = sent
