@@ -40,6 +40,8 @@ log = structlog.get_logger("executor.serverless")
 FORM_SLACK: Final = 128 * 1024
 """What a form has besides the package."""
 
+MAX_QUERY_FIELDS: Final = 10
+CROWDED: Final = f"the query has more than {MAX_QUERY_FIELDS} fields; one is asked for, filename"
 UNAUTHORIZED: Final = "unauthorized: the header Authorization must be the key of the section serverless"
 NOT_FOUND: Final = "there is no such function; install the plugin again in Dify"
 
@@ -103,7 +105,11 @@ class ServerlessApp:
         return hmac.compare_digest(find_header(scope, b"authorization"), self._key)
 
     def _list(self, scope: Scope) -> Answer:
-        names = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=10).get("filename", [])
+        try:
+            query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            return json_answer({"items": [], "error": CROWDED}, HTTPStatus.BAD_REQUEST)
+        names = query.get("filename", [])
         function = self._host.find(names[0]) if len(names) == 1 else None
         items = []
         if function is not None:

@@ -143,6 +143,10 @@ def test_strangers_and_broken_daemons() -> None:
             assert client.post("/v1/launch", json={}).status_code == 400
             assert client.get("/v1/runner/instances").json() == {"items": [], "error": ""}
             assert client.get("/v1/runner/instances?filename=a&filename=b").json()["items"] == []
+            assert client.get("/v1/runner/instances?" + "a=b&" * 9 + "filename=a").json() == {"items": [], "error": ""}
+            crowded = client.get("/v1/runner/instances?" + "a=b&" * 10 + "filename=a")
+            assert (crowded.status_code, crowded.json()["items"]) == (400, [])
+            assert crowded.json()["error"] == "the query has more than 10 fields; one is asked for, filename"
             for path in ("/f/", "/f/abc", "/f/abc/invoke", "/f/" + "a" * 32 + "/invoke", "/f/%00/invoke"):
                 assert client.post(path, json={}).json()["errorType"] == "FunctionNotFound", path
         assert not executor.own_failures()
