@@ -52,7 +52,8 @@ class Figures:
             would have been before the answer, such as `limit.memory`.
         cpu_user_s: User CPU time of the worker and the descendants it waited for, in seconds (`wait4`).
         cpu_system_s: System CPU time, likewise.
-        max_rss_bytes: Peak resident set of the worker, in bytes (`wait4`); 0 when no worker ran.
+        max_rss_bytes: Peak resident set of the worker, in bytes (`wait4`), over all requests that it has answered; 0
+            when no worker ran.
         memory_peak_bytes: Highest memory of all its processes together, with its private files, as a control group
             counts it; `None` where none does, or `debug` is off.
         minor_faults: Page faults served without I/O.

@@ -467,6 +467,8 @@ class Invocation:
         if well and self._ready_again and self.keeper is not None:
             await self._end_calls()
             report = self._worker.report_so_far()
+            if self.invoke.debug:
+                self._look_at_memory()
             self._worker.handle.read_all()
             may = not self.output.has_flooded and await self._worker.measure_anew()
             if may and self.keeper.keep(self._worker, self._emit):

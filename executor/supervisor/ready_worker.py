@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from executor.figures.figures import StartTimes
 from executor.isolation.control_groups import GroupUsage
+from executor.supervisor.process_tree import SoFar, look_at_worker
 from executor.supervisor.slots import Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.control import Exited
@@ -40,7 +42,7 @@ class ReadyWorker:
         spare: Whether it was there before it was asked for.
     """
 
-    __slots__ = ("_pool", "handle", "slot", "spare", "start")
+    __slots__ = ("_before", "_pool", "handle", "slot", "spare", "start")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class ReadyWorker:
         self.start = start
         self.spare = False
         self._pool = pool
+        self._before = SoFar()
 
     @property
     def waits(self) -> bool:
@@ -70,25 +73,46 @@ class ReadyWorker:
             return False
         try:
             await asyncio.to_thread(self.slot.measure_anew, self.handle.pid)
+            self._before = look_at_worker(self.handle.pid)
         except OSError:
             return False
         return True
 
     def report_so_far(self) -> Exited | None:
-        """Tell what was used so far in the words of a report of its end, where a control group counts it."""
+        """Tell what was used since it is measured, in the words of a report of its end; None when it has ended."""
+        if self.handle.pid is None:
+            return None
+        try:
+            seen = look_at_worker(self.handle.pid)
+        except OSError:
+            return None
+        report = self._since_measured(
+            Exited(
+                id=self.handle.child.id,
+                status=0,
+                utime_s=seen.user_s,
+                stime_s=seen.system_s,
+                max_rss_bytes=seen.peak_rss_bytes,
+                minor_faults=seen.minor_faults,
+                major_faults=seen.major_faults,
+                killed_descendants=0,
+            )
+        )
         usage = self.usage()
         if usage is None or usage.cpu_s is None:
-            return None
-        system_s = usage.cpu_system_s or 0.0
-        return Exited(
-            id=self.handle.child.id,
-            status=0,
-            utime_s=max(0.0, usage.cpu_s - system_s),
-            stime_s=system_s,
-            max_rss_bytes=usage.memory_peak_bytes or 0,
-            minor_faults=0,
-            major_faults=0,
-            killed_descendants=0,
+            return report
+        system_s = min(report.stime_s if usage.cpu_system_s is None else usage.cpu_system_s, usage.cpu_s)
+        return replace(report, utime_s=usage.cpu_s - system_s, stime_s=system_s)  # finer than the kernel's ticks
+
+    def _since_measured(self, report: Exited) -> Exited:
+        """Take off what was used before it was measured anew, for earlier requests; the peak is that of all of them."""
+        before = self._before
+        return replace(
+            report,
+            utime_s=max(0.0, report.utime_s - before.user_s),
+            stime_s=max(0.0, report.stime_s - before.system_s),
+            minor_faults=max(0, report.minor_faults - before.minor_faults),
+            major_faults=max(0, report.major_faults - before.major_faults),
         )
 
     async def finish(self, grace_s: float, on_exit: Callable[[], None] | None = None) -> Exited | None:
@@ -104,10 +128,12 @@ class ReadyWorker:
             How it ended and what it used; `None` when nobody is left who knows.
         """
         try:
-            report = await self.handle.wait_exit(grace_s) or self.slot.report_kill(self.handle.child)
+            report = await self.handle.wait_exit(grace_s)
             if on_exit is not None:
                 on_exit()
-            return report
+            if report is None:
+                return self.slot.report_kill(self.handle.child)
+            return self._since_measured(report)
         finally:
             self.handle.close()
             self._pool.release(self.slot)

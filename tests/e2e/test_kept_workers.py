@@ -79,6 +79,21 @@ def test_figures(executor: Executor) -> None:
     assert one["pid"] == other["pid"]
 
 
+@pytest.mark.parametrize("off", [[], ["control_groups"]], ids=["groups", "no groups"])
+def test_figures_are_those_of_the_request(off: list[str]) -> None:
+    """Whoever counts: not nothing, and not the sum over all requests of the worker, when it ends with the last one."""
+    with Executor(config=config() | {"isolation": {"off": off}}) as executor:
+        ids = [do(executor, "spin", seconds=seconds) for seconds in (1, 0, 1)]
+        seen = [executor.invocation(one) for one in ids]
+        assert [(one["reused"], one["exit"]) for one in seen] == [(False, "kept"), (True, "kept"), (True, "exit 0")]
+        used = [one["cpu_user_s"] + one["cpu_system_s"] for one in seen]
+        assert used[0] > 0.9 > used[1]
+        assert 0.9 < used[2] < 1.9
+        assert min(one["max_rss_bytes"] for one in seen) > 1 << 20
+        assert seen[0]["minor_faults"] > 0
+        assert executor.own_failures() == []
+
+
 def test_a_failure_ends_it(executor: Executor) -> None:
     """What has failed is not used again."""
     seen(executor, "a", "failing")

@@ -90,6 +90,10 @@ class Do(Endpoint):
             case "raise":
                 SEEN.append("raised")
                 raise KeyError("state")
+            case "spin":
+                begun = time.process_time()
+                while time.process_time() - begun < given["seconds"]:
+                    pass
             case "burn":
                 afterwards(response, burn, given.get("file"))
             case "eat":
