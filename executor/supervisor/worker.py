@@ -19,11 +19,10 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from fcntl import F_SETPIPE_SZ, fcntl
-from functools import partial
 from typing import Final, Protocol
 
 from executor.supervisor.control import Child
-from executor.supervisor.output import Stream
+from executor.supervisor.output_pipes import OutputPipes, OutputSink
 from executor.supervisor.pipes import close_quietly, open_pipes
 from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
@@ -71,17 +70,14 @@ READS_AT_ONCE: Final = 2
 """Reads of the worker's pipe when all that it has said until now is to be known."""
 
 FINAL_READS: Final = 16
-"""Reads of each output pipe after the worker's exit: its pipe's capacity is at most READ_SIZE by default."""
+"""Reads of the pipe after the worker's exit: more than it holds."""
 
 
-class WorkerSink(Protocol):
+class WorkerSink(OutputSink, Protocol):
     """Where a worker's side effects go while its messages wait for the invocation."""
 
     def add_message(self, message: Log) -> None:
         """A `LOG` message came."""
-
-    def feed(self, stream: Stream, data: bytes) -> None:
-        """Bytes came from descriptor 1 or 2."""
 
 
 class WorkerHandle:
@@ -118,15 +114,13 @@ class WorkerHandle:
         self._take_call: Callable[[CallerMessage], None] | None = None
         ours, theirs = open_pipes()
         self._write_fd, self._read_fd, stdout, stderr = ours
-        self._streams: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         try:
             self.child: Child = slot.client.fork_worker(task, theirs)
         except BaseException:
             close_quietly(ours)
             raise
         self._resume_reading()
-        for stream, descriptor in self._streams.items():
-            readiness.watch(descriptor, partial(self._on_output, stream, descriptor))
+        self._output = OutputPipes(stdout, stderr, readiness, sink)
 
     @property
     def pid(self) -> int | None:
@@ -207,7 +201,7 @@ class WorkerHandle:
     def use_sink(self, sink: WorkerSink) -> None:
         """Have output go there from now on; what there is of it goes to the sink that was there."""
         self.read_all()
-        self._sink = sink
+        self._sink = self._output.sink = sink
 
     def rest(self, sink: WorkerSink) -> None:
         """Be between two requests: nobody takes calls, and credit that is owed is forgotten."""
@@ -222,13 +216,7 @@ class WorkerHandle:
                 self._drain()
             if self._at_end or self._inbox or not self._on_readable():
                 break
-        self._read_output()
-
-    def _read_output(self) -> None:
-        for stream, descriptor in self._streams.items():
-            for _ in range(FINAL_READS):
-                if not self._on_output(stream, descriptor):
-                    break
+        self._output.read()
 
     def break_off(self, reason: str) -> None:
         """End the worker as one that broke the protocol."""
@@ -293,7 +281,7 @@ class WorkerHandle:
         for _ in range(FINAL_READS):
             if self._at_end or not self._on_readable():
                 break
-        self._read_output()
+        self._output.read()
         return report
 
     async def _wait_report(self, grace_s: float) -> Exited | None:
@@ -318,9 +306,8 @@ class WorkerHandle:
         self._closed = True
         self._pause_reading()
         self._loop.remove_writer(self._write_fd)
-        for descriptor in self._streams.values():
-            self._readiness.forget(descriptor)
-        close_quietly((self._write_fd, self._read_fd, *self._streams.values()))
+        self._output.close()
+        close_quietly((self._write_fd, self._read_fd))
         self._end()
 
     def _resume_reading(self) -> None:
@@ -407,17 +394,6 @@ class WorkerHandle:
         elif isinstance(message, Call):
             with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
                 self.send(CallResult(message.call_id, "error", b"there is nobody to make reverse calls to", more=False))
-
-    def _on_output(self, stream: Stream, descriptor: int) -> bool:
-        try:
-            data = os.read(descriptor, READ_SIZE)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._readiness.forget(descriptor)
-            return False
-        self._sink.feed(stream, data)
-        return True
 
     def _on_writable(self) -> None:
         del self._outgoing[: self._write(self._outgoing)]
