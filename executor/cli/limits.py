@@ -15,13 +15,14 @@ from rich.text import Text
 
 from executor.catalog.plugin import Plugin
 from executor.cli.asking import Column, Format, cell, draw_table, printable_lines
-from executor.config.effective import Effective, Level, explain_limits
+from executor.config.effective import Effective, Level, explain_limits, explain_worker
 from executor.config.limits import quantity_of
 from executor.config.load import load_config
 from executor.config.model import Config
 from executor.config.overrides import Overrides
 from executor.config.places import ConfigError
-from executor.config.units import format_size
+from executor.config.units import Quantity, format_size
+from executor.config.worker import WorkerSettings
 from executor.hooks import Paired, pair_hooks
 from executor.isolation.enforcement import enforcement
 
@@ -128,15 +129,13 @@ def describe_limits(config: Config, hook_id: str, plugin: Plugin, groups: HostGr
         docs/settings.md, of maps with `value`, `unit` (`s`, `bytes`, `CPUs`, or null for a count), `shown` (the
         value for people), `level` (`default`, `general`, `manifest`, `plugin` or `hook`), `place` (where it was
         given, or null), `lowered_to` (the limit to which it was lowered, of which level and place then are, or null)
-        and `enforced_by`. Keys may be added in later versions.
+        and `enforced_by`; `worker`, the same for the section `worker`, whose keys nothing lowers. Keys may be added
+        in later versions.
     """
     explained = explain_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes)
     described = {
         name: {
-            **_describe_value(name, effective.value),
-            "level": effective.level.name.lower(),
-            "place": _find_place(config, plugin, effective),
-            "lowered_to": effective.lowered_to or None,
+            **_describe(config, plugin, quantity_of(name), effective),
             "enforced_by": enforcement(
                 name,
                 groups.version,
@@ -156,6 +155,13 @@ def describe_limits(config: Config, hook_id: str, plugin: Plugin, groups: HostGr
             "reason": groups.reason or None,
         },
         "limits": described,
+        "worker": {
+            name: {
+                **_describe(config, plugin, quantity_of(name, WorkerSettings), effective),
+                "enforced_by": "the supervisor" if name == "max_invocations" else "the supervisor's clock",
+            }
+            for name, effective in explain_worker(config, plugin.root, hook_id).items()
+        },
     }
 
 
@@ -163,7 +169,10 @@ def draw_limits(document: Mapping[str, Any], width: int) -> RenderableType:
     """Draw what `describe_limits` returned in lines of `width` characters."""
     rows = [
         (cell(name, "cyan"), cell(item["shown"]), _origin(item), cell(item["enforced_by"]))
-        for name, item in document["limits"].items()
+        for name, item in [
+            *document["limits"].items(),
+            *((f"worker.{name}", item) for name, item in document["worker"].items()),
+        ]
     ]
     plugin, groups = document["plugin"], document["control_groups"]
     if groups["version"]:
@@ -192,12 +201,19 @@ def _fail(*problems: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _describe_value(name: str, value: float) -> dict[str, Any]:
-    quantity = quantity_of(name)
+def _describe(config: Config, plugin: Plugin, quantity: Quantity, effective: Effective) -> dict[str, Any]:
+    value = effective.value
     shown = quantity.show(value)
     if quantity.unit == "CPUs":
         shown += " CPU" if value == 1 else " CPUs"
-    return {"value": value, "unit": quantity.unit or None, "shown": shown}
+    return {
+        "value": value,
+        "unit": quantity.unit or None,
+        "shown": shown,
+        "level": effective.level.name.lower(),
+        "place": _find_place(config, plugin, effective),
+        "lowered_to": effective.lowered_to or None,
+    }
 
 
 def _find_place(config: Config, plugin: Plugin, effective: Effective) -> str | None:

@@ -24,7 +24,7 @@ from typing import Final
 from executor.config.limits import MEMORY_HINT_FLOOR, Limits
 from executor.config.model import Config
 from executor.config.places import KeyPath
-from executor.config.worker import WorkerSettings, join_worker_settings
+from executor.config.worker import WorkerSettings
 
 __all__ = [
     "WITHIN",
@@ -34,6 +34,7 @@ __all__ = [
     "effective_limits",
     "effective_worker",
     "explain_limits",
+    "explain_worker",
     "join_limits",
     "reachable_cpu_time",
 ]
@@ -109,12 +110,27 @@ def effective_limits(
 
 def effective_worker(config: Config, plugin_root: Path | None, hook_id: str) -> WorkerSettings:
     """Join the levels of the section `worker` that hold for a hook; arguments as for `effective_limits`."""
-    levels = [config.worker]
+    explained = explain_worker(config, plugin_root, hook_id)
+    return WorkerSettings.model_validate({name: item.value for name, item in explained.items()})
+
+
+def explain_worker(config: Config, plugin_root: Path | None, hook_id: str) -> dict[str, Effective]:
+    """Like `effective_worker`, but tell for each key, by name, what decided."""
+    given: list[tuple[Level, KeyPath, WorkerSettings]] = [(Level.GENERAL, ("worker",), config.worker)]
     if plugin_root is not None:
-        levels += [plugin.worker for plugin in config.plugins if plugin.path.resolve() == plugin_root.resolve()]
+        root = plugin_root.resolve()
+        given += [
+            (Level.PLUGIN, ("plugins", index, "worker"), plugin.worker)
+            for index, plugin in enumerate(config.plugins)
+            if plugin.path.resolve() == root
+        ]
     if hook_id in config.hooks:
-        levels.append(config.hooks[hook_id].worker)
-    return join_worker_settings(*levels)
+        given.append((Level.HOOK, ("hooks", hook_id, "worker"), config.hooks[hook_id].worker))
+    explained = {name: Effective(value, Level.DEFAULT) for name, value in WorkerSettings()}
+    for level, path, settings in given:
+        for name in settings.model_fields_set:
+            explained[name] = Effective(getattr(settings, name), level, (*path, name))
+    return explained
 
 
 def explain_limits(

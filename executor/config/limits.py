@@ -139,10 +139,10 @@ class Limits(Section):
     )
 
 
-def quantity_of(name: str) -> Quantity:
-    """Find what values a limit may have, and how they are written.
+def quantity_of(name: str, section: type[Section] = Limits) -> Quantity:
+    """Find what values a limit, or a number of another section, may have, and how they are written.
 
     Raises:
         KeyError: There is no such limit.
     """
-    return next(item for item in Limits.model_fields[name].metadata if isinstance(item, Quantity))
+    return next(item for item in section.model_fields[name].metadata if isinstance(item, Quantity))

@@ -9,7 +9,7 @@ from pydantic import Field
 from executor.config.section import Section
 from executor.config.units import Count, Duration
 
-__all__ = ["WorkerSettings", "join_worker_settings"]
+__all__ = ["WorkerSettings"]
 
 
 class WorkerSettings(Section):
@@ -31,9 +31,3 @@ class WorkerSettings(Section):
         default=300.0,
         description="How long a worker waits for another request, where `max_invocations` lets it.",
     )
-
-
-def join_worker_settings(*levels: WorkerSettings) -> WorkerSettings:
-    """Join levels, the most general one first; what a more specific one gives holds."""
-    given = {name: getattr(level, name) for level in levels for name in level.model_fields_set}
-    return WorkerSettings.model_validate(given)

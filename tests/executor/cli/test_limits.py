@@ -103,6 +103,33 @@ hooks:
     assert table["scratch_size"][:2] == ["256 MiB", "lowered to memory: manifest, resource.memory: 1 MiB"]
 
 
+def test_how_long_workers_live_is_shown(tmp_path: Path, plugin: Path) -> None:
+    """The section `worker`, which has the same levels."""
+    text = f"""\
+worker: {{after_response: 30s}}
+plugins: [{plugin}]
+hooks: {{cat: {{plugin: rainbow_cat, worker: {{max_invocations: 1000}}}}}}
+"""
+    file = write(tmp_path, text)
+    lines = [
+        [part.strip() for part in line.split("  ") if part.strip()]
+        for line in run("cat", "--config", file).stdout.splitlines()
+    ]
+    shown = {cells[0]: cells[1:] for cells in lines if cells[0].startswith("worker.")}
+    assert shown == {
+        "worker.after_response": ["30s", f"general, {file}:1:26", "the supervisor's clock"],
+        "worker.max_invocations": [
+            "1000",
+            f"hook, {file}:3:{text.splitlines()[2].index('1000') + 1}",
+            "the supervisor",
+        ],
+        "worker.idle_time": ["5m", "default", "the supervisor's clock"],
+    }
+    worker = json.loads(run("cat", "--config", file, "--format", "json").stdout)["worker"]
+    assert worker["after_response"]["value"] == 30
+    assert (worker["max_invocations"]["value"], worker["max_invocations"]["level"]) == (1000, "hook")
+
+
 def test_json_is_for_scripts(tmp_path: Path, plugin: Path) -> None:
     """Plain numbers with units."""
     file = write(tmp_path, f"plugins: [{plugin}]\nhooks: {{cat: {{plugin: rainbow_cat, limits: {{wall_time: 5s}}}}}}\n")
