@@ -15,6 +15,7 @@ from rich.text import Text
 
 from executor.catalog.plugin import Plugin
 from executor.cli.asking import Column, Format, cell, draw_table, printable_lines
+from executor.cli.desk import StateDir
 from executor.config.effective import Effective, Level, explain_limits, explain_worker
 from executor.config.limits import quantity_of
 from executor.config.load import load_config
@@ -23,6 +24,7 @@ from executor.config.overrides import Overrides
 from executor.config.places import ConfigError
 from executor.config.units import Quantity, format_size
 from executor.config.worker import WorkerSettings
+from executor.errors import ExecutorError
 from executor.hooks import Paired, pair_hooks
 from executor.isolation.enforcement import enforcement
 
@@ -34,6 +36,8 @@ Examples:
   executor limits my_plugin ./my_plugin               a plugin folder, served as hook <manifest name>
 
   executor limits cat --config executor.yaml          a hook of a configuration file
+
+  executor limits 4fxhq2d1m9ab7cde                    a hook of an installed plugin
 
   executor limits cat --config executor.yaml --format json | jq '.limits.memory'
 
@@ -84,16 +88,17 @@ def limits(
     ] = None,
     *,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML).")] = None,
+    state_dir: StateDir = None,
     output: Format = "table",
 ) -> None:
     """Work out the limits of one hook and show them."""
     try:
-        loaded = load_config(config, Overrides(plugins=tuple(plugins or ())))
+        loaded = load_config(config, Overrides(plugins=tuple(plugins or ()), state_dir=state_dir))
     except ConfigError as error:
         _fail(*(str(problem) for problem in error.problems))
     for note in loaded.notes:
         print(f"{note.severity}: {note}", file=sys.stderr)
-    plugin = _find_plugin(hook, pair_hooks(loaded))
+    plugin = _find_plugin(hook, pair_hooks(loaded), loaded)
     document = describe_limits(loaded, hook, plugin, find_groups(loaded))
     if output == "json":
         typer.echo(json.dumps(document, indent=2))
@@ -186,13 +191,42 @@ def draw_limits(document: Mapping[str, Any], width: int) -> RenderableType:
     )
 
 
-def _find_plugin(hook_id: str, paired: Paired) -> Plugin:
+def _find_plugin(hook_id: str, paired: Paired, config: Config) -> Plugin:
     """Find the plugin of a hook; end the command when there is no such hook, or it cannot be served."""
-    if hook_id not in paired.hooks:
-        known = ", ".join(sorted(paired.hooks))
+    if hook_id in paired.hooks:
+        return paired.hooks[hook_id]
+    try:
+        plugin, installed = _find_installed(hook_id, config)
+    except ExecutorError as error:
+        _fail(*(str(problem) for problem in paired.problems), *str(error).splitlines())
+    if plugin is None:
+        known = ", ".join(sorted({*paired.hooks, *installed}))
         hint = f"there are: {known}" if known else "there are none; name a plugin folder or --config"
         _fail(*(str(problem) for problem in paired.problems), f"no hook {hook_id!r} can be served; {hint}")
-    return paired.hooks[hook_id]
+    return plugin
+
+
+def _find_installed(hook_id: str, config: Config) -> tuple[Plugin | None, list[str]]:
+    """Find the plugin of a hook in the store, and the ids of all that are there; where there is no store, none is made.
+
+    Raises:
+        ExecutorError: The store, or the plugin, cannot be read.
+    """
+    from executor.installed.catalog import InstalledCatalog  # not needed for hooks of files
+    from executor.store.configured import open_configured_store
+    from executor.store.database import FILE
+    from executor.store.errors import NotStoredError
+
+    if config.store.url is None and not (config.state_dir / FILE).exists():
+        return None, []
+    with open_configured_store(config) as store:
+        hook = store.hooks.get(hook_id)
+        if hook is None:
+            return None, [one.hook_id for one in store.hooks.list()]
+        version = store.plugins.get(hook.active)
+        if version is None:
+            raise NotStoredError(f"{hook.active} is not installed")
+        return InstalledCatalog(config.state_dir).load(version), []
 
 
 def _fail(*problems: str) -> NoReturn:

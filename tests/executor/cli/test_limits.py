@@ -18,6 +18,7 @@ from executor.config.limits import Limits
 from executor.config.load import load_config
 from executor.isolation.enforcement import enforcement
 from tests.executor.config.support import load
+from tests.executor.installed.support import Lab
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "rainbow_cat"
 V2 = HostGroups("v2", frozenset({"cpu", "memory", "pids"}), swap_limited=True)
@@ -33,8 +34,9 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(autouse=True)
-def _host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with control groups of version 2."""
+def _host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A host with control groups of version 2, where nothing is installed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
     monkeypatch.setattr(limits, "find_groups", lambda _: V2)
 
 
@@ -128,6 +130,21 @@ hooks: {{cat: {{plugin: rainbow_cat, worker: {{max_invocations: 1000}}}}}}
     worker = json.loads(run("cat", "--config", file, "--format", "json").stdout)["worker"]
     assert worker["after_response"]["value"] == 30
     assert (worker["max_invocations"]["value"], worker["max_invocations"]["level"]) == (1000, "hook")
+
+
+def test_hooks_of_installed_plugins_are_known(tmp_path: Path) -> None:
+    """By their ids, with what the configuration says of all hooks; another id is refused with those that there are."""
+    lab = Lab(tmp_path)
+    lab.install("0.0.1")
+    made = json.loads(
+        lab("hook", "create", "cat", "--from-env", "token=T", "--format", "json", environment={"T": "a-long-secret"})
+    )
+    file = write(tmp_path, "limits: {wall_time: 7s}\nworker: {max_invocations: 5}\n")
+    shown = json.loads(lab("limits", made["hook_id"], "--config", file, "--format", "json"))
+    assert (shown["plugin"]["name"], shown["plugin"]["version"]) == ("cat", "0.0.1")
+    assert (shown["limits"]["wall_time"]["value"], shown["worker"]["max_invocations"]["value"]) == (7, 5)
+    assert shown["limits"]["wall_time"]["place"] == f"{file}:1:21"
+    assert f"there are: {made['hook_id']}" in lab.refuse("limits", "nobody")
 
 
 def test_json_is_for_scripts(tmp_path: Path, plugin: Path) -> None:
