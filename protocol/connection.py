@@ -22,7 +22,7 @@ from protocol.codec import DATA_MESSAGES, FRAME_LIMITS, decode_message, encode_m
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
 from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
-from protocol.messages import Credit, Invoke, Message, Ready
+from protocol.messages import Body, Chunk, Credit, Invoke, Message, Ready
 from protocol.states import START, Role, State, WorkerState, advance
 
 __all__ = ["Connection", "Role"]
@@ -104,7 +104,9 @@ class Connection:
         states = advance(self._states, self._role, type(message))
         send_window, receive_window = self._send_window, self._receive_window
         if isinstance(message, DATA_MESSAGES):
-            send_window = _spend(send_window, len(message.data))
+            send_window -= len(message.data)
+            if send_window < 0:
+                raise _overspent(message, self._send_window)
         elif isinstance(message, Credit):
             receive_window = _grant(receive_window, message.amount)
         elif isinstance(message, Ready):
@@ -154,7 +156,10 @@ class Connection:
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
         if isinstance(message, DATA_MESSAGES):
-            self._receive_window = _spend(self._receive_window, len(message.data))
+            window = self._receive_window - len(message.data)
+            if window < 0:
+                raise _overspent(message, self._receive_window)
+            self._receive_window = window
         elif isinstance(message, Credit):
             self._send_window = _grant(self._send_window, message.amount)
         elif isinstance(message, CALL_MESSAGES):
@@ -185,10 +190,8 @@ class Connection:
             raise RemoteProtocolError(f"the connection is dead: {self._failure}")
 
 
-def _spend(window: int, size: int) -> int:
-    if size > window:
-        raise LocalProtocolError(f"{size} bytes of data, the credit is {window}")
-    return window - size
+def _overspent(message: Body | Chunk, window: int) -> LocalProtocolError:
+    return LocalProtocolError(f"{len(message.data)} bytes of data, the credit is {window}")
 
 
 def _grant(window: int, amount: int) -> int:

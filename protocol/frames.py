@@ -90,7 +90,8 @@ class FrameReader:
             self._read_preface()
         if self._preface_seen and len(buffer) >= HEADER_SIZE:
             size, kind = _HEADER.unpack_from(buffer)
-            self._check_size(kind, size)
+            if size > self._limits.get(kind, -1):
+                raise self._refusal(kind, size)
             end = HEADER_SIZE + size
             if len(buffer) >= end:
                 with memoryview(buffer) as view:
@@ -101,12 +102,11 @@ class FrameReader:
             raise RemoteProtocolError(f"the stream ended within a frame, after {len(buffer)} bytes of it")
         return None
 
-    def _check_size(self, kind: int, size: int) -> None:
+    def _refusal(self, kind: int, size: int) -> RemoteProtocolError:
         limit = self._limits.get(kind)
         if limit is None:
-            raise RemoteProtocolError(f"frame type 0x{kind:02x} is not one that this peer may send")
-        if size > limit:
-            raise RemoteProtocolError(f"frame type 0x{kind:02x}: payload of {size} bytes, at most {limit}")
+            return RemoteProtocolError(f"frame type 0x{kind:02x} is not one that this peer may send")
+        return RemoteProtocolError(f"frame type 0x{kind:02x}: payload of {size} bytes, at most {limit}")
 
     def _read_preface(self) -> None:
         for index, (found, expected) in enumerate(zip(self._buffer, PREFACE, strict=False)):

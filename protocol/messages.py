@@ -187,7 +187,8 @@ class Body:
     data: bytes
 
     def __post_init__(self) -> None:
-        check_bytes("data", self.data, 1, MAX_DATA)
+        if type(self.data) is not bytes or not 0 < len(self.data) <= MAX_DATA:
+            check_bytes("data", self.data, 1, MAX_DATA)
 
 
 @final
@@ -245,7 +246,8 @@ class Chunk:
     data: bytes
 
     def __post_init__(self) -> None:
-        check_bytes("data", self.data, 1, MAX_DATA)
+        if type(self.data) is not bytes or not 0 < len(self.data) <= MAX_DATA:
+            check_bytes("data", self.data, 1, MAX_DATA)
 
 
 @final

@@ -126,19 +126,21 @@ class Channel(Pipes):
             Cancelled: Nobody waits for the answer any more.
         """
         self._check_process()
-        view = memoryview(data)
+        rest = data
         with self._changed:
             self._read_all_nowait()
-            while view:
-                if not self._connection.send_window:
+            while rest:
+                window = self._connection.send_window
+                if not window:
                     self._wait_sent()  # nobody grants anything for what is held
-                self._wait(lambda: self._connection.send_window > 0)
+                    self._wait(lambda: self._connection.send_window > 0)
+                    window = self._connection.send_window
                 self._raise_if_cancelled()
-                size = min(len(view), self._connection.send_window, MAX_DATA)
-                self._enqueue(Chunk(data=data if size == len(data) else bytes(view[:size])), more=more)
-                if not more:
+                piece = rest[: min(window, MAX_DATA)]  # nothing is copied where it is all
+                self._enqueue(Chunk(piece), more=more)
+                if not more and self._outgoing:
                     self._wait_sent()
-                view = view[size:]
+                rest = rest[len(piece) :]
 
     def send_log(self, message: Log) -> bool:
         """Send a log record, if the protocol still allows one; whether it does."""
