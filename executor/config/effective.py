@@ -15,15 +15,16 @@ A manifest's `resource.memory` is the author's guess. It can only lower `memory`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from executor.config.limits import MEMORY_HINT_FLOOR, Limits
 from executor.config.model import Config
 from executor.config.places import KeyPath
+from executor.config.section import Section
 from executor.config.worker import WorkerSettings
 
 __all__ = [
@@ -116,37 +117,14 @@ def effective_worker(config: Config, plugin_root: Path | None, hook_id: str) -> 
 
 def explain_worker(config: Config, plugin_root: Path | None, hook_id: str) -> dict[str, Effective]:
     """Like `effective_worker`, but tell for each key, by name, what decided."""
-    given: list[tuple[Level, KeyPath, WorkerSettings]] = [(Level.GENERAL, ("worker",), config.worker)]
-    if plugin_root is not None:
-        root = plugin_root.resolve()
-        given += [
-            (Level.PLUGIN, ("plugins", index, "worker"), plugin.worker)
-            for index, plugin in enumerate(config.plugins)
-            if plugin.path.resolve() == root
-        ]
-    if hook_id in config.hooks:
-        given.append((Level.HOOK, ("hooks", hook_id, "worker"), config.hooks[hook_id].worker))
-    explained = {name: Effective(value, Level.DEFAULT) for name, value in WorkerSettings()}
-    for level, path, settings in given:
-        for name in settings.model_fields_set:
-            explained[name] = Effective(getattr(settings, name), level, (*path, name))
-    return explained
+    return _join(WorkerSettings, _levels(config, plugin_root, hook_id, "worker"))
 
 
 def explain_limits(
     config: Config, plugin_root: Path | None, hook_id: str, *, memory_hint_bytes: int | None = None
 ) -> dict[str, Effective]:
     """Like `effective_limits`, but tell for each limit, by name, what decided."""
-    given = [Given(Level.GENERAL, ("limits",), config.limits)]
-    if plugin_root is not None:
-        root = plugin_root.resolve()
-        given += [
-            Given(Level.PLUGIN, ("plugins", index, "limits"), plugin.limits)
-            for index, plugin in enumerate(config.plugins)
-            if plugin.path.resolve() == root
-        ]
-    if hook_id in config.hooks:
-        given.append(Given(Level.HOOK, ("hooks", hook_id, "limits"), config.hooks[hook_id].limits))
+    given = [Given(*level) for level in _levels(config, plugin_root, hook_id, "limits")]
     return join_limits(given, memory_hint_bytes)
 
 
@@ -160,10 +138,7 @@ def join_limits(given: Iterable[Given], memory_hint_bytes: int | None = None) ->
     Returns:
         Every limit by its name.
     """
-    joined = {name: Effective(field.default, Level.DEFAULT) for name, field in Limits.model_fields.items()}
-    for item in given:
-        for name in item.limits.model_fields_set:
-            joined[name] = Effective(getattr(item.limits, name), item.level, (*item.path, name))
+    joined = _join(Limits, ((item.level, item.path, item.limits) for item in given))
     memory = joined["memory"]
     if memory_hint_bytes is not None and memory.level < Level.MANIFEST:
         hint = max(memory_hint_bytes, MEMORY_HINT_FLOOR)
@@ -173,6 +148,29 @@ def join_limits(given: Iterable[Given], memory_hint_bytes: int | None = None) ->
         most = joined[other]
         if joined[name].value > most.value:
             joined[name] = Effective(most.value, most.level, most.path, lowered_to=other)
+    return joined
+
+
+def _levels(
+    config: Config, plugin_root: Path | None, hook_id: str, name: Literal["limits", "worker"]
+) -> Iterator[tuple[Level, KeyPath, Any]]:
+    """List where a section with levels is given for a hook, the most general place first: (level, path, section)."""
+    yield Level.GENERAL, (name,), getattr(config, name)
+    if plugin_root is not None:
+        root = plugin_root.resolve()
+        for index, plugin in enumerate(config.plugins):
+            if plugin.path.resolve() == root:
+                yield Level.PLUGIN, ("plugins", index, name), getattr(plugin, name)
+    if hook_id in config.hooks:
+        yield Level.HOOK, ("hooks", hook_id, name), getattr(config.hooks[hook_id], name)
+
+
+def _join(section: type[Section], levels: Iterable[tuple[Level, KeyPath, Section]]) -> dict[str, Effective]:
+    """Join levels of a section: for each of its keys the last one that gives it, else the default."""
+    joined = {name: Effective(field.default, Level.DEFAULT) for name, field in section.model_fields.items()}
+    for level, path, settings in levels:
+        for name in settings.model_fields_set:
+            joined[name] = Effective(getattr(settings, name), level, (*path, name))
     return joined
 
 
