@@ -110,7 +110,6 @@ _TUPLES: Final = {
     message: [i for i, name in enumerate(names) if name in {"headers", "values"}] for message, names in _NAMES.items()
 }
 
-
 DATA_MESSAGES: Final = (Body, Chunk)
 """Messages that are nothing but bytes of a body."""
 _ARRAY_OF_ONE: Final = 0x91
@@ -136,7 +135,6 @@ _FRAMES_WITHOUT_FIELDS: Final = {
 """By type byte: the whole frame, with an array of nothing."""
 
 _GETTERS: Final = {message: _make_getter(names) for message, names in _NAMES.items() if names}
-
 
 _pack: Final = msgpack.Packer().pack
 """`msgpack.packb` makes a packer for each value. One for all will do: nothing runs in between."""

@@ -100,7 +100,7 @@ class Connection:
             RemoteProtocolError: The connection is dead.
         """
         if self._failure is not None:
-            self._check_alive()
+            raise self._death()
         states = advance(self._states, self._role, type(message))
         send_window, receive_window = self._send_window, self._receive_window
         if isinstance(message, DATA_MESSAGES):
@@ -130,7 +130,8 @@ class Connection:
             LocalProtocolError: The buffer is full, or the stream had already ended. Nothing has changed.
             RemoteProtocolError: The connection is dead.
         """
-        self._check_alive()
+        if self._failure is not None:
+            raise self._death()
         self._reader.feed(data)
 
     def next_message(self) -> Message | None:
@@ -140,7 +141,7 @@ class Connection:
             RemoteProtocolError: The peer broke the protocol. The connection is dead: later calls raise too.
         """
         if self._failure is not None:
-            self._check_alive()
+            raise self._death()
         try:
             return self._next_message()
         except ProtocolError as error:
@@ -185,9 +186,8 @@ class Connection:
         self._send_window = self._receive_window = INITIAL_CREDIT
         self._keep = invoke.keep
 
-    def _check_alive(self) -> None:
-        if self._failure is not None:
-            raise RemoteProtocolError(f"the connection is dead: {self._failure}")
+    def _death(self) -> RemoteProtocolError:
+        return RemoteProtocolError(f"the connection is dead: {self._failure}")
 
 
 def _overspent(message: Body | Chunk, window: int) -> LocalProtocolError:

@@ -187,8 +187,7 @@ class Body:
     data: bytes
 
     def __post_init__(self) -> None:
-        if type(self.data) is not bytes or not 0 < len(self.data) <= MAX_DATA:
-            check_bytes("data", self.data, 1, MAX_DATA)
+        check_bytes("data", self.data, 1, MAX_DATA)
 
 
 @final
@@ -246,8 +245,7 @@ class Chunk:
     data: bytes
 
     def __post_init__(self) -> None:
-        if type(self.data) is not bytes or not 0 < len(self.data) <= MAX_DATA:
-            check_bytes("data", self.data, 1, MAX_DATA)
+        check_bytes("data", self.data, 1, MAX_DATA)
 
 
 @final

@@ -138,7 +138,7 @@ class Channel(Pipes):
                 self._raise_if_cancelled()
                 piece = rest[: min(window, MAX_DATA)]  # nothing is copied where it is all
                 self._enqueue(Chunk(piece), more=more)
-                if not more and self._outgoing:
+                if not more:
                     self._wait_sent()
                 rest = rest[len(piece) :]
 

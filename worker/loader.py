@@ -95,8 +95,9 @@ class Loader:
         return self._classes[source]
 
     def _execute(self, source: str) -> ModuleType:
-        prepared = self._modules.pop(source) if source in self._modules else None
-        module, loader = prepared or _make_module(self._root, source)
+        if source not in self._modules:
+            self._modules[source] = _make_module(self._root, source)
+        module, loader = self._modules.pop(source)
         if not os.path.isfile(loader.path):
             raise LoadError(f"{source}: there is no such file in the plugin")
         try:

@@ -183,9 +183,10 @@ class Slot(ControlLoop):
         if self._worker_id is not None:
             self.fail(worker_id, "the slot has a worker")
             return
+        if self._obstacle is not None:
+            self.fail(worker_id, str(self._obstacle), self._obstacle.errno or 0)
+            return
         try:
-            if self._obstacle is not None:
-                raise self._obstacle
             send_fds(self._link, [FORK], list(descriptors))
         except OSError as error:
             self.fail(worker_id, str(error), error.errno or 0)
