@@ -5,11 +5,13 @@ Theory of operation
 `Invocation.run` is one coroutine that talks to the client and to the worker; a second task carries the request body
 and, when that is done, listens for the client going away. Everything that can end an invocation early (a clock, the
 client, a limit, a shutdown) calls `interrupt`, which notes the first reason and cancels the main coroutine at
-whatever it waits for. All ends meet in `_conclude`, which cannot be interrupted:
+whatever it waits for.
 
 A whole answer need not be the end: where `worker.after_response` says so, the coroutine waits, with all clocks and
 limits still in force but the client's, until the worker ends or its time is over. Whatever happens then, the outcome
 is that of the answer; the figures tell what became of the rest.
+
+All ends meet in `_conclude`, which cannot be interrupted:
 
 1. the client gets the answer that the outcome stands for, or a cut connection if a response had begun;
 2. the worker is told to stop and, after a grace time, killed;

@@ -7,16 +7,13 @@ from functools import partial
 from typing import Final, Protocol
 
 from executor.supervisor.output import Stream
-from executor.supervisor.pipes import close_quietly
+from executor.supervisor.pipes import PIPE_SIZE, close_quietly
 from executor.supervisor.readiness import Readiness
 
 __all__ = ["OutputPipes", "OutputSink"]
 
-READ_SIZE: Final = 65_536
-"""Bytes that are read at once: the default capacity of a Linux pipe (pipe(7))."""
-
 FINAL_READS: Final = 16
-"""Reads of each pipe after the worker's exit. Its capacity is READ_SIZE by default, a megabyte at most."""
+"""Reads of each pipe after the worker's exit. Its capacity is PIPE_SIZE by default, a megabyte at most."""
 
 
 class OutputSink(Protocol):
@@ -64,7 +61,7 @@ class OutputPipes:
     def _read(self, stream: Stream, descriptor: int) -> bool:
         """Read once; whether there may be more."""
         try:
-            data = os.read(descriptor, READ_SIZE)
+            data = os.read(descriptor, PIPE_SIZE)
         except BlockingIOError:
             return False
         if not data:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
-__all__ = ["close_quietly", "open_pipes"]
+__all__ = ["PIPE_SIZE", "close_quietly", "open_pipes"]
+
+PIPE_SIZE: Final = 65_536
+"""The default capacity of a Linux pipe in bytes (pipe(7))."""
 
 
 def open_pipes() -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:

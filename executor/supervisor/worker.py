@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from executor.supervisor.control import Child
 from executor.supervisor.output_pipes import OutputPipes, OutputSink
-from executor.supervisor.pipes import close_quietly, open_pipes
+from executor.supervisor.pipes import PIPE_SIZE, close_quietly, open_pipes
 from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
 from executor.supervisor.zygote import WorkerTask
@@ -39,9 +39,6 @@ CallerMessage = Call | CallData | CallCredit | CallCancel
 """What a worker says about its reverse calls."""
 
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
-
-READ_SIZE: Final = 65_536
-"""The default capacity of a Linux pipe in bytes (pipe(7)). Output is read in pieces of that size."""
 
 WIDE_PIPE: Final = 262_144
 """Capacity for a worker that fills its pipe: fewer turns of the two. A megabyte is the most without privileges."""
@@ -325,7 +322,7 @@ class WorkerHandle:
             size = os.readv(self._read_fd, (_INCOMING,))
         except BlockingIOError:
             return False
-        if size >= READ_SIZE and not self._wide:
+        if size >= PIPE_SIZE and not self._wide:
             self._widen()
         try:
             self._connection.receive_data(memoryview(_INCOMING)[:size])

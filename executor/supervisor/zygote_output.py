@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from executor.supervisor.output import LogRecord, OutputLog
+from executor.supervisor.pipes import PIPE_SIZE
 
 __all__ = ["ZygoteOutput"]
 
@@ -23,7 +24,6 @@ LIMIT_BYTES: Final = 64 * 1024
 """Output that is logged of one zygote; with `FLOOD_FACTOR` times as much it is ended."""
 
 LINE_BYTES: Final = 2048
-READ_SIZE: Final = 65_536
 
 
 class ZygoteOutput:
@@ -64,7 +64,7 @@ class ZygoteOutput:
 
     def _on_readable(self) -> None:
         try:
-            data = os.read(self._read_fd, READ_SIZE)
+            data = os.read(self._read_fd, PIPE_SIZE)
         except BlockingIOError:
             return
         if data:
