@@ -32,6 +32,18 @@ def cannot_run(reason: str) -> None:
     pytest.skip(reason)
 
 
+def user_for(whose: str) -> int | None:
+    """Tell as whom a service is started; None is the tests' own user.
+
+    Args:
+        whose: `root`, which only root can be; `rootless`, a user without rights; anything else for the tests' own.
+    """
+    root = os.geteuid() == 0
+    if whose == "root" and not root:
+        cannot_run("the tests do not run as root")
+    return NOBODY if root and whose == "rootless" else None
+
+
 @pytest.fixture(scope="session")
 def lures() -> Iterator[Lures]:
     """Put things on the host that must not be found."""
@@ -52,10 +64,7 @@ def service(request: pytest.FixtureRequest, plugins: Path, lures: Lures) -> Iter
 
     That one is without the real SDK, whose gevent closes descriptors late: what forks and reads a pipe would hang.
     """
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     environment = None
     if request.param == "environment":
         python = next(version for version in ("3.12", "3.13", "3.11") if version in find_pythons())

@@ -17,8 +17,7 @@ import psutil
 import pytest
 
 from tests.sandbox.arena import PATIENCE, Arena, lasting, open_arena, wait_until
-from tests.sandbox.conftest import cannot_run
-from tests.sandbox.services import NOBODY
+from tests.sandbox.conftest import cannot_run, user_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -103,10 +102,7 @@ def serving(plugins: Path, user: int | None = None) -> Iterator[Arena]:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def arena(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
     """Start a service as root, and as a user without rights."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    with serving(plugins, NOBODY if root and request.param == "rootless" else None) as arena:
+    with serving(plugins, user_for(request.param)) as arena:
         yield arena
 
 

@@ -6,7 +6,6 @@ Those that do wrong while they wait are ended, and the next request is answered 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,9 +18,8 @@ import yaml
 
 from tests.e2e.harness import until
 from tests.sandbox.arena import PATIENCE, Arena, lasting, open_arena, wait_until
-from tests.sandbox.conftest import cannot_run
+from tests.sandbox.conftest import user_for
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import NOBODY
 from tests.sandbox.test_endings import GONE_S, STAGES, family, still_running
 from tests.sandbox.test_limits_hold import DEEDS as TAKING
 from tests.sandbox.test_limits_hold import PERSISTENT, SMALL, TARGET
@@ -70,10 +68,7 @@ HOOKS: Final[dict[str, dict[str, object]]] = {
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def arena(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
     """Start a service whose workers are kept; afterwards it is as it was."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     with open_arena(plugins, HOOKS, user=user, limits=ONE, worker=SEVERAL) as arena:
         arena.hello()
         memory, descriptors = arena.memory(), arena.executor.descriptors()
@@ -305,10 +300,7 @@ def hook_for(deed: DeedRecord, size: str) -> str:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def taking(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
     """Start a service with hooks of little and of enough, whose workers are kept."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     small = {hook_for(one, "small"): SMALL.get(str(one), SMALL[one.area]) for one in LATER}
     large = {hook_for(one, "large"): one.limits for one in LATER}
     hooks = {**small, **large, "ending": {**STRICT, "memory": "256 MiB"}, "anew": STRICT, "hoard": {"memory": "96 MiB"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import Counter
@@ -16,9 +15,8 @@ import httpx
 import pytest
 
 from tests.sandbox.arena import PATIENCE, Arena, lasting, open_arena
-from tests.sandbox.conftest import cannot_run
+from tests.sandbox.conftest import user_for
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import NOBODY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -38,10 +36,7 @@ NOISY: Final = {
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def arena(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
     """Start a service with a noisy hook, a quiet one of the same plugin, and another plugin."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     hooks = {"noisy": NOISY, "quiet": {}}
     with open_arena(plugins, hooks, user=user, plugin_names=("hostile", "lab")) as arena:
         yield arena

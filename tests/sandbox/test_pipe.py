@@ -7,7 +7,6 @@ the letter: an answer that spills over into the next one would show.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ import pytest
 
 from tests.e2e.raw_connection import RawConnection
 from tests.sandbox.arena import Arena, Batch, chosen, lasting, open_arena, wait_until
-from tests.sandbox.conftest import cannot_run
+from tests.sandbox.conftest import user_for
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import NOBODY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -168,10 +166,7 @@ class Results:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def results(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Results]:
     """Everything is said once; afterwards the supervisor is as it was."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     with open_arena(plugins, HOOKS, user=user, limits={"log_output": "64 KiB"}) as arena:
         arena.hello()
         memory, descriptors = arena.memory(), arena.executor.resting_descriptors()

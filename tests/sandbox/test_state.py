@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +11,7 @@ import pytest
 
 from tests.sandbox import attacks
 from tests.sandbox.arena import Arena, open_arena
-from tests.sandbox.conftest import cannot_run
-from tests.sandbox.services import NOBODY
+from tests.sandbox.conftest import user_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -37,10 +35,7 @@ def ask(arena: Arena, step: str, name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def arena(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Arena]:
     """Start a service that begins with a request when the one before has ended, and takes the slot of that one."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     with open_arena(plugins, {}, user=user, limits={"concurrency": 1}) as arena:
         arena.hello()
         arena.executor.wait_metric('executor_slots{state="busy"}', 0)

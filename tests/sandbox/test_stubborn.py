@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ import pytest
 
 from tests.sandbox.arena import Arena, Batch, chosen, lasting, open_arena, wait_until
 from tests.sandbox.attacks import HOSTILE
-from tests.sandbox.conftest import cannot_run
+from tests.sandbox.conftest import user_for
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import NOBODY, python_for
+from tests.sandbox.services import python_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -58,10 +57,7 @@ class Results:
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def results(request: pytest.FixtureRequest, plugins: Path) -> Iterator[Results]:
     """Everything is done once; afterwards nothing is left of it."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        cannot_run("the tests do not run as root")
-    user = NOBODY if root and request.param == "rootless" else None
+    user = user_for(request.param)
     with open_arena(plugins, {}, user=user, limits=SHORT) as arena:
         arena.hello()
         results = Results(arena, chosen(request, "deed", "number"))
