@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote
 
 from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect, dify_text
 from executor.gateway.client import CLOSE, ASGIClient
@@ -16,6 +15,7 @@ from executor.gateway.origin import Network, Origin, find_origin
 from executor.hooks import BoundHook
 from executor.http.answers import Answer, plain, problem, problem_for, send_answer
 from executor.http.asgi import Receive, Scope, Send
+from executor.http.paths import quote_path
 from executor.outcome import Outcome
 from protocol.limits import MAX_ID
 from protocol.messages import Invoke
@@ -133,16 +133,11 @@ def _routing_failure(
 
 def _redirect(scope: Scope, path: str, *, dify: bool) -> Answer:
     """Send the client to `path` with the same query; the reference uses 301 for GET and 307 otherwise."""
-    location = _quote_path(path).encode()
+    location = quote_path(path).encode()
     if scope["query_string"]:
         location += b"?" + scope["query_string"]
     status = (301 if scope["method"] == "GET" else 307) if dify else 308
     return Answer(status, b"", [(b"location", location)])
-
-
-def _quote_path(path: str) -> str:
-    """Percent-encode all but what a path may have as it is (`pchar` and `/`, RFC 3986 section 3.3)."""
-    return quote(path, safe="/!$&'()*+,;=:@-._~")
 
 
 def _build_invoke(
@@ -156,7 +151,7 @@ def _build_invoke(
             length = min(int(value), MAX_ID)  # more is over every limit, too
         elif name == b"transfer-encoding":
             chunked = True
-    url_path = _quote_path(f"{PREFIX}{hook.hook_id}{path}")
+    url_path = quote_path(f"{PREFIX}{hook.hook_id}{path}")
     return Invoke(
         invocation_id=invocation_id,
         source=match.endpoint.source,

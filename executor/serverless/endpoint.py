@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote
 
 from executor.catalog.routing import Match, MethodNotAllowed, NotFound, Redirect, dify_text
 from executor.gateway.headers import HOP_BY_HOP
 from executor.hooks import BoundHook
+from executor.http.paths import quote_path
 from executor.serverless.call import FunctionCall
 from executor.serverless.errors import BadCallError
 from executor.serverless.raw_request import RawRequest
@@ -26,8 +26,6 @@ DROPPED: Final = HOP_BY_HOP | {b"expect", b"content-length"}
 HTTP_PORT: Final = 80
 MAX_PORT: Final = 65_535
 _PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
-PATH_SAFE: Final = "/!$&'()*+,;=:@-._~"
-"""What a path may have as it is (RFC 3986 section 3.3)."""
 
 
 def build_invoke(
@@ -73,7 +71,7 @@ def routing_text(request: RawRequest, failure: NotFound | MethodNotAllowed | Red
         return dify_text(failure, "")
     host = (request.header(b"host") or b"").decode("latin-1")
     query = f"?{request.query.decode('latin-1')}" if request.query else ""
-    return dify_text(failure, f"http://{host}{quote(failure.path, safe=PATH_SAFE)}{query}")
+    return dify_text(failure, f"http://{host}{quote_path(failure.path)}{query}")
 
 
 def split_host(host: str) -> tuple[str, int]:
