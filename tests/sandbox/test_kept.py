@@ -383,7 +383,7 @@ def test_nothing_of_a_kept_worker_stays(plugins: Path, how: str) -> None:
     with open_arena(plugins, {}, worker=worker) as arena:
         one = do(arena, DEEDS["stays"], "hostile")
         assert one["exit"] == "kept"
-        processes = [process for process in family(arena.pid) if process.name() == "ee-worker"]
+        processes = arena.executor.named("ee-worker")
         assert len(processes) >= 4 or how == "idle"
         match how:
             case "idle":
