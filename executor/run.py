@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import structlog
 import uvloop
@@ -26,7 +27,11 @@ __all__ = ["endpoint_table", "run_service", "write_addresses"]
 
 log = structlog.get_logger("executor.config")
 
-NO_HOOKS = "  nothing yet: `executor hook create PLUGIN` makes a hook, which is served at once"
+NOTHING: Final = """\
+  nothing yet; what is added in another terminal is served at once, without a restart:
+    executor plugin install PACKAGE{options}
+    executor hook create NAME{options}"""
+NONE_CAN_BE: Final = "  nothing, for no hook can be served; the log says why"
 
 
 def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: Path | None) -> None:
@@ -44,21 +49,33 @@ def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: P
     def load() -> Config:
         return load_config(config_file, overrides)
 
+    def on_ready(addresses: Addresses, bound: Bound) -> None:
+        print(endpoint_table(addresses, bound, _store_options(config_file, overrides)), flush=True)
+        if ready_file is not None:
+            write_addresses(ready_file, addresses)
+
     try:
         config = load()
         bound = bind_hooks(config)
         configure_logging(log_format=config.log.format, level=config.log.level)
         for note in config.notes:
             (log.warning if note.severity == "warning" else log.info)("config.note", note=str(note))
-        _run(config, bound, load, ready_file)
+        _run(config, bound, load, on_ready)
     except ConfigError as error:
         _exit(1, *(str(problem) for problem in error.problems))
     except ExecutorError as error:
         _exit(error.exit_status, *str(error).splitlines())
 
 
-def endpoint_table(addresses: Addresses, bound: Bound) -> str:
-    """List every method and full URL, a line each, aligned and without colours: made to be copied from."""
+def endpoint_table(addresses: Addresses, bound: Bound, options: str = "") -> str:
+    """List every method and full URL, a line each, aligned and without colours: made to be copied from.
+
+    Args:
+        addresses: Of the service.
+        bound: What it serves.
+        options: What commands must be given to change its store, from the space before on; they are listed where
+            nothing is served.
+    """
     rows = [
         (endpoint.method, f"{addresses.public}/e/{hook.hook_id}{endpoint.path}")
         for hook in bound.hooks.values()
@@ -66,16 +83,20 @@ def endpoint_table(addresses: Addresses, bound: Bound) -> str:
         for endpoint in hook.plugin.endpoints
     ]
     width = max((len(method) for method, _ in rows), default=0)
-    lines = [f"  {method:<{width}}  {url}" for method, url in rows] or [NO_HOOKS]
+    nothing = NONE_CAN_BE if bound.failed else NOTHING.format(options=options)
+    lines = [f"  {method:<{width}}  {url}" for method, url in rows] or [nothing]
     return "\n".join(["Serving:", *lines, f"Metrics, health and workers: {addresses.admin}"])
 
 
-def _run(config: Config, bound: Bound, load: Callable[[], Config], ready_file: Path | None) -> None:
-    def on_ready(addresses: Addresses, bound: Bound) -> None:
-        print(endpoint_table(addresses, bound), flush=True)
-        if ready_file is not None:
-            write_addresses(ready_file, addresses)
+def _store_options(config_file: Path | None, overrides: Overrides) -> str:
+    """Write the options with which other commands find the same store, from any folder."""
+    given = (("--config", config_file), ("--state-dir", overrides.state_dir))
+    return "".join(f" {option} {shlex.quote(str(path.absolute()))}" for option, path in given if path is not None)
 
+
+def _run(
+    config: Config, bound: Bound, load: Callable[[], Config], on_ready: Callable[[Addresses, Bound], None]
+) -> None:
     async def serve_until_stopped() -> None:
         await Service(config, bound, reload=load, on_ready=on_ready).run()
 

@@ -54,10 +54,6 @@ __all__ = ["Addresses", "Service"]
 log = structlog.get_logger("executor.service")
 
 ADMIN_CONNECTIONS: Final = 256
-NOTHING: Final = (
-    "there is nothing to serve: name a plugin folder (`executor serve PLUGIN`) or --config, or install a plugin "
-    "(`executor plugin install PACKAGE`) and make a hook for it (`executor hook create NAME`)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +166,6 @@ class Service:
             raise StartupError(str(error)) from error
         if refusals:
             raise StartupError("\n".join(refusal.problem for refusal in refusals))
-        if self._observer is None and not (
-            self._serving.bound.hooks or self._serving.versions or self._config.source.file
-        ):
-            raise StartupError(NOTHING)
         self._watch.finish(applied)
 
     async def _open_functions(
@@ -227,9 +219,10 @@ class Service:
 
     def _tell_ready(self, addresses: Addresses) -> None:
         self._ready = True
-        log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid())
+        hooks = len(self._serving.bound.hooks)
+        log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid(), hooks=hooks)
         self._on_ready(addresses, self._serving.bound)
-        notify_manager("READY=1", f"STATUS=Serving {len(self._serving.bound.hooks)} hooks at {addresses.public}")
+        notify_manager("READY=1", f"STATUS=Serving {hooks} hooks at {addresses.public}")
 
     async def _serve(self) -> None:
         looking = asyncio.create_task(self._watch.look())

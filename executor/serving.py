@@ -61,7 +61,6 @@ class Serving:
         bound: What is in force.
         configured: The part of it that the configuration says.
         config: The configuration in force.
-        versions: How many versions of plugins are installed.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Serving:
         self.config = config
         self.configured = Bound()
         self.bound = Bound()
-        self.versions = 0
         self._host = host
         self._supervisor = supervisor
         self._gateway = gateway
@@ -118,7 +116,6 @@ class Serving:
         self._warn_of_fixed_settings(config)
         self._put_in_force(config, settle(wanted, problems, self.bound.hooks))
         self.configured = configured
-        self.versions = installed.versions
         return Applied(installed.generation, self.bound.failed, folders=self._supervisor.live_folders()), []
 
     async def _open_desk(self, config: Config) -> None:

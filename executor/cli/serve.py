@@ -20,8 +20,12 @@ Examples:
 
   executor serve --config executor.yaml                 serve what a configuration file says
 
+  executor serve                                        serve what is installed, be it nothing yet
+
 Every endpoint is then at http://HOST:PORT/e/<hook_id>/<path>. SIGHUP reads the configuration and the plugins
 again; SIGTERM lets running requests finish and then ends the service.
+
+While it runs, `executor plugin install` and `executor hook create` add to what is served, at once.
 
 A plugin whose pyproject.toml or requirements.txt names more than dify_plugin gets an environment of its own, which is
 built at the first start: in a sandbox, from the package index that uv or pip use here.

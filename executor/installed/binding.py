@@ -33,14 +33,12 @@ class InstalledState:
         generation: The store's count of changes when it was read.
         hooks: Those that are ready to be served, by id; disabled ones are left out.
         failed: Why others are not, by id.
-        versions: How many versions of plugins are installed.
         own: Folders of plugins whose environment has to be built, unless it is there.
     """
 
     generation: int
     hooks: Mapping[str, BoundHook]
     failed: Mapping[str, str]
-    versions: int
     own: frozenset[Path] = frozenset()
 
 
@@ -85,7 +83,7 @@ class InstalledHooks:
                 failed[hook.hook_id] = str(error)
         roots = {hook.plugin.root for hook in bound.values()}
         own = frozenset(root for root in roots if wants_own(root, None, config.environments.default))
-        return InstalledState(generation, bound, failed, len(versions), own)
+        return InstalledState(generation, bound, failed, own)
 
     def _bind(self, hook: StoredHook, versions: Mapping[str, InstalledPlugin], config: Config) -> BoundHook:
         version = versions.get(hook.active)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -111,7 +113,7 @@ def test_the_life_of_a_plugin(tmp_path: Path) -> None:
     installed = subprocess.run(install, capture_output=True, text=True, check=True)
     assert json.loads(installed.stdout)["identifier"] == identifier
     with executor:
-        assert "nothing yet: `executor hook create PLUGIN`" in executor.stdout
+        assert "executor hook create NAME" in executor.stdout
         assert executor.get("/info").status_code == 404
         made = command.json("hook", "create", "lab", "--set", "greeting=hi")
         hook = made["hook_id"]
@@ -139,6 +141,31 @@ def test_the_life_of_a_plugin(tmp_path: Path) -> None:
         command("plugin", "remove", "lab")
         assert command.json("plugin", "list") == {"plugins": []}
         assert not list((executor.state_dir / "plugins").glob("*/"))
+        assert executor.own_failures() == []
+
+
+def test_a_service_with_nothing_to_serve(tmp_path: Path) -> None:
+    """It starts, healthy and ready, with the very commands that add a plugin; what they add is served at once."""
+    write_plugin(tmp_path / "cat")
+    with Executor() as executor:
+        commands = [line.strip() for line in executor.stdout.splitlines() if line.startswith("    executor ")]
+        install, create = (shlex.split(line) for line in commands)
+        assert install == ["executor", "plugin", "install", "PACKAGE", "--state-dir", str(executor.state_dir)]
+        for path in ("/healthz", "/readyz"):
+            assert plain_http.get(f"{executor.admin}{path}").status_code == 200
+        answer = call(executor, "cat")
+        assert (answer.status_code, answer.json()["code"]) == (404, "hook.not_found")
+        command = Commands(executor)
+        command(*install[1:3], tmp_path / "cat")
+        assert create[:4] == ["executor", "hook", "create", "NAME"]
+        made = command.run(
+            *create[1:3], "cat", "--id", "cat", "--from-env", "token=TOKEN", environment={"TOKEN": "hush-hush"}
+        )
+        assert f"in force at {executor.url}" in made.stderr
+        assert call(executor, "cat").status_code == 200
+        executor.process.send_signal(signal.SIGHUP)
+        executor.wait_event("service.reloaded", hooks=1)
+        assert call(executor, "cat").status_code == 200
         assert executor.own_failures() == []
 
 

@@ -106,13 +106,6 @@ def test_broken_plugins_stop_the_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_nothing_to_serve(tmp_path: Path) -> None:
-    """Without a plugin the command says what to do."""
-    ended = serve("--port", "0", "--state-dir", tmp_path)
-    assert ended.returncode != 0
-    assert "PLUGIN" in ended.stderr
-
-
 def test_a_second_instance_on_the_same_port(lab: Executor, tmp_path: Path) -> None:
     """One clear sentence, not a traceback."""
     port = lab.url.rpartition(":")[2]

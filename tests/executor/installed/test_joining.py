@@ -34,7 +34,7 @@ def bind(plugin: Plugin, hook_id: str, word: str = "") -> BoundHook:
 
 def installed(*hooks: BoundHook, failed: dict[str, str] | None = None) -> InstalledState:
     """What the store says."""
-    return InstalledState(1, {hook.hook_id: hook for hook in hooks}, failed or {}, 1)
+    return InstalledState(1, {hook.hook_id: hook for hook in hooks}, failed or {})
 
 
 def test_both_are_served(plugin: Plugin) -> None:
