@@ -310,9 +310,11 @@ class Service:
         return refusals
 
     async def _refresh(self) -> None:
-        """Serve what the store says now, with the configuration as it is in force."""
+        """Serve what the store says now, with the configuration as it is in force, and forget removed functions."""
         self._watch.begin()
         try:
+            if self._functions is not None:
+                await self._functions.follow()
             applied, refusals = await self._serving.change(self._serving.config, self._serving.configured)
             problems = [refusal.problem for refusal in refusals]
         except StoreError as error:

@@ -34,7 +34,9 @@ __all__ = [
     "fail",
     "open_desk",
     "put_in_force",
+    "read_sections",
     "show_document",
+    "tell_errors",
 ]
 
 ConfigFile = Annotated[
@@ -81,8 +83,8 @@ def open_desk(config_file: Path | None, state_dir: Path | None) -> Iterator[Desk
     from executor.vault.keyring import key_source
     from executor.vault.vault import Vault
 
-    with _told():
-        config = _load(config_file, state_dir)
+    with tell_errors():
+        config = read_sections(config_file, state_dir)
         with open_configured_store(config) as store:
             vault = Vault(key_source(config.secrets.key, config.state_dir))
             hooks = HookDesk(store, InstalledCatalog(config.state_dir), vault)
@@ -90,7 +92,8 @@ def open_desk(config_file: Path | None, state_dir: Path | None) -> Iterator[Desk
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def tell_errors() -> Iterator[None]:
+    """Have errors within told, a line each; they end the command with status 1."""
     try:
         yield
     except ConfigError as error:
@@ -103,8 +106,12 @@ def _told() -> Iterator[None]:
         fail("interrupted; nothing was changed", status=130)
 
 
-def _load(file: Path | None, state_dir: Path | None) -> Config:
-    """Read what matters of a configuration."""
+def read_sections(file: Path | None, state_dir: Path | None) -> Config:
+    """Read what matters of a configuration; the other sections have their defaults.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
     source = read_document(file) if file is not None else Source()
     data = {name: value for name, value in source.data.items() if name in SECTIONS}
     return parse_config(
@@ -112,11 +119,11 @@ def _load(file: Path | None, state_dir: Path | None) -> Config:
     )
 
 
-def put_in_force(desk: Desk, hook_ids: Collection[str], undo: Callable[[], None]) -> tuple[str, ...]:
+def put_in_force(state_dir: Path, hook_ids: Collection[str], undo: Callable[[], None]) -> tuple[str, ...]:
     """Tell the running services, and take a change back when one of them cannot serve a hook that was changed.
 
     Args:
-        desk: What was changed.
+        state_dir: The state folder whose services are told.
         hook_ids: The hooks that it is about.
         undo: Takes the change back.
 
@@ -125,13 +132,13 @@ def put_in_force(desk: Desk, hook_ids: Collection[str], undo: Callable[[], None]
     """
     from executor.installed.services import tell_services
 
-    told = tell_services(desk.config.state_dir)
+    told = tell_services(state_dir)
     refused = [
         f"hook {hook_id}: {one.failed[hook_id]}" for one in told for hook_id in hook_ids if hook_id in one.failed
     ]
     if refused:
         undo()
-        tell_services(desk.config.state_dir)
+        tell_services(state_dir)
         fail(*dict.fromkeys(refused), "the change was taken back; what was served before goes on")
     for one in told:
         if one.problem:

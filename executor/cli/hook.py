@@ -269,7 +269,7 @@ def remove(hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateD
             desk.hooks.get(hook)
         for hook in hooks:
             desk.hooks.remove(hook)
-        services = put_in_force(desk, (), lambda: None)
+        services = put_in_force(desk.config.state_dir, (), lambda: None)
     for hook in hooks:
         typer.echo(f"removed hook {hook}")
     typer.echo(_where(services), err=True)
@@ -296,7 +296,7 @@ def _undo(desk: Desk, switches: Sequence[Switch]) -> None:
 
 def _finish(desk: Desk, hooks: Sequence[StoredHook], undo: Callable[[], None]) -> None:
     """Put a change in force, and say where it is."""
-    services = put_in_force(desk, [hook.hook_id for hook in hooks], undo)
+    services = put_in_force(desk.config.state_dir, [hook.hook_id for hook in hooks], undo)
     print(_where(services), file=sys.stderr)
 
 

@@ -18,6 +18,7 @@ from executor.cli import (
     dev,
     doctor,
     environment,
+    function,
     hook,
     init,
     limits,
@@ -32,7 +33,24 @@ from executor.version import __version__
 
 __all__ = ["create_app", "main"]
 
-COMMANDS = (init, dev, serve, call, plugin, hook, check, environment, config, store, secrets, limits, doctor, ps, stats)
+COMMANDS = (
+    init,
+    dev,
+    serve,
+    call,
+    plugin,
+    hook,
+    function,
+    check,
+    environment,
+    config,
+    store,
+    secrets,
+    limits,
+    doctor,
+    ps,
+    stats,
+)
 """In the order of the help."""
 
 EPILOG = """

@@ -252,7 +252,7 @@ def upgrade(
             fail(f"{plugin_id} has no hook {', '.join(sorted(missing))}")
         switches = desk.hooks.switch_back(chosen) if back else desk.hooks.switch(chosen, version)
         changed = [switch.after.hook_id for switch in switches]
-        services = put_in_force(desk, changed, lambda: _undo(desk, switches))
+        services = put_in_force(desk.config.state_dir, changed, lambda: _undo(desk, switches))
     document = {
         "hooks": [
             {"hook_id": switch.after.hook_id, "from": switch.before.active, "to": switch.after.active}

@@ -30,13 +30,13 @@ class VersionName:
     version: str
     checksum: str
 
-    def fits(self, version: InstalledPlugin) -> bool:
-        """Tell whether a version may be meant."""
+    def fits(self, *, author: str, name: str, version: str, checksum: str) -> bool:
+        """Tell whether the version with these parts may be meant."""
         return (
-            self.name == version.name
-            and self.author in {"", version.author}
-            and self.version in {"", version.version}
-            and version.checksum.startswith(self.checksum)
+            self.name == name
+            and self.author in {"", author}
+            and self.version in {"", version}
+            and checksum.startswith(self.checksum)
         )
 
 
@@ -64,7 +64,11 @@ def find_versions(text: str, versions: Iterable[InstalledPlugin]) -> tuple[Insta
     """
     name = parse_name(text)
     installed = tuple(versions)
-    found = tuple(version for version in installed if name.fits(version))
+    found = tuple(
+        one
+        for one in installed
+        if name.fits(author=one.author, name=one.name, version=one.version, checksum=one.checksum)
+    )
     if not found:
         same = [version.identifier for version in installed if version.name == name.name]
         known = same or sorted({version.plugin_id for version in installed})

@@ -22,7 +22,11 @@ from typing import Final
 from executor.durable import sync_folder
 from executor.serverless.errors import LaunchError
 
-__all__ = ["Function", "FunctionShelf", "new_token"]
+__all__ = ["FOLDER", "FUNCTIONS", "PLUGINS", "Function", "FunctionShelf", "new_token"]
+
+FOLDER: Final = "serverless"
+PLUGINS: Final = "plugins"
+FUNCTIONS: Final = "functions"
 
 USE_STEP_S: Final = 60.0
 """Calls of a function within so many seconds are written down once."""
@@ -110,6 +114,16 @@ class FunctionShelf:
             os.fsync(descriptor)
         half.replace(self._path(function))
         sync_folder(self.folder)
+
+    def has(self, function: Function) -> bool:
+        """Tell whether a function's file is there; one that cannot be looked at counts as there."""
+        try:
+            self._path(function).stat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def remove(self, function: Function) -> None:
         """Forget a function.

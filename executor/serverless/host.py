@@ -27,7 +27,7 @@ from executor.errors import ExecutorError
 from executor.hooks import BoundHook
 from executor.serverless.errors import FunctionError, LaunchError
 from executor.serverless.form import LaunchForm
-from executor.serverless.functions import Function, FunctionShelf, new_token
+from executor.serverless.functions import FOLDER, FUNCTIONS, Function, FunctionShelf, new_token
 from executor.serverless.launch import Launch
 from executor.serverless.preparing import Preparing
 from executor.supervisor.supervisor import Supervisor
@@ -36,7 +36,6 @@ __all__ = ["FunctionHost"]
 
 log = structlog.get_logger("executor.serverless")
 
-FOLDER: Final = "serverless"
 SWEEP_S: Final = 3600.0
 """Seconds between two looks for functions that nobody calls."""
 
@@ -72,7 +71,7 @@ class FunctionHost:
         self._settings = settings
         self._expect = expect
         self._preparing = Preparing(config, folder, builder)
-        self._shelf = FunctionShelf(folder / "functions")
+        self._shelf = FunctionShelf(folder / FUNCTIONS)
         self._functions: dict[str, Function] = {}
         self._by_token: dict[bytes, Function] = {}
         self._bound: dict[str, BoundHook] = {}
@@ -127,6 +126,17 @@ class FunctionHost:
             task.add_done_callback(lambda _: self._launches.pop(key, None))
         return under_way[0].read()
 
+    async def follow(self) -> None:
+        """Forget the functions that a command has removed, and remove their files."""
+        gone = [function for function in self._functions.values() if not self._shelf.has(function)]
+        for function in gone:
+            self._forget(function)
+        if gone:
+            try:
+                await self._sweep_files()
+            except OSError as error:
+                log.error("serverless.sweep_failed", problem=str(error))
+
     async def obtain(self, function: Function) -> BoundHook:
         """Return what serves a function, starting it if it has not been called yet.
 
@@ -134,7 +144,7 @@ class FunctionHost:
             ExecutorError: It cannot be called; the text says why.
         """
         if function.name not in self._functions:
-            raise FunctionError(f"{function.identifier} was removed, because nobody had called it; install it again")
+            raise _removed(function)
         hook = self._bound.get(function.name)
         if hook is not None:
             self._shelf.touch(function)
@@ -206,6 +216,8 @@ class FunctionHost:
             problem = results[plugin.root].problem
             if problem:
                 raise FunctionError(f"no worker of {function.identifier} could answer: {problem}")
+            if function.name not in {one.name for one in self._list_wanted()}:
+                raise _removed(function)
         except BaseException:
             self._supervisor.unpin(plugin)
             raise
@@ -244,7 +256,12 @@ class FunctionHost:
         for function in list(self._functions.values()):
             busy = function.name in self._binding or function.filename in self._claimed
             if not busy and self._shelf.last_use(function) < since:
-                self._drop(function)
+                self._shelf.remove(function)
+                self._forget(function)
+        await self._sweep_files()
+
+    async def _sweep_files(self) -> None:
+        """Remove the files that belong to no function, and that nothing is served from."""
         live = self._supervisor.live_folders()
         removed = await asyncio.to_thread(self._preparing.sweep, self._list_wanted, live)
         for folder in removed:
@@ -254,9 +271,8 @@ class FunctionHost:
         """List the functions whose files are needed; called by a thread."""
         return [*list(self._functions.values()), *list(self._claimed.values())]
 
-    def _drop(self, function: Function) -> None:
-        """Forget a function; calls of it that have begun run to their end."""
-        self._shelf.remove(function)
+    def _forget(self, function: Function) -> None:
+        """Forget a function whose file is gone; calls of it that have begun run to their end."""
         del self._functions[function.name]
         del self._by_token[_hash(function.token)]
         hook = self._bound.pop(function.name, None)
@@ -297,6 +313,10 @@ def _claim(filename: str) -> Function:
         checksum=checksum,
         launched_at=time.time(),
     )
+
+
+def _removed(function: Function) -> FunctionError:
+    return FunctionError(f"{function.identifier} was removed; install it again")
 
 
 def _hash(token: str) -> bytes:

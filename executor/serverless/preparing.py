@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.config.model import Config
@@ -20,11 +20,9 @@ from executor.packages.folders import PackageFolders, find_checksum
 from executor.packages.signature import load_public_key
 from executor.serverless.errors import FunctionError, LaunchError
 from executor.serverless.form import LaunchForm
-from executor.serverless.functions import Function
+from executor.serverless.functions import PLUGINS, Function
 
 __all__ = ["Preparing"]
-
-PLUGINS: Final = "plugins"
 
 
 @final

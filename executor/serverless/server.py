@@ -111,6 +111,10 @@ class ServerlessServer:
         """Read what was launched before."""
         await self._functions.open()
 
+    async def follow(self) -> None:
+        """Forget the functions that a command has removed."""
+        await self._functions.follow()
+
     async def start(self) -> None:
         """Begin to serve."""
         self._app.base = self._settings.url or _url(self._settings.host, self._listener)

@@ -16,6 +16,7 @@ from executor.packages.checksum import compute_checksum, format_identifier
 from executor.packages.pack import pack_folder
 from tests import plain_http
 from tests.e2e.harness import LAB, Executor
+from tests.e2e.test_installed import Commands
 from tests.executor.catalog.plugins import GOOD
 from tests.stand_ins.daemon import DaemonStandIn
 from tests.stand_ins.daemon_client import ConnectorError, DaemonClient, Installed, PluginError, go_request
@@ -343,6 +344,34 @@ def test_functions_that_nobody_calls_are_removed() -> None:
         again = daemon.install(*pack(CAT, "endpoint-executor", "rainbow_cat", "0.1.0"))
         assert (again.events[-1], again.url.count("/f/")) == ("done", 1)
         daemon.close()
+
+
+def test_a_function_is_removed_by_a_command() -> None:
+    """At once: what runs goes on to its end, the URL is gone, and so are the files; Dify may install it again."""
+    with make_executor() as executor, contextlib.closing(make_daemon(executor)) as daemon:
+        command = Commands(executor)
+        packages = [pack(CAT, "endpoint-executor", "rainbow_cat", "0.1.0"), pack(LAB, "lab", "lab", "0.0.1")]
+        cat, lab = (daemon.install(*package) for package in packages)
+        listed = command.json("function", "list")["functions"]
+        assert [one["name"] for one in listed] == [lab.name, cat.name]
+
+        def remove(piece: bytes) -> None:
+            if not removed:
+                removed.append(command("function", "remove", "rainbow_cat"))
+
+        removed: list[str] = []
+        neko = daemon.call(cat.url, go_request("GET", "/neko"), on_piece=remove)
+        assert removed == [f"removed {listed[1]['identifier']}\n"]
+        assert (neko.status, neko.error) == (200, None)
+        assert executor.wait_event("serverless.removed")["function"] == cat.name
+        with pytest.raises(PluginError, match="FunctionNotFound"):
+            daemon.call(cat.url, go_request("GET", "/neko"))
+        command("function", "remove", lab.name)
+        assert not list((executor.state_dir / "serverless").glob("plugins/*/*/*"))
+        again = daemon.install(*packages[0])
+        assert again.url != cat.url
+        assert daemon.call(again.url, go_request("GET", "/neko")).status == 200
+        assert not executor.own_failures()
 
 
 KEEPER: Final = """\

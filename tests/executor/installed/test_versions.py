@@ -31,7 +31,7 @@ def test_any_name_is_one_version_or_an_error(text: str) -> None:
         found = find_version(text, VERSIONS)
     except InstalledError:
         return
-    assert parse_name(text).fits(found)
+    assert parse_name(text).fits(author=found.author, name=found.name, version=found.version, checksum=found.checksum)
 
 
 def test_whole_identifiers_find_themselves() -> None:
