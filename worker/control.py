@@ -18,7 +18,6 @@ with descriptors attached; reports go back the same way. The rules:
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import struct
 from collections import deque
@@ -40,6 +39,7 @@ from protocol import (
     decode_control,
     encode_control,
 )
+from worker.immortal import share_memory
 from worker.logs import write_error
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class ControlLoop:
             set_handler(number, SIG_IGN)
         set_handler(SIGCHLD, _ignore)
         set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()
+        share_memory()
         self.send(ready)
         while self._running:
             self.turn()

@@ -173,7 +173,6 @@ def run_template(link: socket, root: str, *, place: Place, program: Program, ser
     except OSError as error:
         link.send(FAILED + str(error).encode())
         return EXIT_INTERNAL
-    share_memory()
     residents = 2 if os.getuid() == slot_user else 1
     _Template(link, place, birth, residents).serve()
     return 0
@@ -260,6 +259,7 @@ class _Template:
         if _PROCESSES in limits:
             limits[_PROCESSES] += self._residents  # the kernel counts those of a user
         self._birth.limits = () if _LIMITS in self._place.off else plan_limits(limits)
+        share_memory()
 
     def _fork(self, descriptors: list[int]) -> None:
         """Fork a worker, and wait for its end."""
