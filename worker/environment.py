@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.hiding import reveal_ourselves
-from worker.rehearsal import Answering
 from worker.tracebacks import describe_error
 
 if TYPE_CHECKING:
@@ -36,10 +35,12 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
 
+    from protocol import Invoke
     from worker.channel import Channel
     from worker.invoke import EndpointSource
 
 __all__ = [
+    "Answering",
     "EnvironmentUnfitError",
     "LateModules",
     "Runtime",
@@ -51,6 +52,9 @@ __all__ = [
 
 Serve = Callable[["Channel", "EndpointSource", "Sequence[str]"], bool]
 """Serves one invocation; see `worker.invoke`."""
+
+Answering = Callable[["Channel", "EndpointSource", "Invoke"], None]
+"""Answers one invocation that has been received; see `worker.invoke`."""
 
 PACKAGE: Final = "worker"
 PROGRAMS: Final = frozenset({"worker.__main__", "worker.bootstrap"})

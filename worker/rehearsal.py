@@ -4,31 +4,45 @@ Python fills caches as it runs: where methods were found, which kinds of operand
 starts with empty ones writes to memory that it shares with its siblings until then, and every page that is written to
 has to be copied by the kernel. So the zygote runs what every worker will run, with an endpoint of ours, and leaves the
 caches full (decision 0013). Nothing of a plugin takes part.
+
+Before that it forks workers that are watched: which code runs from their birth to their end is known from then on, and
+is put close together (`worker.compaction`).
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import sys
-from collections.abc import Callable
-from os import close, pipe2, read, write
-from typing import Final
+from os import close, kill, pipe2, read, waitpid, write
+from select import POLLIN, poll
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Final
 
 from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
+from worker.birth import end_as
 from worker.channel import Channel
+from worker.compaction import compact, list_codes
+from worker.environment import Answering, Runtime
+from worker.forking import fork_alone
 from worker.loader import STAGE, Loader
 from worker.logs import flush_output, write_error
+from worker.process import Birth, become_worker
 from worker.tracebacks import format_error
 
-__all__ = ["Answering", "rehearse"]
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
 
-Answering = Callable[[Channel, Loader, Invoke], None]
-"""Answers one invocation; see `worker.invoke`."""
+__all__ = ["rehearse"]
 
 PACKAGE: Final = "endpoints"
 SOURCE: Final = f"{PACKAGE}/rehearsed.py"
-ROUNDS: Final = 12
-"""The interpreter adapts an instruction when it has run eight times."""
+METHODS: Final = ("GET", "POST")
+ROUNDS: Final = 18
+"""The interpreter adapts an instruction when it has run eight times, and a class when it has made thirty objects."""
+
+WATCH_MS: Final = 5000
+"""Longest wait for a worker that is watched, in milliseconds; it takes about ten."""
 
 _BODY: Final = b'{"number": 1, "text": "some"}'
 _HEADERS: Final = {
@@ -39,14 +53,23 @@ _HEADERS: Final = {
     "Cookie": "name=value",
 }
 _READ_SIZE: Final = 1 << 16
+_ADDRESS: Final = struct.Struct("=Q")
+
+_renewed: list[list[CodeType]] = []
+"""Code that was made anew. The collector of garbage does not know it, and functions that have it were gone through."""
 
 
-def rehearse(answer: Answering) -> None:
+def rehearse(runtime: Runtime) -> None:
     """Answer some requests, as a worker would, with nobody asking. A failure costs time later, and nothing else."""
     try:
+        for method in METHODS:
+            _perform(method, runtime.answer)
+        watched = [address for method in METHODS for address in _watch(method, runtime)]
+        codes = list_codes()
+        _renewed.append(compact(codes[address] for address in watched if address in codes))
         for _ in range(ROUNDS):
-            for method in ("GET", "POST"):
-                _perform(method, answer)
+            for method in METHODS:
+                _perform(method, runtime.answer)
         flush_output()
     except BaseException as error:  # noqa: BLE001 - the SDK may raise anything; a real worker reports what is wrong
         write_error(f"the rehearsal failed: {format_error(error)}")
@@ -78,10 +101,7 @@ def _play(loader: Loader, method: str, answer: Answering) -> None:
         loader.load(SOURCE)
         channel.send(Ready())
         _hear(supervisor, responses_r)
-        posted = method == "POST"
-        write(requests_w, supervisor.send(_request(method, has_body=posted)))
-        if posted:
-            write(requests_w, supervisor.send(Body(data=_BODY)) + supervisor.send(BodyEnd()))
+        write(requests_w, _request(supervisor, method))
         invoke = channel.receive()
         if isinstance(invoke, Invoke):
             answer(channel, loader, invoke)
@@ -98,7 +118,60 @@ def _hear(supervisor: Connection, descriptor: int) -> None:
         pass
 
 
-def _request(method: str, *, has_body: bool) -> Invoke:
+def _watch(method: str, runtime: Runtime) -> list[int]:
+    """Fork a worker that answers one request; the addresses of the code that it ran, in the order in which it began.
+
+    It is a process of its own, as looking at what runs leaves marks in all code.
+    """
+    supervisor = Connection(Role.SUPERVISOR)
+    supervisor.receive_data(Connection(Role.WORKER).send(Ready()))
+    supervisor.next_message()
+    pipes = [pipe2(os.O_CLOEXEC) for _ in range(3)]
+    (requests_r, requests_w), (responses_r, responses_w), (seen_r, seen_w) = pipes
+    birth = Birth(root=STAGE, loader=Loader(STAGE), channel=Channel(), serve=runtime.serve, sources=(SOURCE,))
+    birth.loader.prepare(birth.sources)
+    birth.pipes = (requests_r, responses_w, seen_w, 2)
+    write(requests_w, _request(supervisor, method))
+    pid = fork_alone()
+    if pid == 0:
+        end_as(lambda: _be_watched(birth))
+    for descriptor in (requests_r, responses_w, seen_w):
+        close(descriptor)
+    poller = poll()
+    poller.register(seen_r, POLLIN)
+    seen = read(seen_r, _READ_SIZE) if poller.poll(WATCH_MS) else b""
+    kill(pid, SIGKILL)
+    waitpid(pid, 0)
+    for descriptor in (requests_w, responses_r, seen_r):
+        close(descriptor)
+    return [address for (address,) in _ADDRESS.iter_unpack(seen[: len(seen) // _ADDRESS.size * _ADDRESS.size])]
+
+
+def _be_watched(birth: Birth) -> int:
+    """Be such a worker, and tell what has run as output, which the endpoint of the rehearsal has none of."""
+    seen: dict[int, None] = {}
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            seen.setdefault(id(frame.f_code))
+
+    sys.setprofile(note)
+    status = become_worker(birth)
+    sys.setprofile(None)
+    write(1, b"".join(map(_ADDRESS.pack, seen)))
+    return status
+
+
+def _request(supervisor: Connection, method: str) -> bytes:
+    """What a supervisor says for one request."""
+    posted = method == "POST"
+    said = supervisor.send(_invoke(method, has_body=posted))
+    if posted:
+        said += supervisor.send(Body(data=_BODY)) + supervisor.send(BodyEnd())
+    return said
+
+
+def _invoke(method: str, *, has_body: bool) -> Invoke:
     return Invoke(
         invocation_id="00000000-0000-7000-8000-000000000000",
         source=SOURCE,

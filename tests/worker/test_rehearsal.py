@@ -12,11 +12,13 @@ import pytest
 from tests.worker.driver import BaseZygote, Plugin, wait_readable
 from tests.worker.forked import in_child, open_descriptors
 from worker import rehearsal
-from worker.invoke import answer
+from worker.environment import Answering, Runtime
+from worker.invoke import answer, serve
 from worker.loader import STAGE, Loader, provide_sdk
-from worker.rehearsal import Answering, rehearse
+from worker.rehearsal import rehearse
 from worker.session import _find_session_class
 
+RUNTIME = Runtime(serve=serve, answer=answer)
 ERRORS = [RuntimeError("some"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()]
 
 
@@ -45,7 +47,7 @@ def compare(answering: Answering = answer) -> list[object]:
 
     rehearsal._play = count
     before = state()
-    rehearse(answering)
+    rehearse(Runtime(serve=serve, answer=answering))
     return [state() == before, len(begun)]
 
 
@@ -58,7 +60,7 @@ def forget_session_class() -> Iterator[None]:
 
 def test_nothing_is_left(capfd: pytest.CaptureFixture[str]) -> None:
     """Import path, modules, caches of the import system, descriptors and the rest are as they were; nothing is said."""
-    assert in_child(compare) == [True, 2 * rehearsal.ROUNDS]
+    assert in_child(compare) == [True, 2 * (1 + rehearsal.ROUNDS)]
     assert capfd.readouterr() == ("", "")
 
 
@@ -89,7 +91,7 @@ def test_modules_of_that_name_stay(tmp_path: Path) -> None:
         sys.modules.pop("endpoints", None)  # of a plugin that another test has imported
         import endpoints  # type: ignore[import-not-found]
 
-        rehearse(answer)
+        rehearse(RUNTIME)
         return [sys.modules["endpoints"] is endpoints, endpoints.mine]
 
     assert in_child(run) == [True, True]
@@ -101,7 +103,7 @@ def test_lookups_are_remembered() -> None:
     def run() -> list[int]:
         provide_sdk()
         _find_session_class.cache_clear()
-        rehearse(answer)
+        rehearse(RUNTIME)
         return [_find_session_class.cache_info().misses, _find_session_class.cache_info().hits]
 
     misses, hits = in_child(run)

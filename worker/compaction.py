@@ -1,0 +1,105 @@
+"""Puts the code that every worker runs close together in memory.
+
+Theory of operation
+-------------------
+The interpreter writes to code as it runs it: which way a branch went, how often an instruction met what it was not
+specialised for. A worker runs some three hundred functions, whose code lies anywhere among that of thousands which it
+does not run, so that nearly each of them costs the copy of a page. So a zygote makes the code objects of those
+functions anew, one after the other, and gives them to the functions that had the old ones.
+
+A new object is put wherever there is room for one of its size. So the room that is left between others is taken up
+first, and given back afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Iterable
+from types import CodeType, FunctionType
+from typing import Final
+
+__all__ = ["compact", "list_codes"]
+
+_SMALL: Final = 512
+"""Bytes of the largest object that comes from a pool of objects of its size (obmalloc.c); the C library has others."""
+
+_POOL: Final = 16_384
+_POOL_HEADER: Final = 48
+_ALIGNMENT: Final = 16
+
+_LARGEST: Final = 8192
+_MANY: Final = 50_000
+
+_sbrk: Final = ctypes.PyDLL(None).sbrk
+_sbrk.restype = ctypes.c_size_t
+
+_EMPTY: Final = sys.getsizeof(b"")
+
+
+def list_codes() -> dict[int, CodeType]:
+    """List the code of every function, and of those within it, by address (`id`)."""
+    found: dict[int, CodeType] = {}
+    todo = [one.__code__ for one in _list_functions()]
+    while todo:
+        code = todo.pop()
+        if id(code) not in found:
+            found[id(code)] = code
+            todo += [one for one in code.co_consts if type(one) is CodeType]
+    return found
+
+
+def compact(codes: Iterable[CodeType]) -> list[CodeType]:
+    """Make code objects anew, close together and in this order, for the functions that have the given ones.
+
+    Returns:
+        The new ones.
+    """
+    wanted = {id(code): code for code in codes}
+    fresh: dict[int, CodeType] = {}
+    fillers = _fill_gaps({sys.getsizeof(code) for code in wanted.values()})
+    for code in wanted.values():
+        _renew(code, wanted, fresh)
+    for function in _list_functions():
+        new = fresh.get(id(function.__code__))
+        if new is not None:
+            function.__code__ = new
+    del fillers
+    return list(fresh.values())
+
+
+def _list_functions() -> list[FunctionType]:
+    gc.unfreeze()
+    return [one for one in gc.get_objects() if type(one) is FunctionType]
+
+
+def _renew(code: CodeType, wanted: dict[int, CodeType], fresh: dict[int, CodeType]) -> CodeType:
+    new = fresh.get(id(code))
+    if new is None:
+        parts = [
+            _renew(one, wanted, fresh) if type(one) is CodeType and id(one) in wanted else one for one in code.co_consts
+        ]
+        new = fresh[id(code)] = code.replace(co_consts=tuple(parts))
+    return new
+
+
+def _fill_gaps(sizes: set[int]) -> list[object]:
+    """Take up the room for objects of such sizes that there is between others."""
+    fillers: list[object] = [None] * _MANY  # as it grew, it would leave gaps itself
+    count = 0
+
+    def take(size: int) -> int:
+        nonlocal count
+        fillers[count] = filler = b"?" * (size - _EMPTY)
+        count += 1
+        return id(filler)
+
+    top = _sbrk(0)
+    for size in range(_LARGEST, _SMALL, -_ALIGNMENT):
+        while take(size) < top:
+            pass
+    for size in {-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes if size <= _SMALL}:
+        while take(size) % _POOL != _POOL_HEADER:
+            pass
+    return fillers
