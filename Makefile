@@ -95,6 +95,6 @@ seccomp: setup ## Compile the filter of system calls from its policy; needs libs
 check: lint type test ## Everything that CI checks
 
 clean: ## Remove everything that make has made, the environment included
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf build dist worker/native/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 	if [ -f "$(VENV)/pyvenv.cfg" ] || [ -f "$(VENV)/.setup-unfinished" ]; then rm -rf "$(VENV)"; fi

@@ -39,6 +39,7 @@ from protocol import (
     StoreBytecode,
     ZygoteReady,
 )
+from worker.backing import back_heap, back_libraries
 from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote
 from worker.bytecode import store_bytecode
 from worker.control import ControlLoop, describe_end
@@ -225,6 +226,9 @@ class Zygote(ControlLoop):
         zygote = Zygote(control, command.name, heritage, ids)
         zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
         share_memory()
+        if command.environment:
+            back_libraries(text=False)  # of the environment; those of the interpreter are moved already
+        back_heap()
         zygote.serve()
         return 0
 
@@ -248,7 +252,7 @@ class Zygote(ControlLoop):
         import_trusted(command.preload, command.environment)
         runtime = self._heritage.runtime or load_runtime()
         if SDK in sys.modules:
-            rehearse(runtime.answer)
+            rehearse(runtime)
         end_event_loop()
         werkzeug = sys.modules["werkzeug"]
         facts = {
@@ -309,6 +313,7 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str], *, lent: bool
     program = load_program()
     hide_ourselves(lent=lent)
     heritage = Heritage(report, Origin.look(), program, interpreter_trees(), runtime)
+    back_libraries()
     supervisor = os.getppid()
     zygote = Zygote(control, "base", heritage, NO_IDS)
     try:
