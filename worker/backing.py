@@ -37,6 +37,7 @@ from ctypes import c_char, c_int, c_long, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass
 from itertools import pairwise
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PAGESIZE, PROT_EXEC, PROT_READ, PROT_WRITE
+from os import close
 from typing import Final
 
 __all__ = ["NATIVE", "back_heap", "back_libraries"]
@@ -270,7 +271,7 @@ def _move(parts: list[_Part]) -> int:
     except OSError:
         return 0
     finally:
-        os.close(file)
+        close(file)
     return count
 
 
