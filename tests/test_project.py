@@ -6,11 +6,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
-import typer.main
 
-from executor.cli.main import create_app
+from executor.cli.commands import ABOUT, load_command
 from executor.version import __version__
 from tests.outcomes import DOCUMENT, insert_outcomes
 
@@ -74,11 +72,10 @@ def make_targets() -> dict[str, str]:
 
 def commands() -> set[str]:
     """The commands of `executor`, those of groups as `config check`."""
-    group = typer.main.get_command(create_app())
     names = set()
-    for name, command in getattr(group, "commands", {}).items():
+    for name in ABOUT:
         names.add(name)
-        names |= {f"{name} {below}" for below in getattr(command, "commands", {})}
+        names |= {f"{name} {below}" for below in getattr(load_command(name), "commands", {})}
     return names
 
 
@@ -114,16 +111,15 @@ def test_make_targets_exist(page: Path) -> None:
 @PAGES
 def test_commands_exist(page: Path) -> None:
     """Every `executor COMMAND` of a page, within code, is one, and so are the options on its line."""
-    group = typer.main.get_command(create_app())
     known = commands()
     for line in code(page).splitlines():
         for found in re.finditer(r"(?:^|[/\s$`])executor ([a-z]+)((?: [^|#&;]*)?)", line):
             command, rest = found[1], found[2]
             assert command in known, line
-            resolved: click.Command = getattr(group, "commands")[command]  # noqa: B009 - of a group
+            resolved = load_command(command)
             below = rest.split()[0] if rest.split() else ""
             if f"{command} {below}" in known:
-                resolved = getattr(resolved, "commands")[below]  # noqa: B009
+                resolved = resolved.commands[below]
             options = {option for parameter in resolved.params for option in parameter.opts} | {"--help"}
             assert set(re.findall(r"(?<=\s)--[a-z][a-z-]*", rest)) <= options, line
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from executor.catalog.findings import printable
-from executor.config.model import default_state_dir
+from executor.config.instance import default_state_dir
 from executor.errors import ExecutorError
 from executor.figures.client import ask, find_admin_url
 

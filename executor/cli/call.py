@@ -61,11 +61,9 @@ HTTP_ERROR: Final = 22
 INTERRUPTED: Final = 130
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("call", help="Run one endpoint in a sandboxed worker, without a server.", epilog=paragraphs(EXAMPLES))(
-        call
-    )
+    app.command("call", help=about, epilog=paragraphs(EXAMPLES))(call)
 
 
 def call(

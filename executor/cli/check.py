@@ -54,9 +54,9 @@ class Checked:
     loaded: Loaded
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("check", help="Find every mistake in plugins, with file, line and column.", epilog=EXAMPLES)(check)
+    app.command("check", help=about, epilog=EXAMPLES)(check)
 
 
 def check(

@@ -58,9 +58,9 @@ Settings = Annotated[
 Format = Annotated[Literal["text", "json"], typer.Option("--format", help="How problems are written.")]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="config", no_args_is_help=True, help="Show, check and document the configuration.")
+    group = typer.Typer(name="config", no_args_is_help=True, help=about)
     add = group.command
     add("show", help="Print the effective configuration as YAML, with comments.", epilog=SHOW_EXAMPLES)(show)
     add("check", help="Check a file: every problem at once, with line and column.", epilog=CHECK_EXAMPLES)(check)

@@ -45,11 +45,9 @@ GRACE: Final = "1s"
 """For requests that run when it is ended: whoever presses Ctrl-C wants an end."""
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command(
-        "dev", help="Serve a plugin while you write it: every change is served at once.", epilog=paragraphs(EXAMPLES)
-    )(dev)
+    app.command("dev", help=about, epilog=paragraphs(EXAMPLES))(dev)
 
 
 def dev(

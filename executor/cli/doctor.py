@@ -42,9 +42,8 @@ BOUNDED: Final = (
 """Limits whose enforcement depends on the host."""
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    about = "Show what isolation this host gives, and what to do about what is missing."
     app.command("doctor", help=about, epilog=EXAMPLES)(doctor)
 
 

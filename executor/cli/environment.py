@@ -67,11 +67,9 @@ StateDir = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(
-        name="environment", no_args_is_help=True, help="List, build and remove the environments of plugins."
-    )
+    group = typer.Typer(name="environment", no_args_is_help=True, help=about)
     add = group.command
     add("list", help="List the environments that were built.", epilog=LIST_EXAMPLES)(list_environments)
     add("build", help="Build the environment of a plugin's folder.", epilog=BUILD_EXAMPLES)(build)

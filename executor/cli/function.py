@@ -64,9 +64,9 @@ COLUMNS: Final = (
 SHORT_CHECKSUM: Final = 12
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="function", no_args_is_help=True, help="List and remove what a Dify daemon has launched.")
+    group = typer.Typer(name="function", no_args_is_help=True, help=about)
     add = group.command
     add("list", help="List the functions that a Dify daemon may call.", epilog=LIST_EXAMPLES)(list_functions)
     add("remove", help="Remove functions, with their files.", epilog=REMOVE_EXAMPLES)(remove)

@@ -112,9 +112,9 @@ HookArgument = Annotated[str, typer.Argument(metavar="HOOK", help="The hook's id
 HooksArgument = Annotated[list[str], typer.Argument(metavar="HOOK...", help="Ids of hooks.", show_default=False)]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="hook", no_args_is_help=True, help="Make, list and change hooks of installed plugins.")
+    group = typer.Typer(name="hook", no_args_is_help=True, help=about)
     add = group.command
     add("create", help="Make a hook: an address at which a plugin is served.", epilog=CREATE_EXAMPLES)(create)
     add("list", help="List the hooks.", epilog=LIST_EXAMPLES)(list_hooks)

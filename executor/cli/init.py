@@ -29,9 +29,9 @@ Nothing that is there already is overwritten.
 """
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("init", help="Begin a new plugin, which can be served at once.", epilog=paragraphs(EXAMPLES))(init)
+    app.command("init", help=about, epilog=paragraphs(EXAMPLES))(init)
 
 
 def init(

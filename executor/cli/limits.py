@@ -73,11 +73,9 @@ class HostGroups:
     reason: str = ""
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command(
-        "limits", help="Show the limits of a hook: values, where they come from, what enforces them.", epilog=EXAMPLES
-    )(limits)
+    app.command("limits", help=about, epilog=EXAMPLES)(limits)
 
 
 def limits(

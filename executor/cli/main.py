@@ -1,8 +1,8 @@
 """The command `executor`.
 
-Every command is a module of this package with a function `register(app)` that adds it. Exit statuses are the same
-everywhere: 0 for success, 1 when what was asked for is not so, 2 for a command line that is not understood. `call` has
-some more, for how the invocation ended.
+Every command is a module of this package, with a function `register(app, about)` that adds it. Exit statuses are the
+same everywhere: 0 for success, 1 when what was asked for is not so, 2 for a command line that is not understood. `call`
+has some more, for how the invocation ended.
 """
 
 from __future__ import annotations
@@ -11,47 +11,10 @@ from typing import Annotated
 
 import typer
 
-from executor.cli import (
-    call,
-    check,
-    config,
-    dev,
-    doctor,
-    environment,
-    function,
-    hook,
-    init,
-    limits,
-    plugin,
-    ps,
-    secrets,
-    serve,
-    stats,
-    store,
-)
+from executor.cli.commands import CommandGroup
 from executor.version import __version__
 
 __all__ = ["create_app", "main"]
-
-COMMANDS = (
-    init,
-    dev,
-    serve,
-    call,
-    plugin,
-    hook,
-    function,
-    check,
-    environment,
-    config,
-    store,
-    secrets,
-    limits,
-    doctor,
-    ps,
-    stats,
-)
-"""In the order of the help."""
 
 EPILOG = """
 Examples:
@@ -78,17 +41,16 @@ def main() -> None:
 
 
 def create_app() -> typer.Typer:
-    """Put all commands together."""
+    """Make the program, with all commands."""
     app = typer.Typer(
         name="executor",
+        cls=CommandGroup,
         help="Run Dify plugin endpoints, one short-lived worker process per HTTP request.",
         epilog=EPILOG,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
     app.callback()(_read_options)
-    for command in COMMANDS:
-        command.register(app)
     return app
 
 

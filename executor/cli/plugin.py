@@ -103,9 +103,9 @@ SHORT_CHECKSUM: Final = 12
 Name = Annotated[str, typer.Argument(metavar="NAME", help="cat, tester/cat or tester/cat:0.0.1.", show_default=False)]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="plugin", no_args_is_help=True, help="Install plugins, and make packages of them.")
+    group = typer.Typer(name="plugin", no_args_is_help=True, help=about)
     add = group.command
     add("install", help="Install a package (.difypkg) or a folder.", epilog=INSTALL_EXAMPLES)(install)
     add("list", help="List the installed versions.", epilog=LIST_EXAMPLES)(list_plugins)

@@ -58,11 +58,9 @@ COLUMNS: Final = (
 )
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command(
-        "ps", help="List the live workers: what runs now, for whom, since when, at what cost.", epilog=EXAMPLES
-    )(ps)
+    app.command("ps", help=about, epilog=EXAMPLES)(ps)
 
 
 def ps(*, url: Url = None, state_dir: StateDir = None, output: Format = "table", watch: Watch = None) -> None:

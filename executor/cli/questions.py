@@ -12,7 +12,7 @@ import typer
 from executor.authoring.project import LOCAL_SETTINGS, MissingSettingsError, Options, Project, open_project
 from executor.catalog.settings import Setting, SettingType
 from executor.cli.asking import printable_lines
-from executor.config.model import default_state_dir
+from executor.config.instance import default_state_dir
 from executor.config.places import ConfigError
 
 __all__ = [

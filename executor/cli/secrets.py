@@ -22,9 +22,9 @@ file until the next time, unless --forget-old is given.
 """
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="secrets", no_args_is_help=True, help="Keys for the secret settings of hooks.")
+    group = typer.Typer(name="secrets", no_args_is_help=True, help=about)
     group.command("rotate", help="Encrypt all secrets with a new key.", epilog=ROTATE_EXAMPLES)(rotate)
     group.command("check", help="Tell whether every secret can be decrypted.")(check)
     group.command("new-key", help="Print a new key, for `secrets.key` of the configuration.")(new_key)

@@ -32,9 +32,9 @@ built at the first start: in a sandbox, from the package index that uv or pip us
 """
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("serve", help="Serve the endpoints of Dify plugins over HTTP.", epilog=EXAMPLES)(serve)
+    app.command("serve", help=about, epilog=EXAMPLES)(serve)
 
 
 def serve(

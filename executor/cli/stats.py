@@ -54,11 +54,9 @@ COLUMNS: Final = (
 )
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("stats", help="Show what finished invocations have cost: counts, times, CPU, memory.", epilog=EXAMPLES)(
-        stats
-    )
+    app.command("stats", help=about, epilog=EXAMPLES)(stats)
 
 
 def stats(*, url: Url = None, state_dir: StateDir = None, output: Format = "table", watch: Watch = None) -> None:

@@ -38,9 +38,9 @@ Values of a plugin stay when it is removed, so that they are there when it is in
 """
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
-    group = typer.Typer(name="store", no_args_is_help=True, help="The database of plugins, hooks and plugin storage.")
+    group = typer.Typer(name="store", no_args_is_help=True, help=about)
     group.command("show", help="Tell where the store is, and how much is in it.")(show)
     group.command("backup", help="Copy a SQLite store into a new file.", epilog=BACKUP_EXAMPLES)(backup)
     group.command("usage", help="Tell what plugins have stored: how many values, and how large.")(usage)

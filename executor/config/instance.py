@@ -21,7 +21,7 @@ from typing import Final
 
 from executor.version import __version__
 
-__all__ = ["Instance", "announce", "find_instances", "make_state_dir"]
+__all__ = ["Instance", "announce", "default_state_dir", "find_instances", "make_state_dir"]
 
 RUN: Final = "run"
 _START_FIELD: Final = 19
@@ -47,6 +47,16 @@ class Instance:
     version: str
     public: str
     admin: str
+
+
+def default_state_dir() -> Path:
+    """Tell where state is kept unless configured otherwise: `$XDG_STATE_HOME/endpoint-executor`.
+
+    Source: XDG Base Directory Specification: `~/.local/state` when the variable is not set or not absolute.
+    """
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path("~/.local/state").expanduser()
+    return base / "endpoint-executor"
 
 
 def make_state_dir(path: Path) -> None:

@@ -9,14 +9,13 @@ here.
 from __future__ import annotations
 
 import copy
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
 from executor.config.environments import EnvironmentPlace, EnvironmentSettings
+from executor.config.instance import default_state_dir
 from executor.config.isolation import Isolation
 from executor.config.limits import Limits
 from executor.config.packages import Packages
@@ -44,7 +43,6 @@ __all__ = [
     "LogOutput",
     "PluginSource",
     "SpareSettings",
-    "default_state_dir",
 ]
 
 Port = Annotated[int, Count(0, 65535)]
@@ -240,16 +238,6 @@ class Hook(Section):
     def values(self) -> dict[str, object]:
         """The settings with every reference resolved, as a copy that the caller may change. Secret."""
         return copy.deepcopy(self._values)
-
-
-def default_state_dir() -> Path:
-    """Tell where state is kept unless configured otherwise: `$XDG_STATE_HOME/endpoint-executor`.
-
-    Source: XDG Base Directory Specification: `~/.local/state` when the variable is not set or not absolute.
-    """
-    given = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path("~/.local/state").expanduser()
-    return base / "endpoint-executor"
 
 
 class Config(Section):

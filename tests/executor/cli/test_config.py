@@ -6,21 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
 from typer.testing import CliRunner, Result
 
-from executor.cli import config
+from executor.cli.main import create_app
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
 def run(*arguments: str) -> Result:
     """Run the command."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    config.register(app)
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["config", *arguments])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(create_app(), ["config", *arguments])
 
 
 def write(folder: Path, text: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from executor.cli import limits
 from executor.cli.limits import HostGroups, draw_limits, find_groups
+from executor.cli.main import create_app
 from executor.config.limits import Limits
 from executor.config.load import load_config
 from executor.isolation.enforcement import enforcement
@@ -27,10 +27,7 @@ NOTHING = HostGroups(None, reason="/sys/fs/cgroup is read-only; mount it writabl
 
 def run(*arguments: str) -> Result:
     """Run the command."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    limits.register(app)
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["limits", *arguments])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(create_app(), ["limits", *arguments])
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from executor.cli import plugin
+from executor.cli.main import create_app
 from executor.packages.folders import PackageFolders
 from executor.packages.signature import load_public_key
 from tests.executor.catalog.plugins import Edit, edited, write_plugin
@@ -17,10 +16,7 @@ from tests.executor.packages.support import make_key, write_keys
 
 def run(*arguments: str | Path) -> Result:
     """Run the command."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    plugin.register(app)
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["plugin", "package", *map(str, arguments)])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(create_app(), ["plugin", "package", *map(str, arguments)])
 
 
 def test_a_plugin_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from executor.cli import asking, ps
+from executor.cli.main import create_app
 from executor.config.instance import announce
 from executor.figures.live import Snapshot
 from executor.figures.processes import describe_workers
@@ -34,9 +34,7 @@ BUSY = dataclasses.replace(
 
 def run(*arguments: str) -> Result:
     """Run the command."""
-    app = typer.Typer()
-    ps.register(app)
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments))
+    return CliRunner(env={"COLUMNS": "200"}).invoke(create_app(), ["ps", *arguments])
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from executor.cli import stats
 from executor.cli.asking import human_bytes, human_seconds
+from executor.cli.main import create_app
 from executor.figures.registry import Registry
 from executor.outcome import Outcome
 from tests.executor.figures.support import IDLE, figures, running_admin
@@ -18,9 +17,7 @@ from tests.executor.figures.support import IDLE, figures, running_admin
 
 def run(*arguments: str) -> Result:
     """Run the command."""
-    app = typer.Typer()
-    stats.register(app)
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments))
+    return CliRunner(env={"COLUMNS": "200"}).invoke(create_app(), ["stats", *arguments])
 
 
 @pytest.fixture

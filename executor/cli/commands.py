@@ -1,0 +1,67 @@
+"""Which commands there are. The module of a command is imported when the command is used, not before.
+
+What one command needs would otherwise be imported for each of them: that took most of the time of `executor ps`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["ABOUT", "CommandGroup", "load_command"]
+
+ABOUT: Final = {
+    "init": "Begin a new plugin, which can be served at once.",
+    "dev": "Serve a plugin while you write it: every change is served at once.",
+    "serve": "Serve the endpoints of Dify plugins over HTTP.",
+    "call": "Run one endpoint in a sandboxed worker, without a server.",
+    "check": "Find every mistake in plugins, with file, line and column.",
+    "limits": "Show the limits of a hook: values, where they come from, what enforces them.",
+    "doctor": "Show what isolation this host gives, and what to do about what is missing.",
+    "ps": "List the live workers: what runs now, for whom, since when, at what cost.",
+    "stats": "Show what finished invocations have cost: counts, times, CPU, memory.",
+    "plugin": "Install plugins, and make packages of them.",
+    "hook": "Make, list and change hooks of installed plugins.",
+    "function": "List and remove what a Dify daemon has launched.",
+    "environment": "List, build and remove the environments of plugins.",
+    "config": "Show, check and document the configuration.",
+    "store": "The database of plugins, hooks and plugin storage.",
+    "secrets": "Keys for the secret settings of hooks.",
+}
+"""What each command is for, in the order of the help. The module of this package with a command's name makes it."""
+
+
+def load_command(name: str) -> Any:
+    """Import a command, or a group of commands; for click.
+
+    Args:
+        name: One of `ABOUT`.
+    """
+    app = typer.Typer()
+    app.callback()(_no_options)  # so that typer makes a group of it, be it of one command
+    importlib.import_module(f"executor.cli.{name}").register(app, ABOUT[name])
+    group: Any = typer.main.get_command(app)
+    return group.commands[name]
+
+
+class CommandGroup(TyperGroup):
+    """The commands at the top."""
+
+    def __init__(self, **attributes: Any) -> None:
+        commands = {name: _LaterCommand(name, help=about) for name, about in ABOUT.items()}
+        super().__init__(**{**attributes, "commands": commands})
+
+
+class _LaterCommand(TyperCommand):
+    """A command of which the help of the group shows name and purpose; when it is used, the real one is."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Have the real command read its arguments. What click does next, it does with the command of the context."""
+        return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
+
+
+def _no_options() -> None:
+    """Take the options before a command: there are none."""
