@@ -45,13 +45,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "CODES",
     "DATA_MESSAGES",
     "FRAME_LIMITS",
     "TYPES",
     "MessageType",
     "decode_message",
     "decode_payload",
+    "encode_data_head",
     "encode_message",
+    "find_data",
     "pack",
 ]
 
@@ -103,7 +106,9 @@ FRAME_LIMITS: Final[Mapping[Role, Mapping[int, int]]] = MappingProxyType(
 )
 """By sender: type byte -> most bytes of payload."""
 
-_CODES: Final = {role: {row.message: code for code, row in rows.items()} for role, rows in TYPES.items()}
+CODES: Final = {role: {row.message: code for code, row in rows.items()} for role, rows in TYPES.items()}
+"""By sender: message -> type byte."""
+
 _ROWS: Final = [row for rows in TYPES.values() for row in rows.values()]
 _NAMES: Final = {row.message: tuple(field.name for field in fields(row.message)) for row in _ROWS}
 _TUPLES: Final = {
@@ -161,11 +166,11 @@ def encode_message(sender: Role, message: Message) -> bytes:
             illegal.
     """
     kind = type(message)
-    code = _CODES[sender].get(kind)
+    code = CODES[sender].get(kind)
     if code is None:
         raise LocalProtocolError(f"the {sender.value} never sends {kind.__name__}")
     if isinstance(message, DATA_MESSAGES):
-        return _encode_data(code, message.data)
+        return b"".join((encode_data_head(sender, type(message), len(message.data)), message.data))
     if not _NAMES[kind]:
         return _FRAMES_WITHOUT_FIELDS[code]
     payload = pack(_GETTERS[kind](message))
@@ -175,26 +180,28 @@ def encode_message(sender: Role, message: Message) -> bytes:
     return frame_header(code, len(payload)) + payload
 
 
-def _encode_data(code: int, data: bytes) -> bytes:
-    """Frame a BODY or CHUNK by hand, copying the data once: array of one, bin 8, 16 or 32, data."""
-    size = len(data)
+def encode_data_head(sender: Role, kind: type[Body | Chunk], size: int) -> bytes:
+    """Return what of the frame of a BODY or CHUNK comes before its data: header, array of one, bin 8, 16 or 32.
+
+    Args:
+        sender: Who has such a message.
+        kind: The message.
+        size: Bytes of data, 1..MAX_DATA.
+    """
+    code = CODES[sender][kind]
     if size < 1 << 8:
-        head = b"\x91\xc4" + size.to_bytes(1, "big")
-    elif size < 1 << 16:
-        head = b"\x91\xc5" + size.to_bytes(2, "big")
-    else:
-        head = b"\x91\xc6" + size.to_bytes(4, "big")
-    return b"".join((frame_header(code, len(head) + size), head, data))
+        return frame_header(code, 3 + size) + b"\x91\xc4" + size.to_bytes(1, "big")
+    if size < 1 << 16:
+        return frame_header(code, 4 + size) + b"\x91\xc5" + size.to_bytes(2, "big")
+    return frame_header(code, 6 + size) + b"\x91\xc6" + size.to_bytes(4, "big")
 
 
-def _read_data(payload: bytes) -> bytes | None:
-    """Read the payload of a BODY or CHUNK by hand, copying the data once; None where anything is unusual about it."""
+def find_data(payload: bytes) -> int:
+    """Tell where in the payload of a BODY or CHUNK its data begin; 0 where anything is unusual about it."""
     if len(payload) < _SHORTEST_DATA or payload[0] != _ARRAY_OF_ONE:
-        return None
-    begin = _BIN_HEADS.get(payload[1])
-    if begin is None or int.from_bytes(payload[2:begin], "big") != len(payload) - begin:
-        return None
-    return payload[begin:]
+        return 0
+    begin = _BIN_HEADS.get(payload[1], 0)
+    return begin if int.from_bytes(payload[2:begin], "big") == len(payload) - begin else 0
 
 
 def _refuse_ext(code: int, _data: bytes) -> object:
@@ -260,8 +267,8 @@ def decode_message(sender: Role, code: int, payload: bytes) -> Message:
     names = _NAMES[kind]
     build: Callable[..., Message] = kind
     try:
-        if kind in DATA_MESSAGES and (data := _read_data(payload)) is not None:
-            return build(data)
+        if kind in DATA_MESSAGES and (begin := find_data(payload)):
+            return build(payload[begin:])
         values = decode_payload(payload, count=len(names), nested=nested)
         for index in _TUPLES[kind]:
             values[index] = _to_tuple(values[index])

@@ -1,8 +1,10 @@
 """One end of a connection: messages in, bytes out, and back. It does no I/O.
 
     send(message)      -> bytes to write
+    send_data(kind, n) -> bytes to write before n bytes of a body
     receive_data(data)    bytes that were read; b"" at the end of the stream
     next_message()     -> message, or None: more bytes are needed, or `at_eof`
+    next_data(n)       -> the data of n messages of body that come next, for those who do not need the messages
 
 INVOKE begins a request, and with it both windows begin anew on both sides. A worker that is to be kept says READY once
 more after END, with no call open; all that it has granted has come before that, all that it was granted comes before
@@ -18,14 +20,25 @@ from __future__ import annotations
 from typing import Final, final
 
 from protocol.calls import CALL_MESSAGES, CallTable
-from protocol.codec import DATA_MESSAGES, FRAME_LIMITS, decode_message, encode_message
+from protocol.codec import (
+    CODES,
+    DATA_MESSAGES,
+    FRAME_LIMITS,
+    decode_message,
+    encode_data_head,
+    encode_message,
+    find_data,
+)
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, FrameReader
-from protocol.limits import INITIAL_CREDIT, MAX_CREDIT
+from protocol.limits import INITIAL_CREDIT, MAX_CREDIT, MAX_DATA
 from protocol.messages import Body, Chunk, Credit, Invoke, Message, Ready
 from protocol.states import START, Role, State, WorkerState, advance
 
 __all__ = ["Connection", "Role"]
+
+_BODIES: Final[dict[Role, type[Body | Chunk]]] = {Role.SUPERVISOR: Body, Role.WORKER: Chunk}
+"""What the body of a request or of an answer comes in, by sender."""
 
 _PEER: Final = {Role.SUPERVISOR: Role.WORKER, Role.WORKER: Role.SUPERVISOR}
 
@@ -99,27 +112,46 @@ class Connection:
             LocalProtocolError: Illegal in this state, beyond the credit, or too large. Nothing has changed.
             RemoteProtocolError: The connection is dead.
         """
+        if isinstance(message, DATA_MESSAGES):
+            return b"".join((self.send_data(type(message), len(message.data)), message.data))
         if self._failure is not None:
             raise self._death()
         states = advance(self._states, self._role, type(message))
-        send_window, receive_window = self._send_window, self._receive_window
-        if isinstance(message, DATA_MESSAGES):
-            send_window -= len(message.data)
-            if send_window < 0:
-                raise _overspent(message, self._send_window)
-        elif isinstance(message, Credit):
+        receive_window = self._receive_window
+        if isinstance(message, Credit):
             receive_window = _grant(receive_window, message.amount)
         elif isinstance(message, Ready):
             self._check_again()
         data = encode_message(self._role, message)
         if isinstance(message, CALL_MESSAGES):
             self._calls.apply(self._role, message)
-        if self._preface:
-            data, self._preface = self._preface + data, b""
-        self._states, self._send_window, self._receive_window = states, send_window, receive_window
+        self._states, self._receive_window = states, receive_window
         if isinstance(message, Invoke):
             self._begin(message)
-        return data
+        return data if not self._preface else self._after_preface(data)
+
+    def send_data(self, kind: type[Body | Chunk], size: int) -> bytes:
+        """Return the bytes to be written before data of a body: both together are what `send` returns.
+
+        Args:
+            kind: The message that has them.
+            size: Bytes of data, 1..MAX_DATA.
+
+        Raises:
+            LocalProtocolError: As `send`, or of another size. Nothing has changed.
+            RemoteProtocolError: The connection is dead.
+        """
+        if self._failure is not None:
+            raise self._death()
+        states = advance(self._states, self._role, kind)
+        if size > self._send_window:
+            raise _overspent(size, self._send_window)
+        if not 1 <= size <= MAX_DATA:
+            raise LocalProtocolError(f"{size} bytes of data in one message, expected 1..{MAX_DATA}")
+        self._states = states
+        self._send_window -= size
+        head = encode_data_head(self._role, kind, size)
+        return head if not self._preface else self._after_preface(head)
 
     def receive_data(self, data: bytes | memoryview) -> None:
         """Take bytes that were read; `b""` marks the end of the stream.
@@ -150,6 +182,28 @@ class Connection:
                 raise
             raise RemoteProtocolError(self._failure) from error
 
+    def next_data(self, most: int) -> list[memoryview]:
+        """Return the data of at most so many messages of body that come next and are there whole; maybe none.
+
+        What is wrong with one of them, or with what comes after them, `next_message` tells.
+        """
+        kind = _BODIES[self._peer]
+        code = CODES[self._peer][kind]
+        pieces: list[memoryview] = []
+        payloads = self._reader.next_payloads(code, most) if self._failure is None else []
+        try:
+            if payloads:
+                self._states = advance(self._states, self._peer, kind)
+            for payload in payloads:
+                data = _read_data(self._peer, code, payload)
+                if len(data) > self._receive_window:
+                    raise _overspent(len(data), self._receive_window)
+                self._receive_window -= len(data)
+                pieces.append(data)
+        except ProtocolError as error:
+            self._failure = str(error)
+        return pieces
+
     def _next_message(self) -> Message | None:
         frame = self._reader.next_frame()
         if frame is None:
@@ -157,10 +211,9 @@ class Connection:
         message = decode_message(self._peer, *frame)
         states = advance(self._states, self._peer, type(message))
         if isinstance(message, DATA_MESSAGES):
-            window = self._receive_window - len(message.data)
-            if window < 0:
-                raise _overspent(message, self._receive_window)
-            self._receive_window = window
+            if len(message.data) > self._receive_window:
+                raise _overspent(len(message.data), self._receive_window)
+            self._receive_window -= len(message.data)
         elif isinstance(message, Credit):
             self._send_window = _grant(self._send_window, message.amount)
         elif isinstance(message, CALL_MESSAGES):
@@ -171,6 +224,10 @@ class Connection:
         if isinstance(message, Invoke):
             self._begin(message)
         return message
+
+    def _after_preface(self, data: bytes) -> bytes:
+        data, self._preface = self._preface + data, b""
+        return data
 
     def _check_again(self) -> None:
         """Refuse another READY of a worker that is not kept, or that has calls open."""
@@ -190,8 +247,16 @@ class Connection:
         return RemoteProtocolError(f"the connection is dead: {self._failure}")
 
 
-def _overspent(message: Body | Chunk, window: int) -> LocalProtocolError:
-    return LocalProtocolError(f"{len(message.data)} bytes of data, the credit is {window}")
+def _read_data(sender: Role, code: int, payload: bytes) -> memoryview:
+    begin = find_data(payload)
+    if begin and 1 <= len(payload) - begin <= MAX_DATA:
+        return memoryview(payload)[begin:]
+    message = decode_message(sender, code, payload)  # it says what is wrong, if anything is
+    return memoryview(message.data if isinstance(message, DATA_MESSAGES) else b"")
+
+
+def _overspent(size: int, window: int) -> LocalProtocolError:
+    return LocalProtocolError(f"{size} bytes of data, the credit is {window}")
 
 
 def _grant(window: int, amount: int) -> int:

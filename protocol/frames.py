@@ -102,6 +102,25 @@ class FrameReader:
             raise RemoteProtocolError(f"the stream ended within a frame, after {len(buffer)} bytes of it")
         return None
 
+    def next_payloads(self, kind: int, most: int) -> list[bytes]:
+        """Return the payloads of at most so many frames of one type that come next and are there whole; maybe none.
+
+        What is wrong with the frame after them, `next_frame` tells.
+        """
+        buffer, limit = self._buffer, self._limits[kind]
+        payloads: list[bytes] = []
+        begin, there = 0, len(buffer) if self._preface_seen else 0
+        with memoryview(buffer) as view:
+            while begin + HEADER_SIZE <= there and len(payloads) < most:
+                size, found = _HEADER.unpack_from(view, begin)
+                end = begin + HEADER_SIZE + size
+                if found != kind or size > limit or end > there:
+                    break
+                payloads.append(bytes(view[begin + HEADER_SIZE : end]))
+                begin = end
+        del buffer[:begin]
+        return payloads
+
     def _refusal(self, kind: int, size: int) -> RemoteProtocolError:
         limit = self._limits.get(kind)
         if limit is None:

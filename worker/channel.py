@@ -22,7 +22,6 @@ from protocol import (
     CallData,
     CallResult,
     Cancel,
-    Chunk,
     Credit,
     Invoke,
     Log,
@@ -63,7 +62,7 @@ class Channel(Pipes):
             None when there will be none: cancelled, or the supervisor has gone.
         """
         self._check_process()
-        with self._changed:
+        with self._lock:
             self._wait(lambda: self._invoke is not None)
             return self._invoke if self._cancel_reason is None else None
 
@@ -74,7 +73,7 @@ class Channel(Pipes):
             Whether it was said.
         """
         self._check_process()
-        with self._changed:
+        with self._lock:
             self._read_all_nowait()
             if self._cancel_reason is not None or self._connection.calls.count:
                 return False
@@ -100,7 +99,7 @@ class Channel(Pipes):
             RuntimeError: The answer has ended, and with it the transfer of the body.
         """
         self._check_process()
-        with self._changed:
+        with self._lock:
             self._read_all_nowait()
             self._wait(lambda: bool(self._body) or self._body_complete or self._finished())
             self._raise_if_cancelled()
@@ -127,18 +126,21 @@ class Channel(Pipes):
         """
         self._check_process()
         rest = data
-        with self._changed:
-            self._read_all_nowait()
+        with self._lock:
+            self._look()
             while rest:
                 window = self._connection.send_window
+                if window < len(rest):
+                    self._read_all_nowait()
+                    window = self._connection.send_window
                 if not window:
                     self._wait_sent()  # nobody grants anything for what is held
                     self._wait(lambda: self._connection.send_window > 0)
                     window = self._connection.send_window
                 self._raise_if_cancelled()
                 piece = rest[: min(window, MAX_DATA)]  # nothing is copied where it is all
-                self._enqueue(Chunk(piece), more=more)
-                if not more:
+                self._enqueue_chunk(piece, more=more)
+                if self._outgoing and not more:
                     self._wait_sent()
                 rest = rest[len(piece) :]
 
@@ -146,7 +148,7 @@ class Channel(Pipes):
         """Send a log record, if the protocol still allows one; whether it does."""
         if not self.ours:
             return False
-        with self._changed:
+        with self._lock:
             try:
                 self._enqueue(message)
             except ProtocolError:
@@ -170,7 +172,7 @@ class Channel(Pipes):
         """
         self._check_process()
         view = memoryview(request)
-        with self._changed:
+        with self._lock:
             self._read_all_nowait()
             self._wait(lambda: self._connection.calls.count < MAX_OPEN_CALLS)
             self._raise_if_cancelled()
@@ -202,7 +204,7 @@ class Channel(Pipes):
             LookupError: The call has been closed.
         """
         self._check_process()
-        with self._changed:
+        with self._lock:
             pieces = self._answers[call_id]
             self._read_all_nowait()
             self._wait(lambda: bool(pieces), timeout_s)
@@ -217,7 +219,7 @@ class Channel(Pipes):
         """Forget a call; tell the supervisor, if it is still at it."""
         if not self.ours:
             return
-        with self._changed:
+        with self._lock:
             self._owed_call_credit.pop(call_id, None)
             if self._answers.pop(call_id, None) is None:
                 return

@@ -29,14 +29,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import close, getpid, set_blocking
 from select import POLLIN, POLLOUT, poll
 from threading import Condition, RLock, get_ident
 from time import monotonic
 from typing import Final
 
-from protocol import Connection, Message, ProtocolError, RemoteProtocolError, Role
+from protocol import Chunk, Connection, Message, ProtocolError, RemoteProtocolError, Role
 from worker.greenlets import find_hub, sleep
 
 __all__ = ["Cancelled", "NotTheWorkerError", "Pipes"]
@@ -49,6 +49,9 @@ LAST_WORDS: Final = 65_536
 
 HELD_MOST: Final = 65_536
 """Bytes that wait for what follows at once; more would not fit into the pipe."""
+
+LOOK_S: Final = 0.005
+"""Seconds for which whoever sends pieces of the body takes for granted that nobody has cancelled."""
 
 RECHECK_MS: Final = 20
 """Milliseconds after which a writer looks whether the reader's role has become free."""
@@ -72,12 +75,14 @@ class Pipes(ABC):
         self._read_fd = self._write_fd = -1
         self._pid = 0
         self._connection = Connection(Role.WORKER)
-        self._changed = Condition(RLock())
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._reader: int | None = None
         self._writer: int | None = None
         self._outgoing = bytearray()
         self._cancel_reason: str | None = None
         self._violation: ProtocolError | None = None
+        self._looked = 0.0
         self._sleepers: dict[object, Callable[[], object]] = {}
 
     def open(self, read_fd: int, write_fd: int) -> None:
@@ -118,7 +123,7 @@ class Pipes(ABC):
             LocalProtocolError: The message is illegal now.
         """
         self._check_process()
-        with self._changed:
+        with self._lock:
             self._enqueue(message, more=more)
             if not more:
                 self._wait_sent()
@@ -153,11 +158,27 @@ class Pipes(ABC):
             data = self._connection.send(message)
         except RemoteProtocolError:
             return  # the connection is dead; the supervisor knows
+        self._pass_on((data,), len(data), more=more)
+
+    def _enqueue_chunk(self, data: bytes, *, more: bool) -> None:
+        """Likewise a piece of the response body, within the credit; the data are copied by the kernel alone."""
+        if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
+            return
+        try:
+            head = self._connection.send_data(Chunk, len(data))
+        except RemoteProtocolError:
+            return
+        self._pass_on((head, data), len(head) + len(data), more=more)
+
+    def _pass_on(self, parts: tuple[bytes, ...], size: int, *, more: bool) -> None:
+        """Write parts of a message, or keep what the pipe does not take, or all of them where more is to follow."""
         if not self._outgoing and not more:
-            data = data[self._write(data) :]
-            if not data:
+            written = self._write(parts)
+            if written == size:
                 return
-        self._outgoing += data
+            self._outgoing += b"".join(parts)[written:]
+        else:
+            self._outgoing += b"".join(parts)
         if not more or len(self._outgoing) > HELD_MOST:
             self._write_nowait()
 
@@ -189,11 +210,11 @@ class Pipes(ABC):
 
     def _sleep(self, hub: object, timeout_s: float | None, *, writing: bool) -> None:
         """Let other greenlets run, with the lock released, until a pipe is ready, and move what can be moved."""
-        self._changed.release()
+        self._lock.release()
         try:
             sleep(hub, self._read_fd, self._write_fd if writing else -1, timeout_s, self._sleepers)
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
         self._write_nowait()
         self._read_all_nowait()
         self._changed.notify_all()
@@ -209,11 +230,11 @@ class Pipes(ABC):
             self._writer = get_ident()
             poller.register(self._write_fd, POLLOUT)
         try:
-            self._changed.release()
+            self._lock.release()
             try:
                 poller.poll(RECHECK_MS if not reading else None if timeout_s is None else timeout_s * 1000)
             finally:
-                self._changed.acquire()
+                self._lock.acquire()
             self._write_nowait()
             self._read_all_nowait()
         finally:
@@ -223,24 +244,31 @@ class Pipes(ABC):
                 self._writer = writer
             self._changed.notify_all()
 
+    def _look(self) -> None:
+        """Take what has come, if that has not been done just now: who sends a lot asks often."""
+        now = monotonic()
+        if now - self._looked > LOOK_S:
+            self._looked = now
+            self._read_all_nowait()
+
     def _read_all_nowait(self) -> None:
         """Take what has come, unless another thread is waiting for it."""
         while self._reader in {None, get_ident()} and self._cancel_reason is None and self._read_nowait():
             pass
 
     def _write_nowait(self) -> None:
-        while self._outgoing and (size := self._write(self._outgoing)):
+        while self._outgoing and (size := self._write((self._outgoing,))):
             del self._outgoing[:size]
 
-    def _write(self, data: bytes | bytearray) -> int:
+    def _write(self, parts: Sequence[bytes | bytearray]) -> int:
         """Write once; how many bytes need not be written any more."""
         try:
-            return os.write(self._write_fd, data)
+            return os.writev(self._write_fd, parts)
         except BlockingIOError:
             return 0
         except BrokenPipeError:
             self._cancel("the supervisor has gone")
-            return len(data)
+            return sum(map(len, parts))
 
     def _read_nowait(self) -> bool:
         """Read once; whether there may be more."""

@@ -139,7 +139,7 @@ def _encode_text(text: str) -> bytes:
 
 def _iter_pieces(items: Iterable[object]) -> Iterator[bytes]:
     for item in items:
-        data = _encode_item(item)
+        data = item if type(item) is bytes else _encode_item(item)
         if len(data) <= MAX_DATA:
             if data:
                 yield data

@@ -8,7 +8,7 @@ from typing import Final
 from executor.supervisor.ready_worker import ReadyWorker
 from executor.supervisor.worker import describe_exit
 from protocol.control import COMPILE_SOURCE
-from protocol.messages import Chunk, End, Error, Invoke, Response
+from protocol.messages import End, Error, Invoke, Response
 
 __all__ = ["BytecodeError", "collect_bytecode"]
 
@@ -55,12 +55,12 @@ async def _receive(worker: ReadyWorker, archive: int) -> None:
         match message:
             case Response():
                 continue
-            case Chunk():
-                size += len(message.data)
+            case bytes():
+                size += len(message)
                 if size > MAX_ARCHIVE:
                     raise BytecodeError(f"it has more than {MAX_ARCHIVE} bytes")
-                os.write(archive, message.data)
-                worker.handle.grant(len(message.data))
+                os.write(archive, message)
+                worker.handle.grant(len(message))
             case End():
                 return
             case Error():

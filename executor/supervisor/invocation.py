@@ -55,7 +55,6 @@ from protocol.messages import (
     Body,
     BodyEnd,
     Cancel,
-    Chunk,
     End,
     Error,
     Invoke,
@@ -268,15 +267,14 @@ class Invocation:
             if message is None:
                 message = await handle.receive()
             match message:
-                case Chunk() if bodiless:
+                case bytes() if bodiless:
                     return Verdict(Outcome.WORKER_PROTOCOL, private_detail="a body where HTTP allows none")
-                case Chunk():
-                    data = handle.receive_chunks_nowait(message)
-                    self.measured.bytes_out += len(data)
+                case bytes():
+                    self.measured.bytes_out += len(message)
                     if self.measured.bytes_out > self.limits.response_body:
                         return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")
-                    await self._to_client(self._client.write(data))
-                    handle.grant(len(data))
+                    await self._to_client(self._client.write(message))
+                    handle.grant(len(message))
                 case End():
                     await self._to_client(self._client.finish())
                     return Verdict(Outcome.OK)

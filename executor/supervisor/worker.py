@@ -40,8 +40,11 @@ CallerMessage = Call | CallData | CallCredit | CallCancel
 
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
 
+MUCH: Final = PIPE_SIZE // 4
+"""Bytes at once that tell of a long answer."""
+
 WIDE_PIPE: Final = 262_144
-"""Capacity for a worker that fills its pipe: fewer turns of the two. A megabyte is the most without privileges."""
+"""Capacity for a worker with a long answer: fewer turns of the two. A megabyte is the most without privileges."""
 
 _INCOMING: Final = bytearray(WIDE_PIPE)
 """What was read last, of any worker. It is copied before anything else is read."""
@@ -54,7 +57,7 @@ OUTGOING_HIGH: Final = 2 * 1024**2
 """Bytes that wait for a worker to read, above which it may make no more calls. Much more than it can come to by itself:
 short errors for all the calls that may be open, and a piece of each answer."""
 
-CREDIT_STEP: Final = 65_536
+CREDIT_STEP: Final = 131_072
 """Credit is handed out in steps of at least so many bytes, not for every chunk."""
 
 KILL_TIME_S: Final = 5.0
@@ -97,7 +100,7 @@ class WorkerHandle:
         self._loop = readiness.loop
         self._slot = slot
         self._connection = Connection(Role.SUPERVISOR)
-        self._inbox: deque[Message] = deque()
+        self._inbox: deque[Message | memoryview] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._outgoing = bytearray()
         self._writable: asyncio.Future[None] | None = None
@@ -221,30 +224,24 @@ class WorkerHandle:
             self._violation = RemoteProtocolError(reason)
             self._schedule_drain()
 
-    def receive_nowait(self) -> Message | None:
-        """The next message that the worker has sent already, if any."""
-        if not self._inbox:
+    def receive_nowait(self) -> Message | bytes | None:
+        """The next message that the worker has sent already, if any; all of its body that has come as bytes."""
+        inbox = self._inbox
+        if not inbox:
             return None
-        message = self._inbox.popleft()
-        if not self._reading and len(self._inbox) < INBOX_HIGH // 2:
+        message: Message | bytes | memoryview = inbox.popleft()
+        if type(message) is memoryview:
+            pieces = [message]
+            while inbox and type(piece := inbox[0]) is memoryview:
+                pieces.append(piece)
+                inbox.popleft()
+            message = b"".join(pieces)
+        if not self._reading and len(inbox) < INBOX_HIGH // 2:
             self._schedule_drain()
         return message
 
-    def receive_chunks_nowait(self, first: Chunk) -> bytes:
-        """All the body that has come already, beginning with a chunk that was received."""
-        inbox = self._inbox
-        if not inbox or type(inbox[0]) is not Chunk:
-            return first.data
-        pieces = [first.data]
-        while inbox and type(chunk := inbox[0]) is Chunk:
-            pieces.append(chunk.data)
-            inbox.popleft()
-        if not self._reading:
-            self._schedule_drain()
-        return b"".join(pieces)
-
-    async def receive(self) -> Message | None:
-        """Wait for the next message.
+    async def receive(self) -> Message | bytes | None:
+        """Wait for the next message, or for body.
 
         Returns:
             `None` at the end of the worker's pipe, or when it broke the protocol (see `violation`).
@@ -322,7 +319,7 @@ class WorkerHandle:
             size = os.readv(self._read_fd, (_INCOMING,))
         except BlockingIOError:
             return False
-        if size >= PIPE_SIZE and not self._wide:
+        if size >= MUCH and not self._wide:
             self._widen()
         try:
             self._connection.receive_data(memoryview(_INCOMING)[:size])
@@ -373,6 +370,9 @@ class WorkerHandle:
 
     def _dispatch(self, message: Message) -> None:
         match message:
+            case Chunk():
+                self._inbox.append(memoryview(message.data))
+                self._inbox.extend(self._connection.next_data(MESSAGES_PER_WAKEUP))
             case Log():
                 self._sink.add_message(message)
             case Credit():

@@ -1,0 +1,128 @@
+"""Data of a body without the messages that they come in: what goes before them, and many in a row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from protocol.codec import encode_message
+from protocol.connection import Connection
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.frames import PREFACE, frame_header
+from protocol.messages import Body, BodyEnd, Chunk, End, Message, Ready, Response
+from protocol.states import Role
+from tests.protocol.support import INVOKE
+
+S, W = Role.SUPERVISOR, Role.WORKER
+PEER: Final = {S: W, W: S}
+
+
+def bodies(role: Role, *pieces: bytes) -> tuple[Connection, Connection, bytes]:
+    """Two ends that are at the body which `role` sends, and what it says for these pieces of it."""
+    ends = {each: Connection(each) for each in Role}
+    said: list[tuple[Role, Message]] = [(W, Ready()), (S, INVOKE), (W, Response(200, ()))]
+    for sender, message in said:
+        ends[PEER[sender]].receive_data(ends[sender].send(message))
+        assert ends[PEER[sender]].next_message() == message
+    make = Body if role is S else Chunk
+    return ends[role], ends[PEER[role]], b"".join(ends[role].send(make(piece)) for piece in pieces)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_data_in_a_row(role: Role) -> None:
+    """As many pieces as are wanted and there whole; what comes after them is the next message; credit is taken."""
+    ours, theirs, said = bodies(role, b"a", b"b" * 300, b"c" * 65_536, b"d")
+    window = theirs.receive_window
+    end = ours.send(BodyEnd() if role is S else End())
+    assert theirs.next_data(9) == []
+    theirs.receive_data(said[:-1])
+    assert [*map(bytes, theirs.next_data(2))] == [b"a", b"b" * 300]
+    assert [*map(bytes, theirs.next_data(9))] == [b"c" * 65_536]
+    theirs.receive_data(said[-1:] + end)
+    assert [*map(bytes, theirs.next_data(9))] == [b"d"]
+    assert theirs.next_data(9) == []
+    assert theirs.next_message() == (BodyEnd() if role is S else End())
+    assert theirs.receive_window == window - 65_838 == ours.send_window
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("size", [1, 255, 256, 65_535, 65_536])
+def test_what_goes_before_data(role: Role, size: int) -> None:
+    """It makes the same frame as the message, and is paid for in the same way."""
+    make = Body if role is S else Chunk
+    ours, _, _ = bodies(role)
+    other, _, _ = bodies(role)
+    assert ours.send_data(make, size) + bytes(size) == other.send(make(bytes(size)))
+    assert ours.send_window == other.send_window
+
+
+@pytest.mark.parametrize(("size", "match"), [(0, "0 bytes"), (65_537, "65537 bytes"), (262_145, "credit")])
+def test_data_of_a_wrong_size(size: int, match: str) -> None:
+    """None, too much for a message, and more than there is credit for: refused, and nothing has changed."""
+    ours, _, _ = bodies(W)
+    before = ours.send_window
+    with pytest.raises(LocalProtocolError, match=match):
+        ours.send_data(Chunk, size)
+    assert ours.send_window == before
+
+
+def test_data_before_its_time() -> None:
+    """Not before the head of the answer, and not after its end."""
+    ours, _, _ = bodies(W)
+    with pytest.raises(LocalProtocolError, match="illegal"):
+        Connection(W).send_data(Chunk, 1)
+    ours.send(End())
+    with pytest.raises(LocalProtocolError, match="illegal"):
+        ours.send_data(Chunk, 1)
+
+
+BAD_CHUNKS = {
+    "empty": b"\x91\xc4\x00",
+    "empty-16": b"\x91\xc5\x00\x00",
+    "two": b"\x92\xc4\x01a\xc0",
+    "text": b"\x91\xa1a",
+    "cut": b"\x91\xc4\x02a",
+    "too-much": b"\x91\xc6" + (65_537).to_bytes(4, "big") + bytes(65_537),
+}
+
+
+@pytest.mark.parametrize("payload", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+def test_bad_data_in_a_row(payload: bytes) -> None:
+    """What came before is returned; then the connection is dead, and says why."""
+    _, theirs, said = bodies(W, b"good")
+    theirs.receive_data(said + frame_header(0x43, len(payload)) + payload)
+    assert [*map(bytes, theirs.next_data(9))] == [b"good"]
+    with pytest.raises(RemoteProtocolError, match=r"data|payload|Chunk"):
+        theirs.next_message()
+    assert theirs.next_data(9) == []
+
+
+def test_unusual_data_in_a_row() -> None:
+    """Longer heads than needed are msgpack, too."""
+    _, theirs, said = bodies(W, b"good")
+    theirs.receive_data(said + frame_header(0x43, 5) + b"\x91\xc5\x00\x01a")
+    assert [*map(bytes, theirs.next_data(9))] == [b"good", b"a"]
+
+
+def test_more_data_in_a_row_than_credit() -> None:
+    """What there was credit for is returned; then the connection is dead."""
+    ours, theirs, _ = bodies(W)
+    frames = [ours.send(Chunk(bytes(65_536))) for _ in range(4)]
+    for frame in frames:
+        theirs.receive_data(frame)
+        theirs.next_data(9)
+    theirs.receive_data(frames[0])
+    assert theirs.next_data(9) == []
+    with pytest.raises(RemoteProtocolError, match="credit"):
+        theirs.next_message()
+
+
+def test_data_out_of_turn() -> None:
+    """A body before the head is told by the next message."""
+    theirs = Connection(S)
+    theirs.receive_data(PREFACE + encode_message(W, Ready()) + encode_message(W, Chunk(b"x")))
+    assert theirs.next_message() == Ready()
+    assert theirs.next_data(9) == []
+    with pytest.raises(RemoteProtocolError, match="illegal"):
+        theirs.next_message()
