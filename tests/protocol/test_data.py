@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.codec import encode_message
 from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, frame_header
-from protocol.messages import Body, BodyEnd, Chunk, End, Message, Ready, Response
+from protocol.messages import Body, BodyEnd, Chunk, Credit, End, Log, Message, Ready, Response
 from protocol.states import Role
 from tests.protocol.support import INVOKE
 
@@ -126,3 +128,46 @@ def test_data_out_of_turn() -> None:
     assert theirs.next_data(9) == []
     with pytest.raises(RemoteProtocolError, match="illegal"):
         theirs.next_message()
+
+
+def hear(stream: bytes, cuts: list[int], most: int) -> tuple[bytes, list[Message], bool]:
+    """The body, the other messages, and whether the stream was refused, when it comes cut like this.
+
+    Args:
+        stream: What a worker says after the head of its answer.
+        cuts: Sizes of the pieces, again and again.
+        most: Pieces of body taken at once; 0 for messages alone.
+    """
+    _, theirs, _ = bodies(W)
+    body, others = b"", list[Message]()
+    position = turn = 0
+    try:
+        while position < len(stream):
+            size = cuts[turn % len(cuts)]
+            theirs.receive_data(stream[position : position + size])
+            position, turn = position + size, turn + 1
+            while (message := theirs.next_message()) is not None:
+                if isinstance(message, Chunk):
+                    body += message.data + b"".join(theirs.next_data(most) if most else [])
+                else:
+                    others.append(message)
+    except RemoteProtocolError:
+        return body, others, True
+    return body, others, False
+
+
+@given(
+    st.lists(st.one_of(st.binary(min_size=1, max_size=400), st.just(Credit(1)), st.just(Log(1.0, "info", "", "x")))),
+    st.lists(st.integers(1, 500), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.none() | st.tuples(st.integers(0, 4000), st.integers(0, 255)),
+)
+def test_data_are_those_of_the_messages(
+    said: list[bytes | Message], cuts: list[int], most: int, damage: tuple[int, int] | None
+) -> None:
+    """However a stream comes cut, and damaged too: the same body and messages, and the same verdict."""
+    ours, _, _ = bodies(W)
+    stream = bytearray(b"".join(ours.send(Chunk(one) if isinstance(one, bytes) else one) for one in said))
+    if damage is not None and damage[0] < len(stream):
+        stream[damage[0]] = damage[1]
+    assert hear(bytes(stream), cuts, most) == hear(bytes(stream), cuts, 0)
