@@ -1,29 +1,30 @@
-"""`executor plugin`: make packages; install, list, upgrade and remove versions of plugins."""
+"""`executor plugin`: install, list, upgrade and remove versions of plugins; `packing` makes packages of them."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
 
 from executor.catalog.findings import printable
-from executor.catalog.plugin import Plugin, load_plugin
-from executor.cli.asking import Column, cell, draw_table, human_bytes
 from executor.cli.desk import ConfigFile, Desk, Format, StateDir, fail, open_desk, put_in_force, show_document
-from executor.cli.times import show_time
-from executor.errors import ExecutorError
+from executor.cli.packing import PACKAGE_EXAMPLES, package
+from executor.cli.versions import (
+    describe_declaration,
+    describe_version,
+    draw_switches,
+    draw_version,
+    draw_versions,
+)
 
 if TYPE_CHECKING:
     from executor.installed.hooks import Switch
     from executor.installed.plugins import Installation
-    from executor.store.records import InstalledPlugin
 
-__all__ = ["install", "list_plugins", "package", "register", "remove", "show", "upgrade"]
+__all__ = ["install", "list_plugins", "register", "remove", "show", "upgrade"]
 
 INSTALL_EXAMPLES = """
 Examples:
@@ -77,28 +78,6 @@ Examples:
 
 A version that serves hooks stays: `executor hook remove` them, or upgrade them. What the plugin has stored stays, too.
 """
-PACKAGE_EXAMPLES = """
-Examples:
-
-  executor plugin package ./my_plugin                      makes my_plugin-0.0.1.difypkg
-
-  executor plugin package ./my_plugin -o cat.difypkg       ... under another name
-
-  executor plugin package ./my_plugin --sign key.pem       ... signed; key.pem holds a private RSA key
-
-What .difyignore names, or else .gitignore, is left out; so are .git, .venv, .env, caches and other packages, always.
-The same files give the same package, byte by byte, unless it is signed. Dify can install it as well.
-"""
-
-COLUMNS: Final = (
-    Column("PLUGIN", text=True),
-    Column("VERSION", text=True),
-    Column("CHECKSUM", text=True),
-    Column("HOOKS"),
-    Column("SIGNED BY", text=True, needs=100, folds=True),
-    Column("INSTALLED", text=True, needs=80),
-)
-SHORT_CHECKSUM: Final = 12
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="cat, tester/cat or tester/cat:0.0.1.", show_default=False)]
 
@@ -128,7 +107,7 @@ def install(
     """Install a version."""
     with open_desk(config, state_dir) as desk:
         done = _install(desk, source)
-        document = _describe(desk, done.version) | {"fresh": done.fresh, "warnings": _warnings(done)}
+        document = describe_version(desk, done.version) | {"fresh": done.fresh, "warnings": _warnings(done)}
         served = [hook.hook_id for hook in desk.store.hooks.list(plugin_id=done.version.plugin_id)]
     if output == "json":
         show_document(document, output, lambda _: "")
@@ -188,8 +167,8 @@ def _signature(done: Installation) -> str:
 def list_plugins(*, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table") -> None:
     """List what is installed."""
     with open_desk(config, state_dir) as desk:
-        document = {"plugins": [_describe(desk, version) for version in desk.store.plugins.list()]}
-    show_document(document, output, lambda width: _draw_list(document["plugins"], width))
+        document = {"plugins": [describe_version(desk, version) for version in desk.store.plugins.list()]}
+    show_document(document, output, lambda width: draw_versions(document["plugins"], width))
 
 
 def show(name: Name, *, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table") -> None:
@@ -200,26 +179,8 @@ def show(name: Name, *, config: ConfigFile = None, state_dir: StateDir = None, o
     with open_desk(config, state_dir) as desk:
         version = find_version(name, desk.store.plugins.list())
         plugin = InstalledCatalog(desk.config.state_dir).load(version)
-        document = _describe(desk, version) | {
-            "folder": str(plugin.root),
-            "endpoints": [
-                {"method": endpoint.method, "path": endpoint.path, "source": endpoint.source}
-                for endpoint in plugin.endpoints
-            ],
-            "settings": [
-                {
-                    "name": setting.name,
-                    "type": setting.type.value,
-                    "required": setting.required,
-                    "default": None if setting.secret else setting.default,
-                    "options": [option.value for option in setting.options],
-                    "label": str(setting.label),
-                    "help": str(setting.help),
-                }
-                for setting in plugin.settings
-            ],
-        }
-    show_document(document, output, lambda width: _draw_version(document, width))
+        document = describe_version(desk, version) | describe_declaration(plugin)
+    show_document(document, output, lambda width: draw_version(document, width))
 
 
 def upgrade(
@@ -260,7 +221,7 @@ def upgrade(
         ],
         "services": list(services),
     }
-    show_document(document, output, lambda _: _draw_switches(document, len(chosen)))
+    show_document(document, output, lambda _: draw_switches(document, len(chosen)))
 
 
 def _undo(desk: Desk, switches: tuple[Switch, ...]) -> None:
@@ -293,136 +254,3 @@ def remove(
         used = _clean_up(desk)
         if any(str(desk.plugins.folder_of(version)) in used for version in versions):
             typer.echo("requests are still served from its files; the next `executor plugin remove` deletes them")
-
-
-def package(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The plugin's folder.", show_default=False)],
-    *,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The package.  (default: NAME-VERSION.difypkg)"),
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="A private RSA key (PEM) to sign the package with.")
-    ] = None,
-) -> None:
-    """Pack a folder."""
-    from executor.packages.checksum import compute_checksum, format_identifier
-    from executor.packages.pack import pack_folder
-    from executor.packages.signature import load_private_key
-
-    plugin = _load(folder)
-    try:
-        packed = pack_folder(folder, key=None if sign is None else load_private_key(sign))
-        file = output or Path(f"{plugin.name}-{plugin.version}.difypkg")
-        _write(file, packed.data)
-    except ExecutorError as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{output or '.'}: the package cannot be written: {error.strerror}")
-    checksum = compute_checksum(packed.digests)
-    identifier = format_identifier(author=plugin.author, name=plugin.name, version=plugin.version, checksum=checksum)
-    signed = ", signed" if sign is not None else ""
-    typer.echo(f"{printable(str(file))}: {len(packed.digests)} files, {human_bytes(len(packed.data))}{signed}")
-    typer.echo(printable(identifier))
-
-
-def _load(folder: Path) -> Plugin:
-    """Read the plugin that is to be packed; end the command when it could not be served."""
-    loaded = load_plugin(folder)
-    if loaded.plugin is None:
-        errors = [finding for finding in loaded.findings if finding.severity == "error"]
-        fail(*(f"{folder}/{finding}" for finding in errors))
-    return loaded.plugin
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}-", delete=False) as half:
-        try:
-            half.write(data)
-            half.flush()
-            Path(half.name).chmod(0o644)
-            Path(half.name).replace(file)
-        except BaseException:
-            Path(half.name).unlink(missing_ok=True)
-            raise
-
-
-def _describe(desk: Desk, version: InstalledPlugin) -> dict[str, Any]:
-    return {
-        "identifier": version.identifier,
-        "author": version.author,
-        "name": version.name,
-        "version": version.version,
-        "checksum": version.checksum,
-        "label": version.declaration.get("label", ""),
-        "signed_by": version.signed_by,
-        "installed_at": version.installed_at,
-        "environment": version.environment,
-        "environment_problem": version.environment_problem,
-        "hooks": [
-            hook.hook_id
-            for hook in desk.store.hooks.list(plugin_id=version.plugin_id)
-            if hook.active == version.identifier
-        ],
-    }
-
-
-def _draw_list(plugins: list[dict[str, Any]], width: int) -> RenderableType:
-    if not plugins:
-        return cell("nothing is installed; `executor plugin install PACKAGE` does it", "dim")
-    rows = [
-        (
-            cell(f"{one['author']}/{one['name']}", "cyan"),
-            cell(one["version"]),
-            cell(one["checksum"][:SHORT_CHECKSUM], "dim"),
-            cell(len(one["hooks"])),
-            cell(one["signed_by"]),
-            cell(show_time(one["installed_at"])),
-        )
-        for one in plugins
-    ]
-    return draw_table(COLUMNS, rows, width)
-
-
-def _draw_version(document: dict[str, Any], width: int) -> RenderableType:
-    facts = [
-        ("plugin", f"{document['author']}/{document['name']} {document['version']}"),
-        ("label", document["label"] or None),
-        ("identifier", document["identifier"]),
-        ("signed by", document["signed_by"]),
-        ("installed", show_time(document["installed_at"])),
-        ("folder", document["folder"]),
-        ("environment", document["environment"] or document["environment_problem"] or "that of the executor"),
-        ("hooks", ", ".join(document["hooks"]) or None),
-    ]
-    settings = [
-        (cell(one["name"], "cyan"), cell(one["type"]), _need(one), cell(one["label"]), cell(one["help"] or None))
-        for one in document["settings"]
-    ]
-    endpoints = [(cell(one["method"], "cyan"), cell(one["path"])) for one in document["endpoints"]]
-    setting_columns = [Column(name, text=True, folds=True) for name in ("SETTING", "TYPE", "NEED", "LABEL", "HELP")]
-    return Group(
-        draw_table(
-            [Column("", text=True), Column("", text=True, folds=True)],
-            [(cell(name, "bold"), cell(text)) for name, text in facts],
-            width,
-        ),
-        draw_table(setting_columns, settings, width) if settings else cell("no settings", "dim"),
-        draw_table([Column("METHOD", text=True), Column("PATH", text=True, folds=True)], endpoints, width),
-    )
-
-
-def _need(setting: dict[str, Any]) -> Any:
-    if setting["default"] is not None:
-        return cell(f"default: {setting['default']}")
-    return cell("required" if setting["required"] else "optional")
-
-
-def _draw_switches(document: dict[str, Any], chosen: int) -> RenderableType:
-    if not document["hooks"]:
-        return cell("there is no hook to switch" if not chosen else "the hooks are served by this version already")
-    lines = [cell(f"hook {one['hook_id']}: {one['from']} -> {one['to']}") for one in document["hooks"]]
-    where = ", ".join(document["services"])
-    return Group(*lines, cell(f"in force at {where}" if where else "in force when a service is started", "dim"))
