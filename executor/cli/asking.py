@@ -1,40 +1,26 @@
-"""What `executor ps` and `executor stats` have in common: options; a table or JSON, once or again and again."""
+"""What `executor ps` and `executor stats` have in common: whom they ask, and showing it once or again and again."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from executor.catalog.findings import printable
+from executor.cli.showing import open_console
+from executor.cli.telling import fail, printable_lines
 from executor.config.instance import default_state_dir
 from executor.errors import ExecutorError
 from executor.figures.client import ask, find_admin_url
 
-__all__ = [
-    "Column",
-    "Format",
-    "Question",
-    "StateDir",
-    "Url",
-    "Watch",
-    "answer",
-    "cell",
-    "draw_table",
-    "human_bytes",
-    "human_seconds",
-    "printable_lines",
-]
+__all__ = ["Question", "StateDir", "Url", "Watch", "answer"]
 
 Url = Annotated[
     str | None,
@@ -46,20 +32,10 @@ StateDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where running executors are looked for.  (default: in $XDG_STATE_HOME)"),
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How it is shown.")]
 Watch = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Show it again and again, every so many seconds."),
 ]
-
-WIDE: Final = 250
-"""Characters per line where no terminal sets a limit."""
-WIDEST: Final = 1000
-"""A size as large as this goes to the next unit."""
-LONGEST: Final = 120
-"""A duration as long as this goes to the next unit."""
-ONE_DECIMAL: Final = 100
-"""Amounts below this are shown with one decimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +72,11 @@ def answer(question: Question) -> None:
     try:
         document = question.ask()
     except ExecutorError as error:
-        print(f"error: {printable_lines(str(error))}", file=sys.stderr)
-        raise typer.Exit(error.exit_status) from None
+        fail(str(error), status=error.exit_status)
     try:
         _show(question, document)
-    except (KeyError, TypeError, AttributeError) as error:
-        print("error: the answer is not that of an executor's admin listener", file=sys.stderr)
-        raise typer.Exit(1) from error
+    except (KeyError, TypeError, AttributeError):
+        fail("the answer is not that of an executor's admin listener")
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -111,9 +85,7 @@ def _show(question: Question, document: Any) -> None:
     if question.output == "json":
         _show_json(question, document)
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)  # what reads it does not fold lines
+    console = open_console()
     if question.watch_s is None or not console.is_terminal:
         console.print(question.draw(document, console.width))
         while question.watch_s is not None:
@@ -146,72 +118,3 @@ def _show_json(question: Question, document: Any) -> None:
             document = question.ask()
         except ExecutorError as error:
             document = {"error": str(error)}
-
-
-def printable_lines(text: str) -> str:
-    """Escape what a terminal might take for a command, line by line."""
-    return "\n".join(printable(line) for line in text.splitlines())
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: Its head.
-        needs: Characters that a line must have for this column to be shown.
-        text: Whether it holds text, aligned to the left, and not figures.
-        folds: Whether long values may be cut.
-    """
-
-    name: str
-    needs: int = 0
-    text: bool = False
-    folds: bool = False
-
-
-def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Text]], width: int) -> Table:
-    """Make a table of those columns for which there is room."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [index for index, column in enumerate(columns) if width >= column.needs]
-    for index in shown:
-        column = columns[index]
-        table.add_column(column.name, justify="left" if column.text else "right", no_wrap=not column.folds)
-    for row in rows:
-        table.add_row(*(row[index] for index in shown))
-    return table
-
-
-def cell(value: object, style: str = "") -> Text:
-    """Make a cell of a table; `None` is a dash. What plugins have named cannot steer the terminal."""
-    return Text("-" if value is None else printable(str(value)), style=style)
-
-
-def human_bytes(size_bytes: float | None) -> Text:
-    """Show a size in binary units, with up to three digits."""
-    if size_bytes is None:
-        return cell(None)
-    amount, unit = float(size_bytes), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < WIDEST:
-            break
-        amount, unit = amount / 1024, larger
-    return Text(f"{amount:.{_decimals(amount) if unit != 'B' else 0}f} {unit}")
-
-
-def human_seconds(seconds: float | None) -> Text:
-    """Show a duration, from fractions of a millisecond to days, with up to three digits."""
-    if seconds is None:
-        return cell(None)
-    if seconds < 1:
-        return Text(f"{seconds * 1000:.{_decimals(seconds * 1000)}f} ms")
-    amount, unit = seconds, "s"
-    for larger, factor in (("min", 60), ("h", 60), ("d", 24)):
-        if amount < LONGEST:
-            break
-        amount, unit = amount / factor, larger
-    return Text(f"{amount:.{_decimals(amount)}f} {unit}")
-
-
-def _decimals(amount: float) -> int:
-    return 1 if amount < ONE_DECIMAL else 0

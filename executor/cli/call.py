@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from executor.authoring.project import LOCAL_SETTINGS, Options, Project
-from executor.cli.questions import Environment, Fixtures, StateDir, author_state_dir, fail, open_or_ask, paragraphs
+from executor.cli.questions import (
+    ConfigFile,
+    ConfiguredHook,
+    Environment,
+    Fixtures,
+    GivenLimits,
+    Settings,
+    SettingsFile,
+    StateDir,
+    author_state_dir,
+    open_or_ask,
+    paragraphs,
+)
+from executor.cli.telling import fail
 from executor.config.overrides import Overrides
 from executor.config.places import ConfigError
 from executor.errors import ExecutorError
@@ -88,24 +101,14 @@ def call(
     json: Annotated[
         str | None, typer.Option("--json", metavar="TEXT|@FILE|-", help="Like --data, with the headers of JSON.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A value for a setting, or NAME:=JSON; may be repeated."),
-    ] = None,
-    settings_file: Annotated[
-        Path | None, typer.Option("--settings-file", metavar="FILE", help="Values for settings (YAML).")
-    ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option("--limit", metavar="NAME=VALUE", help="A limit for this call; may be repeated."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML), for limits and isolation.")
-    ] = None,
+    settings: Settings = None,
+    settings_file: SettingsFile = None,
+    limit: GivenLimits = None,
+    config: ConfigFile = None,
     fixtures: Fixtures = None,
     environment: Environment = None,
     state_dir: StateDir = None,
-    hook: Annotated[str, typer.Option(metavar="HOOK", help="The hook's id in the configuration.")] = "",
+    hook: ConfiguredHook = "",
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the head of the answer, too.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file.")

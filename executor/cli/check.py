@@ -13,7 +13,7 @@ import typer
 
 from executor.catalog.findings import Finding, has_errors, printable, shorten
 from executor.catalog.plugin import Loaded, Plugin, load_plugin
-from executor.cli.asking import printable_lines
+from executor.cli.telling import printable_lines
 
 if TYPE_CHECKING:
     from executor.environments.errors import BuildError

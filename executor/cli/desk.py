@@ -3,57 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console, RenderableType
-
-from executor.cli.asking import printable_lines
-from executor.config.document import read_document
-from executor.config.load import parse_config
-from executor.config.model import Config
-from executor.config.overrides import Overrides
-from executor.config.places import ConfigError, Source
-from executor.errors import ExecutorError
+from executor.cli.opening import opened_store
+from executor.cli.telling import fail, printable_lines
 
 if TYPE_CHECKING:
+    from executor.config.model import Config
     from executor.installed.hooks import HookDesk
     from executor.installed.plugins import PluginDesk
     from executor.store.store import Store
 
-__all__ = [
-    "ConfigFile",
-    "Desk",
-    "Format",
-    "StateDir",
-    "fail",
-    "open_desk",
-    "put_in_force",
-    "read_sections",
-    "show_document",
-    "tell_errors",
-]
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="The configuration file of the service (YAML), if it has one."),
-]
-StateDir = Annotated[
-    Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="The state folder of the service.  (default: in $XDG_STATE_HOME)"),
-]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How it is shown.")]
-
-SECTIONS: Final = ("state_dir", "store", "secrets", "packages", "environments", "isolation")
-"""What matters to these commands. The rest may refer to variables that only the service has."""
-
-WIDE: Final = 250
-"""Characters per line where no terminal sets a limit."""
+__all__ = ["Desk", "open_desk", "put_in_force"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,44 +44,13 @@ def open_desk(config_file: Path | None, state_dir: Path | None) -> Iterator[Desk
     from executor.installed.catalog import InstalledCatalog, package_folders
     from executor.installed.hooks import HookDesk
     from executor.installed.plugins import PluginDesk
-    from executor.store.configured import open_configured_store
     from executor.vault.keyring import key_source
     from executor.vault.vault import Vault
 
-    with tell_errors():
-        config = read_sections(config_file, state_dir)
-        with open_configured_store(config) as store:
-            vault = Vault(key_source(config.secrets.key, config.state_dir))
-            hooks = HookDesk(store, InstalledCatalog(config.state_dir), vault)
-            yield Desk(config, store, PluginDesk(store, package_folders(config)), hooks)
-
-
-@contextlib.contextmanager
-def tell_errors() -> Iterator[None]:
-    """Have errors within told, a line each; they end the command with status 1."""
-    try:
-        yield
-    except ConfigError as error:
-        fail(*(str(problem) for problem in error.problems))
-    except ExecutorError as error:
-        fail(*str(error).splitlines(), status=error.exit_status)
-    except OSError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted; nothing was changed", status=130)
-
-
-def read_sections(file: Path | None, state_dir: Path | None) -> Config:
-    """Read what matters of a configuration; the other sections have their defaults.
-
-    Raises:
-        ConfigError: It cannot be used.
-    """
-    source = read_document(file) if file is not None else Source()
-    data = {name: value for name, value in source.data.items() if name in SECTIONS}
-    return parse_config(
-        Source(source.file, data, source.keys, source.values, source.problems), Overrides(state_dir=state_dir)
-    )
+    with opened_store(config_file, state_dir) as (store, config):
+        vault = Vault(key_source(config.secrets.key, config.state_dir))
+        hooks = HookDesk(store, InstalledCatalog(config.state_dir), vault)
+        yield Desk(config, store, PluginDesk(store, package_folders(config)), hooks)
 
 
 def put_in_force(state_dir: Path, hook_ids: Collection[str], undo: Callable[[], None]) -> tuple[str, ...]:
@@ -148,21 +82,3 @@ def put_in_force(state_dir: Path, hook_ids: Collection[str], undo: Callable[[], 
                 file=sys.stderr,
             )
     return tuple(one.instance.public for one in told if not one.problem)
-
-
-def show_document(document: Any, output: Literal["table", "json"], draw: Callable[[int], RenderableType]) -> None:
-    """Print a document as JSON, or what is drawn of it in so many characters."""
-    if output == "json":
-        typer.echo(json.dumps(document, indent=2))
-        return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=WIDE, highlight=False)  # what reads it does not fold lines
-    console.print(draw(console.width))
-
-
-def fail(*problems: str, status: int = 1) -> NoReturn:
-    """Tell what is wrong, a line each, and end the command."""
-    for problem in problems:
-        print(f"error: {printable_lines(problem)}", file=sys.stderr)
-    raise typer.Exit(status)

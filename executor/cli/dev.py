@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from executor.authoring.project import LOCAL_SETTINGS, MissingSettingsError, Options, open_project
-from executor.cli.questions import Environment, Fixtures, StateDir, answer_missing, author_state_dir, fail, paragraphs
+from executor.cli.questions import (
+    ConfigFile,
+    ConfiguredHook,
+    Environment,
+    Fixtures,
+    GivenLimits,
+    Settings,
+    SettingsFile,
+    StateDir,
+    answer_missing,
+    author_state_dir,
+    paragraphs,
+)
+from executor.cli.telling import fail
 from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, Place
 from executor.errors import ExecutorError
@@ -58,22 +71,13 @@ def dev(
     admin_port: Annotated[
         int | None, typer.Option(help="Port of metrics and workers.  (default: the port after --port)")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A value for a setting, or NAME:=JSON; may be repeated."),
-    ] = None,
-    settings_file: Annotated[
-        Path | None, typer.Option("--settings-file", metavar="FILE", help="Values for settings (YAML).")
-    ] = None,
-    limit: Annotated[
-        list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit; may be repeated.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML), for limits and the like.")
-    ] = None,
+    settings: Settings = None,
+    settings_file: SettingsFile = None,
+    limit: GivenLimits = None,
+    config: ConfigFile = None,
     fixtures: Fixtures = None,
     environment: Environment = None,
-    hook: Annotated[str, typer.Option(metavar="HOOK", help="The hook's id in the configuration.")] = "",
+    hook: ConfiguredHook = "",
     state_dir: StateDir = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the addresses to this file (JSON) when it listens.")

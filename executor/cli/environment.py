@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from executor.cli.asking import Column, cell, draw_table, human_bytes, human_seconds, printable_lines
-from executor.config.load import load_config
-from executor.config.overrides import Overrides
-from executor.config.places import ConfigError
+from executor.cli.opening import ConfigFile, StateDir, read_sections
+from executor.cli.showing import Column, cell, draw_table, human_bytes, human_seconds, open_console
+from executor.cli.telling import fail, tell_errors
 
 if TYPE_CHECKING:
-    from executor.config.model import Config
     from executor.environments.builder import EnvironmentBuilder
     from executor.environments.shelf import Shelf
 
@@ -61,11 +57,6 @@ COLUMNS: Final = (
 )
 SHORT: Final = 12
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (YAML).")]
-StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", metavar="DIR", help="Folder for state. (default: in $XDG_STATE_HOME)")
-]
-
 
 def register(app: typer.Typer, about: str) -> None:
     """Add the commands to the program."""
@@ -81,7 +72,8 @@ def list_environments(*, config: ConfigFile = None, state_dir: StateDir = None) 
     """List them."""
     from executor.environments.shelf import Shelf
 
-    shelf = Shelf(_load(config, state_dir).state_dir / "environments")
+    with tell_errors():
+        shelf = Shelf(read_sections(config, state_dir).state_dir / "environments")
     now = time.time()
     rows = [
         [
@@ -95,7 +87,7 @@ def list_environments(*, config: ConfigFile = None, state_dir: StateDir = None) 
         ]
         for record in shelf.records()
     ]
-    console = Console()
+    console = open_console()
     console.print(draw_table(COLUMNS, rows, console.width))
 
 
@@ -116,13 +108,13 @@ def build(
     from executor.environments.errors import BuildError
 
     if not folder.is_dir():
-        _fail(f"{folder} is not a folder; expected one with a plugin's pyproject.toml or requirements.txt")
+        fail(f"{folder} is not a folder; expected one with a plugin's pyproject.toml or requirements.txt")
     with _builder(config, state_dir) as builder:
         try:
             root = folder.resolve()
             environment = builder.build(root, compute_digest(root), lambda line: typer.echo(line, err=True))
         except BuildError as error:
-            _fail(str(error))
+            fail(str(error))
     typer.echo(str(environment.folder))
 
 
@@ -147,27 +139,15 @@ def _builder(config: Path | None, state_dir: Path | None) -> Iterator[Environmen
     from executor.environments.builder import EnvironmentBuilder
     from executor.isolation.host import HostIsolation
 
-    loaded = _load(config, state_dir)
+    with tell_errors():
+        loaded = read_sections(config, state_dir)
     try:
         make_state_dir(loaded.state_dir)
     except OSError as error:
-        _fail(f"the state directory {loaded.state_dir} cannot be used: {error}; choose another with --state-dir")
+        fail(f"the state directory {loaded.state_dir} cannot be used: {error}; choose another with --state-dir")
     host = HostIsolation(loaded.isolation)
     try:
         with EnvironmentBuilder(loaded.state_dir, loaded.environments, host) as builder:
             yield builder
     finally:
         host.close()
-
-
-def _load(config: Path | None, state_dir: Path | None) -> Config:
-    try:
-        return load_config(config, Overrides(state_dir=state_dir))
-    except ConfigError as error:
-        _fail(*(str(problem) for problem in error.problems))
-
-
-def _fail(*problems: str) -> NoReturn:
-    for problem in problems:
-        print(f"error: {printable_lines(problem)}", file=sys.stderr)
-    raise typer.Exit(1)

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from executor.cli.asking import Column, cell, draw_table
-from executor.cli.desk import (
-    ConfigFile,
-    Format,
-    StateDir,
-    fail,
-    put_in_force,
-    read_sections,
-    show_document,
-    tell_errors,
-)
+from executor.cli.desk import put_in_force
+from executor.cli.opening import ConfigFile, StateDir, read_sections
+from executor.cli.showing import Column, Format, cell, draw_table, show_document
+from executor.cli.telling import fail, tell_errors
 from executor.cli.times import show_time
 
 if TYPE_CHECKING:

@@ -11,8 +11,10 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 
-from executor.cli.asking import Column, cell, draw_table, printable_lines
-from executor.cli.desk import ConfigFile, Desk, Format, StateDir, open_desk, put_in_force, show_document
+from executor.cli.desk import Desk, open_desk, put_in_force
+from executor.cli.opening import ConfigFile, StateDir
+from executor.cli.showing import Column, Format, cell, draw_table, show_document
+from executor.cli.telling import printable_lines
 from executor.cli.times import show_time
 from executor.cli.values import (
     FromEnvironment,

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from executor.authoring.scaffold import AUTHOR, NAME, NewPlugin, ScaffoldError, render_files, suggest, write_plugin
-from executor.cli.questions import fail, paragraphs
+from executor.cli.questions import paragraphs
+from executor.cli.telling import fail
 
 __all__ = ["init", "register"]
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from executor.catalog.plugin import Plugin
-from executor.cli.asking import Column, Format, cell, draw_table, printable_lines
-from executor.cli.desk import StateDir
+from executor.cli.opening import StateDir
+from executor.cli.showing import Column, Format, cell, draw_table, show_document
+from executor.cli.telling import fail
 from executor.config.effective import Effective, Level, explain_limits, explain_worker
 from executor.config.limits import quantity_of
 from executor.config.load import load_config
@@ -52,8 +52,6 @@ COLUMNS: Final = (
     Column("FROM", text=True, folds=True),
     Column("ENFORCED BY", text=True, folds=True),
 )
-WIDE: Final = 250
-"""Characters per line where no terminal sets a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +91,12 @@ def limits(
     try:
         loaded = load_config(config, Overrides(plugins=tuple(plugins or ()), state_dir=state_dir))
     except ConfigError as error:
-        _fail(*(str(problem) for problem in error.problems))
+        fail(*(str(problem) for problem in error.problems))
     for note in loaded.notes:
         print(f"{note.severity}: {note}", file=sys.stderr)
     plugin = _find_plugin(hook, pair_hooks(loaded), loaded)
     document = describe_limits(loaded, hook, plugin, find_groups(loaded))
-    if output == "json":
-        typer.echo(json.dumps(document, indent=2))
-        return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)  # what reads it does not fold lines
-    console.print(draw_limits(document, console.width))
+    show_document(document, output, lambda width: draw_limits(document, width))
 
 
 def find_groups(config: Config) -> HostGroups:
@@ -196,11 +188,11 @@ def _find_plugin(hook_id: str, paired: Paired, config: Config) -> Plugin:
     try:
         plugin, installed = _find_installed(hook_id, config)
     except ExecutorError as error:
-        _fail(*(str(problem) for problem in paired.problems), *str(error).splitlines())
+        fail(*(str(problem) for problem in paired.problems), *str(error).splitlines())
     if plugin is None:
         known = ", ".join(sorted({*paired.hooks, *installed}))
         hint = f"there are: {known}" if known else "there are none; name a plugin folder or --config"
-        _fail(*(str(problem) for problem in paired.problems), f"no hook {hook_id!r} can be served; {hint}")
+        fail(*(str(problem) for problem in paired.problems), f"no hook {hook_id!r} can be served; {hint}")
     return plugin
 
 
@@ -225,12 +217,6 @@ def _find_installed(hook_id: str, config: Config) -> tuple[Plugin | None, list[s
         if version is None:
             raise NotStoredError(f"{hook.active} is not installed")
         return InstalledCatalog(config.state_dir).load(version), []
-
-
-def _fail(*problems: str) -> NoReturn:
-    for problem in problems:
-        print(f"error: {printable_lines(problem)}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 def _describe(config: Config, plugin: Plugin, quantity: Quantity, effective: Effective) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import typer
 
 from executor.catalog.findings import printable
 from executor.catalog.plugin import Plugin, load_plugin
-from executor.cli.asking import human_bytes
-from executor.cli.desk import fail
+from executor.cli.showing import human_bytes
+from executor.cli.telling import fail
 from executor.errors import ExecutorError
 
 __all__ = ["PACKAGE_EXAMPLES", "package"]

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from executor.catalog.findings import printable
-from executor.cli.desk import ConfigFile, Desk, Format, StateDir, fail, open_desk, put_in_force, show_document
+from executor.cli.desk import Desk, open_desk, put_in_force
+from executor.cli.opening import ConfigFile, StateDir
 from executor.cli.packing import PACKAGE_EXAMPLES, package
+from executor.cli.showing import Format, show_document
+from executor.cli.telling import fail
 from executor.cli.versions import (
     describe_declaration,
     describe_version,

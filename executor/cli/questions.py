@@ -1,31 +1,49 @@
-"""What the commands for authors have in common: opening a plugin's folder, and asking for settings."""
+"""What the commands for authors have in common: their options, opening a plugin's folder, asking for settings."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 
 from executor.authoring.project import LOCAL_SETTINGS, MissingSettingsError, Options, Project, open_project
 from executor.catalog.settings import Setting, SettingType
-from executor.cli.asking import printable_lines
+from executor.cli.telling import fail, printable_lines
 from executor.config.instance import default_state_dir
 from executor.config.places import ConfigError
 
 __all__ = [
+    "ConfigFile",
+    "ConfiguredHook",
     "Environment",
     "Fixtures",
+    "GivenLimits",
+    "Settings",
+    "SettingsFile",
     "StateDir",
     "answer_missing",
     "author_state_dir",
-    "fail",
     "open_or_ask",
     "paragraphs",
 ]
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A value for a setting, or NAME:=JSON; may be repeated."),
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings-file", metavar="FILE", help="Values for settings (YAML).")
+]
+GivenLimits = Annotated[
+    list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit; may be repeated.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (YAML), for limits and the like.")
+]
+ConfiguredHook = Annotated[str, typer.Option("--hook", metavar="HOOK", help="The hook's id in the configuration.")]
 Environment = Annotated[
     str | None,
     typer.Option(
@@ -65,12 +83,6 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
 
 
-def fail(problem: str, *, status: int = 1) -> NoReturn:
-    """Print a problem and end the command."""
-    print(f"error: {printable_lines(problem)}", file=sys.stderr)
-    raise typer.Exit(status)
-
-
 def open_or_ask(options: Options, *, may_ask: bool = True) -> Project:
     """Read a plugin; on a terminal, ask for the settings that are missing; end the command when it cannot be run.
 
@@ -82,14 +94,11 @@ def open_or_ask(options: Options, *, may_ask: bool = True) -> Project:
         return open_project(options)
     except MissingSettingsError as error:
         answered = answer_missing(options, error) if may_ask else None
-        if answered is not None:
-            return open_or_ask(answered, may_ask=False)
-        problems = error.problems
+        if answered is None:
+            fail(*map(str, error.problems))
+        return open_or_ask(answered, may_ask=False)
     except ConfigError as error:
-        problems = error.problems
-    for problem in problems:
-        print(f"error: {printable_lines(str(problem))}", file=sys.stderr)
-    raise typer.Exit(1)
+        fail(*map(str, error.problems))
 
 
 def answer_missing(options: Options, error: MissingSettingsError) -> Options | None:

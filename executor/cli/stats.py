@@ -8,19 +8,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from executor.cli.asking import (
-    Column,
-    Format,
-    Question,
-    StateDir,
-    Url,
-    Watch,
-    answer,
-    cell,
-    draw_table,
-    human_bytes,
-    human_seconds,
-)
+from executor.cli.asking import Question, StateDir, Url, Watch, answer
+from executor.cli.showing import Column, Format, cell, draw_table, human_bytes, human_seconds
 
 __all__ = ["draw_statistics", "register", "stats"]
 

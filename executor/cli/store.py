@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
-from rich.text import Text
 
-from executor.catalog.findings import printable
-from executor.cli.asking import human_bytes
 from executor.cli.opening import ConfigFile, StateDir, opened_store
+from executor.cli.showing import Column, cell, draw_table, human_bytes, open_console
+from executor.cli.telling import fail
 
 __all__ = ["backup", "clear", "register", "show", "usage"]
 
@@ -36,6 +35,14 @@ Examples:
 
 Values of a plugin stay when it is removed, so that they are there when it is installed again.
 """
+
+COLUMNS: Final = (
+    Column("PLUGIN", text=True, folds=True),
+    Column("TENANT", text=True, folds=True),
+    Column("HOOK", text=True, folds=True),
+    Column("VALUES"),
+    Column("SIZE"),
+)
 
 
 def register(app: typer.Typer, about: str) -> None:
@@ -89,24 +96,24 @@ def usage(
     output: Annotated[Literal["text", "json"], typer.Option("--format", help="How it is written.")] = "text",
 ) -> None:
     """List the scopes of plugin storage."""
-    from rich.console import Console
-    from rich.table import Table
-
     with opened_store(config, state_dir) as (store, _):
         scopes = store.storage.usage()
     if output == "json":
         rows = [{**asdict(one.scope), "keys": one.keys, "used_bytes": one.used_bytes} for one in scopes]
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("PLUGIN", "TENANT", "HOOK"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("VALUES", "SIZE"):
-        table.add_column(heading, no_wrap=True, justify="right")
-    for one in scopes:
-        names = (one.scope.plugin_id, one.scope.tenant_id, one.scope.hook_id or "all")
-        table.add_row(*(Text(printable(name)) for name in names), str(one.keys), human_bytes(one.used_bytes))
-    Console(highlight=False).print(table)
+    lines = [
+        (
+            cell(one.scope.plugin_id),
+            cell(one.scope.tenant_id),
+            cell(one.scope.hook_id or "all"),
+            cell(one.keys),
+            human_bytes(one.used_bytes),
+        )
+        for one in scopes
+    ]
+    console = open_console()
+    console.print(draw_table(COLUMNS, lines, console.width))
 
 
 def clear(
@@ -125,8 +132,7 @@ def clear(
         scope = StorageScope(tenant or loaded.reverse.tenant, plugin, hook)
         found = next((one for one in store.storage.usage() if one.scope == scope), None)
         if found is None:
-            typer.echo(f"error: {plugin} has nothing stored there; see `executor store usage`", err=True)
-            raise typer.Exit(1)
+            fail(f"{plugin} has nothing stored there; see `executor store usage`")
         if not yes:
             size = human_bytes(found.used_bytes).plain
             typer.confirm(f"Remove {found.keys} values of {plugin}, {size}?", abort=True)

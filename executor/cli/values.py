@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from executor.catalog.plugin import Plugin
 from executor.catalog.settings import Setting, SettingType, ValueRefusedError, check_value
-from executor.cli.asking import printable_lines
+from executor.cli.telling import printable_lines
 from executor.config.document import parse_document, read_document
 from executor.config.places import Source
 from executor.config.references import FromEnv, FromFile, ResolveError, read_value, resolve

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group, RenderableType
 
-from executor.cli.asking import Column, cell, draw_table
+from executor.cli.showing import Column, cell, draw_table
 from executor.cli.times import show_time
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner, Result
 
-from executor.cli.asking import human_bytes, human_seconds
 from executor.cli.main import create_app
+from executor.cli.showing import human_bytes, human_seconds
 from executor.figures.registry import Registry
 from executor.outcome import Outcome
 from tests.executor.figures.support import IDLE, figures, running_admin

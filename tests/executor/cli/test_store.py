@@ -82,6 +82,19 @@ def test_what_is_wrong_is_told(state: Path, tmp_path: Path) -> None:
     assert "is not a SQLite database" in done.stderr
 
 
+def test_only_what_matters_of_the_configuration_is_read(state: Path, tmp_path: Path) -> None:
+    """So that whoever asks need not have the secrets of the service; but the tenant of the service is known."""
+    secret = "{from_env: ONLY_THE_SERVICE_HAS_IT}"
+    file = tmp_path / "executor.yaml"
+    file.write_text(
+        f"state_dir: {state}\nreverse: {{tenant: t}}\nplugins: [./cat]\n"
+        f"hooks: {{cat: {{settings: {{token: {secret}}}}}}}\nserverless: {{key: {secret}}}\n"
+    )
+    assert "hooks:    1" in run("show", "--config", file).stdout
+    done = run("clear", "tester/cat", "--yes", "--config", file)
+    assert (done.exit_code, done.stdout) == (0, "1 values of tester/cat are removed\n")
+
+
 def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
     """One scope at a time, and only when it is confirmed."""
     with open_store(None, state) as store:
