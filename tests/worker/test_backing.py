@@ -202,10 +202,10 @@ def without_native() -> list[object]:
     """What is moved without the function in C."""
     things = make_things()
     before = digest(things)
-    writable = {(one.start, one.path) for one in backing._read_mappings() if one.writable}
+    writable = {(one.start, one.path) for one in backing._read_mappings() if one.writable and one.of_file}
     backing._back, backing.NATIVE = None, False  # type: ignore[misc]
     moved = back_libraries()
-    same = {(one.start, one.path) for one in backing._read_mappings() if one.writable}
+    same = {(one.start, one.path) for one in backing._read_mappings() if one.writable and one.of_file}
     return [
         moved > MIB,
         back_heap(),
