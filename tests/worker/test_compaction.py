@@ -14,6 +14,7 @@ from worker.compaction import compact, list_codes
 
 PAGE: Final = resource.getpagesize()
 MANY: Final = 200
+OTHERS: Final = [f"other_{number}" for number in range(20)]
 LONG: Final = 40
 """Lines that make the code of a function larger than what pools of small objects have room for."""
 
@@ -21,11 +22,11 @@ LONG: Final = 40
 def make_functions(lines: int) -> list[FunctionType]:
     """Make functions, between which lies the code of others."""
     body = "".join(f"    value += {line}\n" for line in range(lines))
-    others = "".join(f"def other_{number}(value):\n{body}    return value\n" for number in range(20))
     functions: list[FunctionType] = []
     for number in range(MANY):
         names: dict[str, Any] = {}
-        exec(f"{others}def run(value):\n{body}    return value + {number}", names)  # noqa: S102
+        text = f"(value):\n{body}    return value + {number}\n"
+        exec("".join(f"def {name}{text}" for name in ("run", *OTHERS)), names)  # noqa: S102
         functions.append(names["run"])
     return functions
 
