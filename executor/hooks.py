@@ -23,6 +23,7 @@ from executor.environments.environment import Environment, EnvironmentUnfitError
 __all__ = [
     "Bound",
     "BoundHook",
+    "HookParts",
     "Paired",
     "advise_setting",
     "bind_hook",
@@ -56,6 +57,43 @@ class BoundHook:
     enabled: bool
     tenant_id: str | None = None
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+
+
+class HookParts:
+    """What hooks of one plugin have in common, made once: there may be a hundred thousand of them.
+
+    Args:
+        config: The configuration. The plugins that are asked for have different folders.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._routers: dict[Path, Router] = {}
+        self._limits: dict[Path, tuple[Limits, WorkerSettings]] = {}
+
+    def router(self, plugin: Plugin) -> Router:
+        """Return what finds the endpoints of a plugin."""
+        router = self._routers.get(plugin.root)
+        if router is None:
+            router = self._routers[plugin.root] = Router(plugin.endpoints, mode=self.config.compat.routing)
+        return router
+
+    def limits(self, plugin: Plugin, hook_id: str) -> tuple[Limits, WorkerSettings]:
+        """Return what holds for the invocations of a hook, and for its workers."""
+        own = self.config.hooks.get(hook_id)
+        if own is not None and (own.limits.model_fields_set or own.worker.model_fields_set):
+            return self._join(plugin, hook_id)
+        joined = self._limits.get(plugin.root)
+        if joined is None:
+            joined = self._limits[plugin.root] = self._join(plugin, hook_id)
+        return joined
+
+    def _join(self, plugin: Plugin, hook_id: str) -> tuple[Limits, WorkerSettings]:
+        hint = plugin.memory_hint_bytes
+        return (
+            effective_limits(self.config, plugin.root, hook_id, memory_hint_bytes=hint),
+            effective_worker(self.config, plugin.root, hook_id),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +171,8 @@ def bind_hooks(config: Config) -> Bound:
     """
     paired = pair_hooks(config)
     problems = list(paired.problems)
-    hooks = {hook_id: bind_hook(config, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
+    parts = HookParts(config)
+    hooks = {hook_id: bind_hook(parts, hook_id, plugin, problems) for hook_id, plugin in paired.hooks.items()}
     if problems:
         raise ConfigError(tuple(problems))
     own = _find_own(config, paired.plugins.values())
@@ -224,7 +263,7 @@ def advise_setting(hook_id: str, name: str, form: str) -> str:
 
 
 def bind_hook(
-    config: Config,
+    parts: HookParts,
     hook_id: str,
     plugin: Plugin,
     problems: list[Problem],
@@ -234,12 +273,13 @@ def bind_hook(
     """Bind one hook to its plugin.
 
     Args:
-        config: The configuration, in which the hook need not be.
+        parts: What it has in common with others; the hook need not be in the configuration.
         hook_id: Of the hook.
         plugin: Whose endpoints it serves.
         problems: Takes what is wrong with the settings; the hook must not be served then.
         advise: Says how a setting can be given, by the hook's id, the setting's name, and `=VALUE` or `:=JSON`.
     """
+    config = parts.config
     configured = config.hooks.get(hook_id)
     resolved = resolve_settings(plugin.settings, configured.values if configured else {})
     maps = {setting.name for setting in plugin.settings if setting.is_structured}
@@ -255,13 +295,14 @@ def bind_hook(
                 message=f"{problem.message}. {advise(hook_id, problem.name, form)}",
             )
         )
+    limits, worker = parts.limits(plugin, hook_id)
     return BoundHook(
         hook_id=hook_id,
         plugin=plugin,
-        router=Router(plugin.endpoints, mode=config.compat.routing),
+        router=parts.router(plugin),
         settings=resolved.values,
-        limits=effective_limits(config, plugin.root, hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
-        worker=effective_worker(config, plugin.root, hook_id),
+        limits=limits,
+        worker=worker,
         enabled=configured.enabled if configured else True,
     )
 

@@ -25,7 +25,7 @@ from executor.config.overrides import GivenValue, Overrides
 from executor.config.places import ConfigError, KeyPath, Place, Problem, Source
 from executor.environments.choice import find_python, wants_own
 from executor.environments.environment import Environment, EnvironmentUnfitError, find_environment
-from executor.hooks import BoundHook, bind_hook, describe_unknown, finding_problem
+from executor.hooks import BoundHook, HookParts, bind_hook, describe_unknown, finding_problem
 
 __all__ = ["LOCAL_SETTINGS", "MissingSettingsError", "Options", "Project", "open_project", "open_settings"]
 
@@ -137,7 +137,7 @@ def open_project(options: Options, files: Path | None = None) -> Project:
     document = _only(source, hook_id, options.folder)
     config = parse_config(document, _with_values(options.overrides, plugin, hook_id, values))
     declared = replace(plugin, root=options.folder.resolve())  # limits of a plugin are found by its folder
-    hook = replace(bind_hook(config, hook_id, declared, problems, advise=_advise), plugin=plugin)
+    hook = replace(bind_hook(HookParts(config), hook_id, declared, problems, advise=_advise), plugin=plugin)
     unknown = tuple(_unknown_settings(plugin, values))
     if problems:
         _refuse(problems, plugin, hook_id, unknown)

@@ -157,10 +157,9 @@ def _levels(
     """List where a section with levels is given for a hook, the most general place first: (level, path, section)."""
     yield Level.GENERAL, (name,), getattr(config, name)
     if plugin_root is not None:
-        root = plugin_root.resolve()
-        for index, plugin in enumerate(config.plugins):
-            if plugin.path.resolve() == root:
-                yield Level.PLUGIN, ("plugins", index, name), getattr(plugin, name)
+        index = config.plugin_places.get(plugin_root.resolve())
+        if index is not None:
+            yield Level.PLUGIN, ("plugins", index, name), getattr(config.plugins[index], name)
     if hook_id in config.hooks:
         yield Level.HOOK, ("hooks", hook_id, name), getattr(config.hooks[hook_id], name)
 

@@ -9,6 +9,9 @@ here.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, model_validator
@@ -292,6 +295,11 @@ class Config(Section):
     def notes(self) -> tuple[Problem, ...]:
         """What is allowed and yet worth saying: warnings and notes."""
         return self._notes
+
+    @cached_property
+    def plugin_places(self) -> Mapping[Path, int]:
+        """The places of plugins in `plugins`, by their folders, with links followed as they were at the first use."""
+        return {plugin.path.resolve(): index for index, plugin in enumerate(self.plugins)}
 
     @property
     def admin_port(self) -> int:

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.catalog.routing import Router
-from executor.config.effective import effective_limits, effective_worker
 from executor.config.model import Config
 from executor.environments.choice import wants_own
 from executor.errors import ExecutorError
-from executor.hooks import BoundHook
+from executor.hooks import BoundHook, HookParts
 from executor.installed.catalog import InstalledCatalog
 from executor.installed.errors import InstalledError
 from executor.installed.values import complete_values, open_values
@@ -72,31 +70,33 @@ class InstalledHooks:
         """
         generation = self._store.generation()  # first: a change meanwhile is read again
         versions = {version.identifier: version for version in self._store.plugins.list()}
+        parts = HookParts(config)
         bound: dict[str, BoundHook] = {}
         failed: dict[str, str] = {}
         for hook in self._store.hooks.list():
             if not hook.enabled:
                 continue  # it is answered as if there were none
             try:
-                bound[hook.hook_id] = self._bind(hook, versions, config)
+                bound[hook.hook_id] = self._bind(hook, versions, parts)
             except ExecutorError as error:
                 failed[hook.hook_id] = str(error)
         roots = {hook.plugin.root for hook in bound.values()}
         own = frozenset(root for root in roots if wants_own(root, None, config.environments.default))
         return InstalledState(generation, bound, failed, own)
 
-    def _bind(self, hook: StoredHook, versions: Mapping[str, InstalledPlugin], config: Config) -> BoundHook:
+    def _bind(self, hook: StoredHook, versions: Mapping[str, InstalledPlugin], parts: HookParts) -> BoundHook:
         version = versions.get(hook.active)
         if version is None:
             raise InstalledError(f"{hook.active} is not installed any more")
         plugin = self._catalog.load(version)
+        limits, worker = parts.limits(plugin, hook.hook_id)
         return BoundHook(
             hook_id=hook.hook_id,
             plugin=plugin,
-            router=Router(plugin.endpoints, mode=config.compat.routing),
+            router=parts.router(plugin),
             settings=complete_values(plugin, open_values(hook, self._vault)),
-            limits=effective_limits(config, plugin.root, hook.hook_id, memory_hint_bytes=plugin.memory_hint_bytes),
-            worker=effective_worker(config, plugin.root, hook.hook_id),
+            limits=limits,
+            worker=worker,
             enabled=True,
             tenant_id=hook.tenant_id if hook.tenant_id != DEFAULT_TENANT else None,
         )

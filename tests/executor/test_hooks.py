@@ -74,3 +74,21 @@ def test_a_plugin_that_cannot_be_read_is_not_told_to_be_missing_as_well(tmp_path
     first, second = map(str, caught.value.problems)
     assert first.startswith(f"{tmp_path}/cat/manifest.yaml: expected the file")
     assert second.startswith("--set dog.b: hooks.dog.plugin: there is no plugin named 'dog'")
+
+
+def test_hooks_of_a_plugin_share_what_they_have_in_common(tmp_path: Path) -> None:
+    """What finds their endpoints, and their limits but where a hook has its own; other plugins have others."""
+    file = tmp_path / "executor.yaml"
+    file.write_text(
+        "plugins: [{path: cat, limits: {wall_time: 30s}}, dog]\n"
+        "hooks: {one: {plugin: cat}, two: {plugin: cat}, own: {plugin: cat, limits: {concurrency: 2}}, dog: {}}\n"
+    )
+    free = Edit("group/cat.yaml", "required: true", "required: false")
+    write_plugin(tmp_path / "cat", edited(free))
+    write_plugin(tmp_path / "dog", edited(free, Edit("manifest.yaml", "name: cat", "name: dog")))
+    hooks = bind_hooks(load_config(file)).hooks
+    one, two, own, dog = (hooks[hook_id] for hook_id in ("one", "two", "own", "dog"))
+    assert one.router is two.router is own.router is not dog.router
+    assert one.limits is two.limits
+    assert (one.limits.wall_time, own.limits.wall_time, dog.limits.wall_time) == (30, 30, 600)
+    assert (one.limits.concurrency, own.limits.concurrency) == (32, 2)
