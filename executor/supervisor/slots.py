@@ -38,6 +38,10 @@ class LockdownError(Exception):
 READY_TIME_S: Final = 20.0
 """Longest birth of a slot; moving into a control group takes some 10 ms, on a busy machine much longer."""
 
+BIRTHS_AT_ONCE: Final = 8
+"""Slots of one plugin that are being born. The kernel moves one process after another into control groups, so that more
+of them would only wait there, while their time runs out."""
+
 END_TIME_S: Final = 10.0
 """Longest wait for the end of a slot that was killed. Then it hangs in the kernel."""
 
@@ -175,6 +179,7 @@ class SlotPool:
         self._host = host
         self._wait_zygote = wait_zygote
         self._idle: list[tuple[Slot, asyncio.TimerHandle]] = []
+        self._births = asyncio.Semaphore(BIRTHS_AT_ONCE)
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self.busy = 0
@@ -193,7 +198,10 @@ class SlotPool:
             OSError: No descriptors left, or the kernel refused a control group.
             OutOfSlotsError: There are no host ids left.
         """
-        slot = self._take_idle() or await self._create()
+        slot = self._take_idle()
+        if slot is None:
+            async with self._births:
+                slot = self._take_idle() or await self._create()  # one may have become idle meanwhile
         self.busy += 1
         return slot
 
