@@ -204,6 +204,15 @@ class PluginRuntime:
         if self._compiling is None and not self._closed:
             self._compiling = self._tree.loop.create_task(self._compile(limits))
 
+    async def cool(self) -> None:
+        """Have no processes until somebody calls the plugin, once it is compiled; unless somebody does meanwhile."""
+        if self._compiling is not None:
+            await asyncio.wait({self._compiling})
+        if self._users == 0 and not self._closed:
+            self._slots.end_idle()
+            await self._slots.wait_ended()
+            self._rest()
+
     async def retire(self) -> None:
         """Close once nobody uses it any more."""
         await self._idle.wait()
@@ -258,6 +267,8 @@ class PluginRuntime:
 
     def _rest(self) -> None:
         """Let the zygote go when nobody has called the plugin for a while; the next call starts another one."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._idle_timer = None
         if self._users == 0 and self._zygote is not None and not self._slots.idle and not self._slots.busy:
             zygote, self._zygote = self._zygote, None

@@ -217,6 +217,10 @@ class SlotPool:
     def close(self) -> None:
         """End all idle slots, and every other one when it is released."""
         self._closed = True
+        self.end_idle()
+
+    def end_idle(self) -> None:
+        """End all idle slots."""
         for slot, timer in self._idle:
             timer.cancel()
             self._discard(slot)

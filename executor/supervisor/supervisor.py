@@ -38,6 +38,10 @@ endpoint_log = structlog.get_logger("executor.endpoint")
 PROBES_AT_ONCE: Final = 4
 """Plugins probed side by side: a start with many plugins should not take long, nor all of the machine."""
 
+WARM_MOST: Final = 64
+"""Plugins that may keep their processes for a while when they have been probed together. Of a thousand they would take
+some 10 GiB, for requests that perhaps never come."""
+
 RuntimeKey = tuple[str, Path, str, str]
 """A plugin's name, folder, the digest of its content, and that of its environment."""
 
@@ -127,6 +131,7 @@ class Supervisor:
             limits: What a worker may use, by the plugin's folder.
         """
         places = asyncio.Semaphore(PROBES_AT_ONCE)
+        many = sum(_key(plugin) not in self._good for plugin in plugins) > WARM_MOST
 
         async def probe(plugin: Plugin) -> ProbeResult:
             key = _key(plugin)
@@ -143,10 +148,12 @@ class Supervisor:
             if key not in self._good:
                 async with places:
                     result = await runtime.probe(plugin.sources, limits[plugin.root], PROBE_TIME_S)
-                if result.problem:
-                    return result
-                self._good[key] = result
-                runtime.compile(limits[plugin.root])
+                    if not result.problem:
+                        self._good[key] = result
+                        runtime.compile(limits[plugin.root])
+                    if many:
+                        await runtime.cool()
+                return result
             return self._good[key]
 
         results = await asyncio.gather(*map(probe, plugins))
