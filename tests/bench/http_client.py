@@ -7,6 +7,7 @@ I/O. `Connection` is one connection, with one request at a time on it.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final, cast
 
 __all__ = ["AnswerError", "Connection", "ResponseReader"]
@@ -153,13 +154,20 @@ class ResponseReader:
 
 
 class Connection(asyncio.Protocol):
-    """One connection to a server; use `open`."""
+    """One connection to a server; use `open`.
+
+    Attributes:
+        usable: Whether a request may be sent on it.
+        first_ns: When the first piece of the last answer was there, by the monotonic clock; 0 before that.
+    """
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._reader: ResponseReader | None = None
         self._answered: asyncio.Future[ResponseReader] | None = None
+        self._sign = b""
         self.usable = False
+        self.first_ns = 0
 
     @classmethod
     async def open(cls, host: str, port: int) -> Connection:
@@ -171,17 +179,19 @@ class Connection(asyncio.Protocol):
         _, connection = await asyncio.get_running_loop().create_connection(cls, host, port)
         return connection
 
-    async def ask(self, request: bytes) -> ResponseReader:
+    async def ask(self, request: bytes, sign: bytes = b"") -> ResponseReader:
         """Send a request and wait for the whole answer.
 
         Args:
             request: Head and body, as they go over the wire.
+            sign: What the body of the answer has in it as soon as its first piece is there.
 
         Raises:
             AnswerError: What came was no answer.
         """
         assert self._transport is not None
         self._reader = ResponseReader()
+        self._sign, self.first_ns = sign, 0
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         reader = await self._answered
@@ -206,7 +216,10 @@ class Connection(asyncio.Protocol):
             self.close()  # unasked: it cannot be known what an answer that follows belongs to
             return
         try:
-            if self._reader.feed(data):
+            done = self._reader.feed(data)
+            if not self.first_ns and self._reader.status and self._sign in self._reader.kept:
+                self.first_ns = time.monotonic_ns()
+            if done:
                 self._answered.set_result(self._reader)
         except AnswerError as error:
             self._answered.set_exception(error)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ctypes
+import itertools
 import json
 import os
 import sys
@@ -46,7 +47,7 @@ class Plan:
         least_size: Bytes that every answer's body has at least.
         clients: How many there are (`closed`), or how many requests (`burst`).
         seconds: For how long; 0: until `requests` are answered.
-        requests: How many in all; 0: as many as fit.
+        requests: How many in all (`closed`, `open`); 0: as many as fit.
         rate: Requests per second (`open`).
     """
 
@@ -67,12 +68,16 @@ class Load:
 
     Attributes:
         times_ms: From the request to the end of its answer, for those that went well, in the order of their ends.
+        first_ms: From the request to the first piece of its answer, for the same ones.
+        open_most: How many answers had begun and not ended at the same time, at most.
         elapsed_s: From the first request to the last answer.
         failed: How many did not go well.
         failures: What was wrong with the first of them.
     """
 
     times_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    open_most: int = 0
     elapsed_s: float = 0.0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
@@ -87,7 +92,9 @@ class _Maker:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._request = base64.b64decode(plan.request)
+        self._sign = plan.content.encode()
         self._free: list[Connection] = []
+        self._spans: list[tuple[int, int]] = []
         self.load = Load()
 
     async def ask(self, due_ns: int | None = None) -> None:
@@ -95,7 +102,7 @@ class _Maker:
         begun_ns = time.monotonic_ns() if due_ns is None else due_ns
         try:
             connection = self._take() or await Connection.open("127.0.0.1", self._plan.port)
-            reader = await connection.ask(self._request)
+            reader = await connection.ask(self._request, self._sign)
         except (AnswerError, OSError) as error:
             self._fail(f"{type(error).__name__}: {error}")
             return
@@ -104,6 +111,8 @@ class _Maker:
             self._free.append(connection)
         if is_expected(self._plan, reader.status, reader.size, reader.kept):
             self.load.times_ms.append((ended_ns - begun_ns) / 1e6)
+            self.load.first_ms.append((connection.first_ns - begun_ns) / 1e6)
+            self._spans.append((connection.first_ns, ended_ns))
         else:
             self._fail(f"status {reader.status}, {reader.size} bytes: {reader.kept[:300]!r}")
 
@@ -111,6 +120,11 @@ class _Maker:
         """Open connections."""
         opened = [Connection.open("127.0.0.1", self._plan.port) for _ in range(count)]
         self._free += await asyncio.gather(*opened)
+
+    def count_open(self) -> int:
+        """Count the answers that were on their way at the same time, at most."""
+        moments = sorted([*((first, 1) for first, _ in self._spans), *((last, -1) for _, last in self._spans)])
+        return max(itertools.accumulate((step for _, step in moments), initial=0))
 
     def close(self) -> None:
         """Close all connections."""
@@ -146,6 +160,7 @@ async def make_load(plan: Plan) -> Load:
     finally:
         maker.close()
     maker.load.elapsed_s = time.monotonic() - begun
+    maker.load.open_most = maker.count_open()
     return maker.load
 
 
@@ -169,7 +184,7 @@ async def _make_burst(maker: _Maker, plan: Plan) -> None:
 async def _make_open(maker: _Maker, plan: Plan) -> None:
     """Send at a fixed rate, by a timer of the kernel: those of event loops are as coarse as a millisecond."""
     interval_ns = int(BILLION / plan.rate)
-    count = max(1, int(plan.seconds * plan.rate))
+    count = plan.requests or max(1, int(plan.seconds * plan.rate))
     first_ns = time.monotonic_ns() + interval_ns
     timer = _open_timer(first_ns, interval_ns)
     loop = asyncio.get_running_loop()

@@ -80,6 +80,20 @@ def test_a_long_body_is_counted_but_not_kept() -> None:
     assert len(reader.kept) == 65_536
 
 
+def test_the_time_of_the_first_piece_is_noted() -> None:
+    """As soon as a certain text is there, not before."""
+
+    async def talk() -> None:
+        async with serve([CHUNKS]) as server:
+            connection = await Connection.open("127.0.0.1", server.port)
+            for sign, seen in ((b"", True), (b"lo", True), (b"nothing", False), (b"hel", True)):
+                await connection.ask(b"GET / HTTP/1.1\r\n\r\n", sign)
+                assert bool(connection.first_ns) == seen
+            connection.close()
+
+    asyncio.run(talk())
+
+
 def test_connections_are_kept_unless_one_side_says_otherwise() -> None:
     """A request with `Connection: close` ends its connection whatever the answer says."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.load import Load, Plan, make_load
 from tests.bench.support import serve
-from tests.bench.workloads import HELLO, STREAM, http_request, sdk_request
+from tests.bench.workloads import HELLO, STREAM, http_request, read_slow_path, sdk_request, slow_workload
 
 
 def load(answers: list[bytes], **plan: object) -> tuple[Load, int, int]:
@@ -51,6 +51,20 @@ def test_an_open_loop_sends_at_its_rate_for_its_time() -> None:
     assert (made.failed, len(made.times_ms), requests) == (0, 100, 100)
 
 
+def test_an_open_loop_ends_with_its_last_request() -> None:
+    """When the plan says how many there are."""
+    made, _, requests = load([HELLO.content], mode="open", rate=400.0, requests=30)
+    assert (made.failed, len(made.times_ms), requests) == (0, 30, 30)
+
+
+def test_first_pieces_have_times_too() -> None:
+    """None is later than the end of its answer, and some answer was on its way at some time."""
+    made, _, _ = load([HELLO.content], mode="closed", clients=4, requests=40)
+    assert len(made.first_ms) == 40
+    assert all(0 < first <= last for first, last in zip(made.first_ms, made.times_ms, strict=True))
+    assert 1 <= made.open_most <= 4
+
+
 @pytest.mark.parametrize("wrong", [b"you", b"somebody else", b""])
 def test_wrong_answers_are_failures(wrong: bytes) -> None:
     """Too short ones and others; their times do not count."""
@@ -66,3 +80,11 @@ def test_requests_are_what_servers_expect() -> None:
     assert b"Content-Length: 1024\r\n" in http_request(STREAM)
     assert b"\r\nConnection: close\r\n" in sdk_request(STREAM)
     assert http_request(STREAM).hex().encode() in sdk_request(STREAM)
+
+
+def test_a_slow_stream_is_known_by_its_path() -> None:
+    """How many pieces and which pause are in it."""
+    stream = slow_workload(250, pieces=4)
+    assert (stream.path, stream.size) == ("/slow/4/250", 4 * len(stream.content))
+    assert read_slow_path(stream.path) == stream
+    assert read_slow_path(HELLO.path) is None

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HELLO", "PLUGIN", "STREAM", "UPLOAD", "Workload", "http_request", "sdk_request"]
+__all__ = [
+    "HELLO",
+    "PLUGIN",
+    "SLOW_PIECES",
+    "STREAM",
+    "UPLOAD",
+    "Workload",
+    "http_request",
+    "read_slow_path",
+    "sdk_request",
+    "slow_workload",
+]
 
 PLUGIN: Final = Path(__file__).parent.parent / "plugins" / "bench"
 MIB: Final = 1 << 20
@@ -65,6 +76,37 @@ STREAM: Final = Workload(
 UPLOAD: Final = Workload(
     name="upload", method="POST", path="/upload", body=bytes(10 * MIB), content=b"10485760 bytes\n", size=15
 )
+
+
+SLOW_PIECES: Final = 10
+SLOW_PIECE: Final = b"a piece\n"
+SLOW_PATH: Final = "/slow/"
+
+
+def slow_workload(pause_ms: int, pieces: int = SLOW_PIECES) -> Workload:
+    """A stream of small pieces with pauses.
+
+    Args:
+        pause_ms: Between two pieces.
+        pieces: How many.
+    """
+    return Workload(
+        name="slow",
+        method="GET",
+        path=f"{SLOW_PATH}{pieces}/{pause_ms}",
+        body=b"",
+        content=SLOW_PIECE,
+        size=pieces * len(SLOW_PIECE),
+        values=(("pieces", "int", str(pieces)), ("pause_ms", "int", str(pause_ms))),
+    )
+
+
+def read_slow_path(path: str) -> Workload | None:
+    """Find the workload of such a stream by its path; None for other paths."""
+    if not path.startswith(SLOW_PATH):
+        return None
+    pieces, _, pause_ms = path.removeprefix(SLOW_PATH).partition("/")
+    return slow_workload(int(pause_ms), int(pieces))
 
 
 def http_request(workload: Workload, *, prefix: str = "", close: bool = False) -> bytes:
