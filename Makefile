@@ -49,7 +49,7 @@ test-vm: setup ## Run the tests of isolation in a virtual machine with control g
 soak: setup ## Run the load and soak tests; takes minutes
 	$(BIN)/pytest -m stress $(ARGS)
 
-bench: setup ## Measure against the alternatives (ARGS=--help tells how); takes a quarter of an hour
+bench: setup ## Measure against the alternatives (ARGS=--help tells how); takes half an hour
 	$(BIN)/python -m tests.bench $(ARGS)
 
 compat: setup ## Compare public plugins here with Dify's SDK (ARGS=--help tells how); fetches them and what they need

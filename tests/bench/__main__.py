@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ Number = TypeVar("Number", int, float)
 
 DESCRIPTION: Final = """\
 Measures our service against what there is instead of it: one system after the other, in several rounds. Nothing else
-should run meanwhile. All of it takes about a quarter of an hour; progress is told on standard error, the tables go to
+should run meanwhile. All of it takes about half an hour; progress is told on standard error, the tables go to
 standard output, and everything is kept in build/bench/results.json.
 """
 
@@ -41,11 +42,11 @@ A figure is the median of its rounds, with the smallest and the largest in brack
 docs/performance.md says what is measured, docs/decisions/0014-bench.md why in this way.
 """
 
-QUICK: Final = Options(rounds=1, seconds=0.5, requests=60, burst=20, hooks=50)
+QUICK: Final = Options(rounds=1, seconds=0.5, requests=60, burst=20, hooks=50, plugins=5, streams=10)
 
 
 def _names(known: dict[str, str]) -> str:
-    return "\n".join(f"  {name:<11} {meaning}" for name, meaning in known.items())
+    return "\n".join(f"  {name:<12} {meaning}" for name, meaning in known.items())
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -69,6 +70,8 @@ def create_parser() -> argparse.ArgumentParser:
     add("--requests", metavar="N", type=_at_least(int, 3), help=f"requests of the long run ({defaults.requests})")
     add("--burst", metavar="N", type=_at_least(int, 1), help=f"requests at once in the burst ({defaults.burst})")
     add("--hooks", metavar="N", type=_at_least(int, 2), help=f"hooks where there are many ({defaults.hooks})")
+    add("--plugins", metavar="N", type=_at_least(int, 2), help=f"plugins where there are many ({defaults.plugins})")
+    add("--streams", metavar="N", type=_at_least(int, 1), help=f"slow streams open at once ({defaults.streams})")
     add("--sdk-python", metavar="PATH", help="Python for Dify's SDK; a newer one gets a newer SDK (our own)")
     add("--quick", action="store_true", help="one round of everything with tiny numbers, which mean nothing")
     add("--write", action="store_true", help="put the tables into docs/performance.md, and draw docs/performance.svg")
@@ -100,7 +103,7 @@ def _at_least(kind: type[Number], least: Number) -> Callable[[str], Number]:
 
 def read_options(arguments: argparse.Namespace) -> Options:
     """Return how much is to be measured: what was said, and what `--quick` or the defaults say for the rest."""
-    names = ("rounds", "seconds", "requests", "burst", "hooks", "sdk_python")
+    names = ("rounds", "seconds", "requests", "burst", "hooks", "plugins", "streams", "sdk_python")
     said = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     return replace(QUICK if arguments.quick else Options(), **said)
 
@@ -119,6 +122,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     else:
+        _raise_descriptor_limit()
         bench = Bench(read_options(arguments), arguments.cases, arguments.systems, arguments.results)
         bench.run()
         results = bench.results
@@ -126,6 +130,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.write:
         write_page(results, draw_chart(results))
     return 1 if results.failures else 0
+
+
+def _raise_descriptor_limit() -> None:
+    """Let all that is started have the descriptors that the system allows: many streams are many connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

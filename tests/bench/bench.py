@@ -87,7 +87,7 @@ class Bench:
             systems.reverse()
         found: dict[str, dict[str, Figures]] = {system.name: {} for system in systems}
         for case in self._cases:
-            if case.name == "cold" or (case.once and number < self._options.rounds):
+            if case.name in {"cold", *self.results.skipped} or (case.once and number < self._options.rounds):
                 continue
             for system in systems:
                 if _is_for(case, system):
@@ -103,6 +103,10 @@ class Bench:
                 if case.needs is not None and case.needs not in before:
                     return  # it failed, which was told
                 figures = case.measure(system, self._options, before)
+        except Unavailable as reason:
+            self.results.skipped[case.name] = str(reason)
+            _say(f"without {case.name}: {reason}")
+            return
         except TROUBLE as error:
             self._note_failure(number, case.name, system.name, error)
             return
@@ -124,7 +128,7 @@ class Bench:
             self.results.machine["SDK"] = f"dify_plugin {sdk_version()}"
 
     def _say_result(self, number: int, case: str, system: str, text: str) -> None:
-        _say(f"round {number}/{self._options.rounds}  {case:<10} {system:<10}  {text}")
+        _say(f"round {number}/{self._options.rounds}  {case:<12} {system:<10}  {text}")
 
 
 def _is_for(case: Case, system: System) -> bool:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.measuring import Figures, Options, WrongAnswersError, latencies, put_load, warm_up, with_usage
-from tests.bench.processes import processes_below, proportional_bytes, settle
+from tests.bench.measuring import Figures, Options, latencies, put_load, warm_up, with_usage
+from tests.bench.processes import settle
+from tests.bench.scale_cases import (
+    IN_FLIGHT,
+    measure_cold_plugin,
+    measure_cold_sdk,
+    measure_flights,
+    measure_hooks,
+    measure_plugins,
+    measure_slow_streams,
+    measure_spares,
+)
+from tests.bench.services import plain
 from tests.bench.statistics import percentile
-from tests.bench.systems import DirectSystem, HttpSystem, OurService
+from tests.bench.systems import DirectSystem, HttpSystem
 from tests.bench.workloads import HELLO, STREAM, UPLOAD
 
 __all__ = ["CASES", "FIGURES", "Case", "measure_cold", "measure_direct"]
 
-MIB: Final = 1 << 20
 MANY_CLIENTS: Final = 16
 STREAM_CLIENTS: Final = 8
 UPLOADS_MOST: Final = 20
 PART_MOST: Final = 1000
 """Requests at either end of the long run that are compared."""
-
-WORKER_NAME: Final = "ee-worker"
 
 FIGURES: Final = {
     "p50_ms": "p50, ms",
@@ -33,10 +40,25 @@ FIGURES: Final = {
     "last_ms": "last answer, ms",
     "start_ms": "start, ms",
     "first_ms": "first request, ms",
+    "import_ms": "import of the SDK by itself, ms",
+    "cold_ms": "first request, ms",
+    "sibling_ms": "first request, a sibling warm, ms",
     "spare_mib": "PSS of a spare worker, MiB",
     "spares": "spare workers",
-    "one_p50_ms": "p50 with 1 hook, ms",
-    "many_p50_ms": "p50 with many hooks, ms",
+    "many_start_ms": "start with many, ms",
+    "many_mib": "PSS of the supervisor with many, MiB",
+    "one_p50_ms": "p50 with one, ms",
+    "many_p50_ms": "p50 with many, ms",
+    "one_cpu_ms": "CPU with one, ms/request",
+    "many_cpu_ms": "CPU with many, ms/request",
+    **{f"cpu_{count}_ms": f"CPU with {count} in flight, ms/request" for count in IN_FLIGHT},
+    **{f"rate_{count}": f"requests/s with {count} in flight" for count in IN_FLIGHT},
+    "open": "open at once",
+    "first_byte_p50_ms": "p50 to the first byte, ms",
+    "first_byte_p99_ms": "p99 to the first byte, ms",
+    "late_p99_ms": "p99 of the delay of the last byte, ms",
+    "stream_cpu_ms": "CPU, ms/stream",
+    "stream_mib": "PSS of an open stream, MiB",
     "first_p50_ms": "p50 of the first, ms",
     "last_p50_ms": "p50 of the last, ms",
     "first_cpu_ms": "CPU of the first, ms/request",
@@ -113,38 +135,15 @@ def _burst(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figur
 
 
 def _memory(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
-    warm_up(system, options, MANY_CLIENTS)
-    settle(system.pid)
-    spares = [pid for pid, (name, _) in processes_below(system.pid).items() if name == WORKER_NAME]
-    if not spares:
-        raise WrongAnswersError("there are no spare workers")
-    sizes = [proportional_bytes(pid) / MIB for pid in spares]
-    return {"spare_mib": statistics.median(sizes), "spares": len(sizes)}
-
-
-def _hooks(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
-    many = OurService(options.hooks)
-    many.start()
-    try:
-        found = []
-        for one in (system, many):
-            warm_up(one, options)
-            found.append(percentile(put_load(one, HELLO, "closed", seconds=options.seconds).times_ms, 50))
-    finally:
-        many.stop()
-    return {"one_p50_ms": found[0], "many_p50_ms": found[1]}
+    return measure_spares(system, options)
 
 
 def _long(_system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
     part = max(1, min(PART_MOST, options.requests // 3))
-    system = OurService()
-    system.start()
-    try:
+    with plain() as system:
         first, first_used = with_usage(system, requests=part)
         put_load(system, HELLO, "closed", requests=options.requests - 2 * part)
         last, last_used = with_usage(system, requests=part)
-    finally:
-        system.stop()
     return {
         "first_p50_ms": percentile(first.times_ms, 50),
         "last_p50_ms": percentile(last.times_ms, 50),
@@ -155,6 +154,8 @@ def _long(_system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figur
 
 _ALL: Final = (
     Case("cold", "the first request after the start of the service", "http", None),
+    Case("cold-plugin", "the first request for a plugin without processes", "executor", measure_cold_plugin),
+    Case("cold-sdk", "the same with Dify's SDK, and with a sibling that is warm", "executor", measure_cold_sdk),
     Case("hello", "W1: a small GET, 1 client, one request after the other", "all", _hello),
     Case("hello-16", "W1: 16 clients", "http", _hello_many),
     Case("hello-half", "W1: at half the rate of 16 clients, sent at fixed times", "http", _hello_half, "hello-16"),
@@ -162,7 +163,16 @@ _ALL: Final = (
     Case("upload", "10 MiB in, 1 client", "http", _upload),
     Case("burst", "many W1 at once after rest (200 unless said otherwise)", "http", _burst),
     Case("memory", "spare workers at rest", "executor", _memory),
-    Case("hooks", "W1: 1 client, 1 hook, and many (1000 unless said otherwise)", "executor", _hooks),
+    Case("flights", "W1: 1 to 200 in flight, each with a worker", "executor", measure_flights),
+    Case("hooks", "W1: 1 client, 1 hook, and many (100,000 unless said otherwise)", "executor", measure_hooks),
+    Case("plugins", "W1: 1 client, one plugin or many (1000 unless said)", "executor", measure_plugins, once=True),
+    Case(
+        "slow-streams",
+        "10 pieces each, many at once (1000 unless said otherwise)",
+        "http",
+        measure_slow_streams,
+        once=True,
+    ),
     Case("long", "W1: the first 1000 and the last 1000 of a long run of a new service", "executor", _long, once=True),
 )
 

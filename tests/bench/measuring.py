@@ -38,6 +38,8 @@ class Options:
         requests: How many make up the long run.
         burst: How many come at once.
         hooks: How many there are where there are many.
+        plugins: How many there are where there are many.
+        streams: How many slow ones are open at once.
         sdk_python: Interpreter for Dify's SDK; None for any.
     """
 
@@ -45,7 +47,9 @@ class Options:
     seconds: float = 5.0
     requests: int = 20_000
     burst: int = 200
-    hooks: int = 1000
+    hooks: int = 100_000
+    plugins: int = 1000
+    streams: int = 1000
     sdk_python: str | None = None
 
 

@@ -45,17 +45,28 @@ class Ratio:
     under: Key
 
 
+def _within(meaning: str, case: str, over: str, under: str) -> Ratio:
+    """Two figures of one case, ours."""
+    return Ratio(meaning, (case, "executor", over), (case, "executor", under))
+
+
 RATIOS: Final = (
     Ratio("CPU per W1 / that of the fork floor", ("hello", "executor", "cpu_ms"), ("hello", "fork", "cpu_ms")),
     Ratio("p50 of W1 / that in process", ("hello", "executor", "p50_ms"), ("hello", "in-process", "p50_ms")),
     Ratio("p50 of W1 / that of a fresh interpreter", ("hello", "executor", "p50_ms"), ("hello", "fresh", "p50_ms")),
     Ratio("p50 of W1 / that under bubblewrap", ("hello", "executor", "p50_ms"), ("hello", "bwrap", "p50_ms")),
-    Ratio("p99 / p50 of W1 at half load", ("hello-half", "executor", "p99_ms"), ("hello-half", "executor", "p50_ms")),
+    _within("p99 / p50 of W1 at half load", "hello-half", "p99_ms", "p50_ms"),
     Ratio("rate of W1, 16 clients / the SDK's", ("hello-16", "executor", "rate"), ("hello-16", "sdk", "rate")),
     Ratio("rate of W2 / the SDK's", ("stream-8", "executor", "rate"), ("stream-8", "sdk", "rate")),
-    Ratio("p50 with many hooks / with one", ("hooks", "executor", "many_p50_ms"), ("hooks", "executor", "one_p50_ms")),
-    Ratio("p50, last 1000 / first 1000", ("long", "executor", "last_p50_ms"), ("long", "executor", "first_p50_ms")),
-    Ratio("CPU, last 1000 / first 1000", ("long", "executor", "last_cpu_ms"), ("long", "executor", "first_cpu_ms")),
+    _within("CPU per W1 with 200 in flight / with 1", "flights", "cpu_200_ms", "cpu_1_ms"),
+    _within("p50 with many plugins / with one", "plugins", "many_p50_ms", "one_p50_ms"),
+    _within("CPU with many plugins / with one", "plugins", "many_cpu_ms", "one_cpu_ms"),
+    _within("p50 with many hooks / with one", "hooks", "many_p50_ms", "one_p50_ms"),
+    _within("CPU with many hooks / with one", "hooks", "many_cpu_ms", "one_cpu_ms"),
+    _within("p50, last 1000 / first 1000", "long", "last_p50_ms", "first_p50_ms"),
+    _within("CPU, last 1000 / first 1000", "long", "last_cpu_ms", "first_cpu_ms"),
+    _within("cold first request with Dify's SDK / its import by itself", "cold-sdk", "cold_ms", "import_ms"),
+    _within("the same with a warm sibling", "cold-sdk", "sibling_ms", "import_ms"),
 )
 
 
@@ -127,8 +138,9 @@ def _draw_ratios(results: Results) -> str:
     for ratio in RATIOS:
         found = ratios(results.values(*ratio.over), results.values(*ratio.under))
         lines.append(f"| {ratio.meaning} | {write_spread(spread(found)) if found else NONE} |")
-    spare = results.values("memory", "executor", "spare_mib").values()
-    lines.append(f"| PSS of a spare worker, MiB | {write_spread(spread(spare)) if spare else NONE} |")
+    for case, meaning in (("memory", ""), ("cold-sdk", " with Dify's SDK")):
+        spare = results.values(case, "executor", "spare_mib").values()
+        lines.append(f"| PSS of a spare worker{meaning}, MiB | {write_spread(spread(spare)) if spare else NONE} |")
     return "\n".join(lines) + "\n"
 
 

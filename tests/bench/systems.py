@@ -87,20 +87,25 @@ class OurService(HttpSystem):
     """`executor serve`, as a user starts it.
 
     Args:
-        hooks: How many hooks there are; `bench` is the one that is called.
+        config: Content of its configuration file; the plugin and nothing else unless given.
+        state_dir: Its state folder; one that goes with it unless given.
+
+    Attributes:
+        hook: The hook that is called.
     """
 
     name = "executor"
 
-    def __init__(self, hooks: int = 1) -> None:
-        others = {f"other-{number}": {"plugin": "bench"} for number in range(1, hooks)}
-        self._config: dict[str, Any] = {"plugins": [str(PLUGIN)], "hooks": {"bench": {"plugin": "bench"}, **others}}
+    def __init__(self, config: dict[str, Any] | None = None, *, state_dir: Path | None = None) -> None:
+        self.hook = "bench"
+        self._config = {"plugins": [str(PLUGIN)]} if config is None else config
+        self._state_dir = state_dir
         self._executor: Executor
 
     def start(self) -> None:
         """Start it, and wait until it says that it is ready."""
         begun = time.monotonic()
-        self._executor = Executor(config=self._config)
+        self._executor = Executor(config=self._config, state_dir=self._state_dir)
         self._executor.__enter__()
         self.start_s = time.monotonic() - begun
         self.port = int(self._executor.url.rpartition(":")[2])
@@ -119,9 +124,13 @@ class OurService(HttpSystem):
         """Its admin listener."""
         return self._executor.admin
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log's events of one name."""
+        return self._executor.events(name)
+
     def request(self, workload: Workload) -> bytes:
         """A request to the hook."""
-        return http_request(workload, prefix="/e/bench")
+        return http_request(workload, prefix=f"/e/{self.hook}")
 
 
 class _Program(HttpSystem):

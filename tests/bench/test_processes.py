@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.bench import processes
 from tests.bench.processes import Usage, parse_stat, processes_below, proportional_bytes, settle
 
 # A parent whose child burns a third of a second and is awaited, and which then waits to be ended.
@@ -52,6 +53,23 @@ def test_a_tree_counts_children_that_have_ended() -> None:
         process.communicate()
     assert used.cpu_s >= 0.29
     assert used.minor_faults > 0
+
+
+def test_the_memory_of_a_tree_is_that_of_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many that have one name a few are looked at, and stand for the others."""
+    sizes: dict[int, int] = {}
+    names = {10: "root", **{pid: f"ee-worker {pid}" for pid in range(20, 120)}, 200: "gone"}
+
+    def look(pid: int) -> int:
+        sizes[pid] = 1000 if pid == 10 else 7
+        if pid == 200:
+            raise FileNotFoundError
+        return sizes[pid]
+
+    monkeypatch.setattr(processes, "processes_below", lambda _: {pid: (name, Usage()) for pid, name in names.items()})
+    monkeypatch.setattr(processes, "proportional_bytes", look)
+    assert processes.tree_bytes(10) == 1000 + 100 * 7
+    assert len(sizes) < 40
 
 
 def test_a_process_that_is_gone_has_nothing() -> None:

@@ -125,7 +125,16 @@ def test_quick_is_the_default_for_what_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--cases", "nothing"], ["--systems", ""], ["--rounds", "0"], ["--seconds", "nan"], ["--hooks", "many"]]
+    "words",
+    [
+        ["--cases", "nothing"],
+        ["--systems", ""],
+        ["--rounds", "0"],
+        ["--seconds", "nan"],
+        ["--hooks", "many"],
+        ["--plugins", "1"],
+        ["--streams", "0"],
+    ],
 )
 def test_mistakes_on_the_command_line_are_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With what can be said instead."""
