@@ -14,7 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE: Final = "worker/native/backing.c"
 LIBRARY: Final = "worker/native/backing.so"
-FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-Wl,-z,now")
+FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,now")
 
 
 class NativeBuildHook(BuildHookInterface[Any]):

@@ -5,6 +5,8 @@
  * so that nothing has to be looked up at the first call.
  */
 
+#define _GNU_SOURCE /* pwrite, MAP_FIXED */
+
 #include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
