@@ -37,7 +37,7 @@ async def collect_bytecode(worker: ReadyWorker) -> int:
     """
     archive = os.memfd_create("bytecode", os.MFD_CLOEXEC)
     try:
-        worker.handle.send(_request())
+        worker.handle.channel.send(_request())
         await _receive(worker, archive)
     except BaseException:
         os.close(archive)
@@ -49,9 +49,10 @@ async def collect_bytecode(worker: ReadyWorker) -> int:
 
 
 async def _receive(worker: ReadyWorker, archive: int) -> None:
+    channel = worker.handle.channel
     size = 0
     while True:
-        message = await worker.handle.receive()
+        message = await channel.receive()
         match message:
             case Response():
                 continue
@@ -60,13 +61,13 @@ async def _receive(worker: ReadyWorker, archive: int) -> None:
                 if size > MAX_ARCHIVE:
                     raise BytecodeError(f"it has more than {MAX_ARCHIVE} bytes")
                 os.write(archive, message)
-                worker.handle.grant(len(message))
+                channel.grant(len(message))
             case End():
                 return
             case Error():
                 raise BytecodeError(message.message)
             case _:
-                raise BytecodeError(describe_exit(None, str(worker.handle.violation or "")))
+                raise BytecodeError(describe_exit(None, str(channel.violation or "")))
 
 
 def _request() -> Invoke:

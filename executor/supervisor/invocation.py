@@ -226,10 +226,10 @@ class Invocation:
         handle = self._worker.handle
         self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
         if self.open_broker is not None:
-            self._calls = self.open_broker(handle, self._watch_endpoint)
-            handle.serve_calls(self._calls.take)
+            self._calls = self.open_broker(handle.channel, self._watch_endpoint)
+            handle.channel.serve_calls(self._calls.take)
         again = self.keeper is not None and self.keeper.again
-        handle.send(replace(self.invoke, keep=True) if again else self.invoke)
+        handle.channel.send(replace(self.invoke, keep=True) if again else self.invoke)
         if self.invoke.has_body:
             self._uplink = self.loop.create_task(self._listen())
         verdict = await self._carry_response(handle)
@@ -254,7 +254,7 @@ class Invocation:
         )
 
     async def _carry_response(self, handle: WorkerHandle) -> Verdict:
-        message = await handle.receive()
+        message = await handle.channel.receive()
         if not isinstance(message, Response):
             return await self._bad_end(handle, message)
         self.state = "responding"
@@ -263,9 +263,9 @@ class Invocation:
         self.measured.first_byte = time.monotonic()
         self.measured.status = message.status
         while True:
-            message = handle.receive_nowait()
+            message = handle.channel.receive_nowait()
             if message is None:
-                message = await handle.receive()
+                message = await handle.channel.receive()
             match message:
                 case bytes() if bodiless:
                     return Verdict(Outcome.WORKER_PROTOCOL, private_detail="a body where HTTP allows none")
@@ -274,7 +274,7 @@ class Invocation:
                     if self.measured.bytes_out > self.limits.response_body:
                         return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")
                     await self._to_client(self._client.write(message))
-                    handle.grant(len(message))
+                    handle.channel.grant(len(message))
                 case End():
                     await self._to_client(self._client.finish())
                     return Verdict(Outcome.OK)
@@ -317,7 +317,7 @@ class Invocation:
         """What has ended a worker that has exited after its answer."""
         report = handle.child.exited.result()
         status = os.waitstatus_to_exitcode(report.status) if report is not None else None
-        if status in AFTER_RESPONSE_ENDS and handle.violation is None:
+        if status in AFTER_RESPONSE_ENDS and handle.channel.violation is None:
             return AFTER_RESPONSE_ENDS[status]
         return (await self._bad_end(handle, None)).outcome.code
 
@@ -351,7 +351,7 @@ class Invocation:
                 self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
                 return
             await self._send_body(handle, data)
-        handle.send(BodyEnd())
+        handle.channel.send(BodyEnd())
 
     async def _receive_body(self) -> bytes | None:
         """Wait for the client, on the client's clock: the endpoint cannot be expected to answer meanwhile."""
@@ -370,10 +370,10 @@ class Invocation:
         """Send one piece as fast as the worker takes it; a worker that has ended takes nothing any more."""
         view = memoryview(data)
         while view:
-            if not await handle.wait_writable():
+            if not await handle.channel.wait_writable():
                 return
-            size = min(len(view), MAX_DATA, handle.send_window)
-            handle.send(Body(data=bytes(view[:size])))
+            size = min(len(view), MAX_DATA, handle.channel.send_window)
+            handle.channel.send(Body(data=bytes(view[:size])))
             view = view[size:]
 
     def _watch_endpoint(self) -> None:
@@ -391,8 +391,8 @@ class Invocation:
         """Find out why a worker ended other than with `END`."""
         if isinstance(message, Error):
             return error_verdict(message)
-        if handle.violation is not None:
-            return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.violation))
+        if handle.channel.violation is not None:
+            return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.channel.violation))
         report = await handle.wait_exit(0)
         usage, peak_bytes = None, 0
         if self._worker is not None:
@@ -442,7 +442,7 @@ class Invocation:
             self._worker.handle.kill()
             return
         with contextlib.suppress(LocalProtocolError):
-            self._worker.handle.send(Cancel(reason=outcome.code))
+            self._worker.handle.channel.send(Cancel(reason=outcome.code))
 
     async def _end_calls(self) -> None:
         """End reverse calls: at once after a failure, with the worker after a whole answer."""
@@ -511,7 +511,7 @@ async def _wait_end(handle: WorkerHandle, timeout_s: float) -> bool:
     """Wait for a worker's end, or until it says that it is ready again; whether it is."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            message = await handle.receive()
+            message = await handle.channel.receive()
             if isinstance(message, Ready):
                 return True
             await asyncio.wait({handle.child.exited})

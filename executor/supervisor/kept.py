@@ -185,7 +185,8 @@ class _Waiting:
         self._timers: list[asyncio.TimerHandle] = []
         self._usage: UsageWatch | None = None
         self._stopped = False
-        worker.handle.rest(self._output)
+        worker.handle.use_sink(self._output)
+        worker.handle.channel.rest()
 
     def look(self, *, last: bool = False) -> bool:
         """End it, unless it waits as it should; whether it does, by all that has come of it until now.
@@ -195,7 +196,7 @@ class _Waiting:
         """
         handle = self.worker.handle
         handle.read_all()
-        if not self._stopped and (not self.worker.waits or (last and handle.mid_message)):
+        if not self._stopped and (not self.worker.waits or (last and handle.channel.mid_message)):
             self._tell("misbehaved")
         return not self._stopped
 

@@ -53,10 +53,11 @@ class OutputPipes:
                     break
 
     def close(self) -> None:
-        """Close both; what has not been read is lost."""
+        """Close both; what has not been read is lost. This may be called again."""
         for _, descriptor in self._descriptors:
             self._readiness.forget(descriptor)
         close_quietly([descriptor for _, descriptor in self._descriptors])
+        self._descriptors = ()
 
     def _read(self, stream: Stream, descriptor: int) -> bool:
         """Read once; whether there may be more."""

@@ -61,7 +61,7 @@ class ReadyWorker:
     @property
     def waits(self) -> bool:
         """Whether it is still there, and has said nothing since it was ready."""
-        return self.handle.quiet and self.slot.usable and not self.handle.child.exited.done()
+        return self.handle.channel.quiet and self.slot.usable and not self.handle.child.exited.done()
 
     def usage(self) -> GroupUsage | None:
         """What the worker and all its processes have used so far, where a control group counts it."""
@@ -143,7 +143,7 @@ async def start_error(handle: WorkerHandle, message: object) -> StartError:
     """Say why a worker did not become ready, with what it said instead."""
     if isinstance(message, Error):
         return StartError(message.message, message)
-    if handle.violation is not None:
-        return StartError(f"the worker broke the protocol: {handle.violation}")
+    if handle.channel.violation is not None:
+        return StartError(f"the worker broke the protocol: {handle.channel.violation}")
     report = await handle.wait_exit(0)
     return StartError(f"the worker ended before it was ready ({describe_exit(report, handle.child.failure)})")

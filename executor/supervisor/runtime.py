@@ -168,7 +168,7 @@ class PluginRuntime:
             task = WorkerTask(sources, worker_limits(limits, grouped=grouped, uses=uses), debug)
             asked = time.monotonic()
             handle = WorkerHandle(slot, task, sink, self._tree.readiness)
-            message = await handle.receive()
+            message = await handle.channel.receive()
             if isinstance(message, Ready):
                 return ReadyWorker(handle, slot, self._slots, _start_times(slot, handle, asked))
             raise await start_error(handle, message)

@@ -1,13 +1,7 @@
-"""A worker, seen from the supervisor: its pipes, our half of the protocol, and its end.
+"""A worker, seen from the supervisor: its process, what it says and prints, and its end.
 
-Rules of this file
-------------------
-1. Nothing here blocks: descriptors are non-blocking, readiness comes from the event loop.
-2. Nothing a worker sends is kept without a bound: reading stops while `INBOX_HIGH` messages wait, and every message
-   has passed the limits and the state table of `protocol`.
-3. One readiness event does a bounded amount of work, so that a chattering worker cannot hold the event loop.
-4. A worker's end is believed only after what it had sent was read: drain, then reap, then classify.
-5. A worker that breaks the protocol is killed when that is seen, also while the client is waited for.
+A worker's end is believed only after what it had sent was read: drain, then reap, then classify. One that breaks the
+protocol is killed when that is seen.
 """
 
 from __future__ import annotations
@@ -16,49 +10,18 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections import deque
-from collections.abc import Callable
-from fcntl import F_SETPIPE_SZ, fcntl
 from typing import Final, Protocol
 
+from executor.supervisor.channel import Channel, LogSink
 from executor.supervisor.control import Child
 from executor.supervisor.output_pipes import OutputPipes, OutputSink
-from executor.supervisor.pipes import PIPE_SIZE, close_quietly, open_pipes
+from executor.supervisor.pipes import close_quietly, open_pipes
 from executor.supervisor.readiness import Readiness
 from executor.supervisor.slots import Slot
 from executor.supervisor.zygote import WorkerTask
-from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
-from protocol.calls import CallState
-from protocol.connection import Connection
 from protocol.control import Exited
-from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protocol.messages import Chunk, Credit, Log, Message
-from protocol.states import Role
-
-CallerMessage = Call | CallData | CallCredit | CallCancel
-"""What a worker says about its reverse calls."""
 
 __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
-
-MUCH: Final = PIPE_SIZE // 4
-"""Bytes at once that tell of a long answer."""
-
-WIDE_PIPE: Final = 262_144
-"""Capacity for a worker with a long answer: fewer turns of the two. A megabyte is the most without privileges."""
-
-_INCOMING: Final = bytearray(WIDE_PIPE)
-"""What was read last, of any worker. It is copied before anything else is read."""
-
-MESSAGES_PER_WAKEUP: Final = 64
-INBOX_HIGH: Final = 64
-"""Messages waiting for the invocation at which the worker's pipe is no longer read."""
-
-OUTGOING_HIGH: Final = 2 * 1024**2
-"""Bytes that wait for a worker to read, above which it may make no more calls. Much more than it can come to by itself:
-short errors for all the calls that may be open, and a piece of each answer."""
-
-CREDIT_STEP: Final = 131_072
-"""Credit is handed out in steps of at least so many bytes, not for every chunk."""
 
 KILL_TIME_S: Final = 5.0
 """Longest wait for the slot to report a worker that it was to kill. Then the slot is killed, with all that is in it."""
@@ -66,18 +29,9 @@ KILL_TIME_S: Final = 5.0
 SLOT_KILL_TIME_S: Final = 10.0
 """Longest wait for the end of a killed slot. Then something in it hangs in the kernel."""
 
-READS_AT_ONCE: Final = 2
-"""Reads of the worker's pipe when all that it has said until now is to be known."""
 
-FINAL_READS: Final = 16
-"""Reads of the pipe after the worker's exit: more than it holds."""
-
-
-class WorkerSink(OutputSink, Protocol):
+class WorkerSink(LogSink, OutputSink, Protocol):
     """Where a worker's side effects go while its messages wait for the invocation."""
-
-    def add_message(self, message: Log) -> None:
-        """A `LOG` message came."""
 
 
 class WorkerHandle:
@@ -89,37 +43,25 @@ class WorkerHandle:
         sink: Takes its output.
         readiness: Waits for its pipes.
 
+    Attributes:
+        child: What the slot knows of it.
+        channel: Between us and it.
+
     Raises:
         OSError: No descriptors left.
         ParentLostError: The slot is gone.
     """
 
     def __init__(self, slot: Slot, task: WorkerTask, sink: WorkerSink, readiness: Readiness) -> None:
-        self._sink = sink
-        self._readiness = readiness
-        self._loop = readiness.loop
         self._slot = slot
-        self._connection = Connection(Role.SUPERVISOR)
-        self._inbox: deque[Message | memoryview] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._outgoing = bytearray()
-        self._writable: asyncio.Future[None] | None = None
-        self._owed_credit = 0
-        self._reading = False
-        self._wide = False
-        self._drain_scheduled = False
-        self._at_end = False
-        self._closed = False
-        self._violation: ProtocolError | None = None
-        self._take_call: Callable[[CallerMessage], None] | None = None
         ours, theirs = open_pipes()
-        self._write_fd, self._read_fd, stdout, stderr = ours
+        write_fd, read_fd, stdout, stderr = ours
         try:
             self.child: Child = slot.client.fork_worker(task, theirs)
         except BaseException:
             close_quietly(ours)
             raise
-        self._resume_reading()
+        self.channel = Channel(write_fd, read_fd, readiness, sink, self.kill)
         self._output = OutputPipes(stdout, stderr, readiness, sink)
 
     @property
@@ -127,139 +69,15 @@ class WorkerHandle:
         """Process id, once known."""
         return self.child.pid
 
-    @property
-    def violation(self) -> ProtocolError | None:
-        """How the worker broke the protocol, if it did."""
-        return self._violation
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing has come of it that was not received, neither a message nor its end."""
-        return not self._inbox and not self._at_end and self._violation is None
-
-    @property
-    def mid_message(self) -> bool:
-        """Whether something has come that is no whole message yet, and would be the beginning of the next one."""
-        return self._connection.has_more
-
-    @property
-    def send_window(self) -> int:
-        """How many bytes of body the worker has room for."""
-        return self._connection.send_window
-
-    def send(self, message: Message) -> None:
-        """Send a message now, or as soon as the pipe has room; never blocks.
-
-        A worker that broke the protocol is told nothing any more: `receive` says how it ended.
-
-        Raises:
-            LocalProtocolError: The message is not legal in this state. Nothing was sent.
-        """
-        if self._closed or self._violation is not None:
-            return
-        data = self._connection.send(message)
-        if not self._outgoing:
-            data = data[self._write(data) :]
-            if not data:
-                return
-            self._loop.add_writer(self._write_fd, self._on_writable)
-        self._outgoing += data
-
-    async def wait_writable(self) -> bool:
-        """Wait until some body may be sent and the pipe has taken what was sent before.
-
-        Returns:
-            False when the worker will read no more.
-        """
-        while not self._at_end and (self._outgoing or self._connection.send_window == 0):
-            await self._wait_change()
-        return not self._at_end
-
-    async def wait_drained(self) -> bool:
-        """Wait until the pipe has taken what was sent before.
-
-        Returns:
-            False when the worker will read no more.
-        """
-        while not self._at_end and self._outgoing:
-            await self._wait_change()
-        return not self._at_end
-
-    async def _wait_change(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
-        await asyncio.shield(self._writable)
-
-    def find_call(self, call_id: int) -> CallState | None:
-        """Return what the protocol knows of a reverse call that is open."""
-        return self._connection.calls.find(call_id)
-
-    def serve_calls(self, take: Callable[[CallerMessage], None]) -> None:
-        """Have what the worker says about reverse calls taken from now on; until then they are refused."""
-        self._take_call = take
-
     def use_sink(self, sink: WorkerSink) -> None:
         """Have output go there from now on; what there is of it goes to the sink that was there."""
         self.read_all()
-        self._sink = self._output.sink = sink
-
-    def rest(self, sink: WorkerSink) -> None:
-        """Be between two requests: nobody takes calls, and credit that is owed is forgotten."""
-        self.use_sink(sink)
-        self._take_call = None
-        self._owed_credit = 0
+        self.channel.sink = self._output.sink = sink
 
     def read_all(self) -> None:
         """Take what there is of messages and output: all of it, unless that is a flood."""
-        for _ in range(READS_AT_ONCE):
-            while self._drain_scheduled and not self._inbox:
-                self._drain()
-            if self._at_end or self._inbox or not self._on_readable():
-                break
+        self.channel.read_all()
         self._output.read()
-
-    def break_off(self, reason: str) -> None:
-        """End the worker as one that broke the protocol."""
-        if self._violation is None:
-            self._violation = RemoteProtocolError(reason)
-            self._schedule_drain()
-
-    def receive_nowait(self) -> Message | bytes | None:
-        """The next message that the worker has sent already, if any; all of its body that has come as bytes."""
-        inbox = self._inbox
-        if not inbox:
-            return None
-        message: Message | bytes | memoryview = inbox.popleft()
-        if type(message) is memoryview:
-            pieces = [message]
-            while inbox and type(piece := inbox[0]) is memoryview:
-                pieces.append(piece)
-                inbox.popleft()
-            message = b"".join(pieces)
-        if not self._reading and len(inbox) < INBOX_HIGH // 2:
-            self._schedule_drain()
-        return message
-
-    async def receive(self) -> Message | bytes | None:
-        """Wait for the next message, or for body.
-
-        Returns:
-            `None` at the end of the worker's pipe, or when it broke the protocol (see `violation`).
-        """
-        while (message := self.receive_nowait()) is None:
-            if self._at_end:
-                return None
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return message
-
-    def grant(self, amount: int) -> None:
-        """Allow the worker to send `amount` more bytes of response body."""
-        self._owed_credit += amount
-        if self._owed_credit >= CREDIT_STEP and not self._at_end:
-            with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
-                self.send(Credit(amount=self._owed_credit))
-            self._owed_credit = 0
 
     def kill(self) -> None:
         """End the process and everything that it has started, at once."""
@@ -272,9 +90,7 @@ class WorkerHandle:
             The slot's report, or `None` when the slot itself was lost, could not fork, or does not tell.
         """
         report = await self._wait_report(grace_s)
-        for _ in range(FINAL_READS):
-            if self._at_end or not self._on_readable():
-                break
+        self.channel.read_last()
         self._output.read()
         return report
 
@@ -294,131 +110,9 @@ class WorkerHandle:
         return exited.result() if exited.done() else None
 
     def close(self) -> None:
-        """Close the pipes. The worker, if it still runs, sees their end."""
-        if self._closed:
-            return
-        self._closed = True
-        self._pause_reading()
-        self._loop.remove_writer(self._write_fd)
+        """Close all pipes. The worker, if it still runs, sees their end."""
+        self.channel.close()
         self._output.close()
-        close_quietly((self._write_fd, self._read_fd))
-        self._end()
-
-    def _resume_reading(self) -> None:
-        if not self._reading and not self._at_end and not self._closed:
-            self._reading = True
-            self._readiness.watch(self._read_fd, self._on_readable)
-
-    def _pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._readiness.forget(self._read_fd)
-
-    def _on_readable(self) -> bool:
-        try:
-            size = os.readv(self._read_fd, (_INCOMING,))
-        except BlockingIOError:
-            return False
-        if size >= MUCH and not self._wide:
-            self._widen()
-        try:
-            self._connection.receive_data(memoryview(_INCOMING)[:size])
-        except ProtocolError as error:
-            self._violation = self._violation or error
-        self._drain()
-        return True
-
-    def _widen(self) -> None:
-        """Have more room in the pipe, unless the user may have no more of it (pipe-user-pages-soft)."""
-        self._wide = True
-        with contextlib.suppress(OSError):
-            fcntl(self._read_fd, F_SETPIPE_SZ, WIDE_PIPE)
-
-    def _schedule_drain(self) -> None:
-        if not self._drain_scheduled and not self._at_end:
-            self._drain_scheduled = True
-            self._loop.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        """Take messages out of the connection: at most MESSAGES_PER_WAKEUP, and only while there is room."""
-        self._drain_scheduled = False
-        if self._at_end:
-            return
-        for _ in range(MESSAGES_PER_WAKEUP):
-            if len(self._inbox) >= INBOX_HIGH:
-                self._pause_reading()
-                break
-            try:
-                message = self._connection.next_message() if self._violation is None else None
-            except ProtocolError as error:
-                message, self._violation = None, error
-            if message is None:
-                if self._violation is not None or self._connection.at_eof:
-                    if self._violation is not None:
-                        self.kill()
-                    self._pause_reading()
-                    self._end()
-                else:
-                    self._resume_reading()
-                break
-            self._dispatch(message)
-        else:
-            self._pause_reading()
-            self._schedule_drain()
-        if self._inbox:
-            self._wake()
-
-    def _dispatch(self, message: Message) -> None:
-        match message:
-            case Chunk():
-                self._inbox.append(memoryview(message.data))
-                self._inbox.extend(self._connection.next_data(MESSAGES_PER_WAKEUP))
-            case Log():
-                self._sink.add_message(message)
-            case Credit():
-                self._wake_writers()
-            case Call() | CallData() | CallCredit() | CallCancel():
-                self._dispatch_call(message)
-            case _:
-                self._inbox.append(message)
-
-    def _dispatch_call(self, message: CallerMessage) -> None:
-        """Hand on what is about calls; one that comes although earlier answers were not read is a flood."""
-        if isinstance(message, Call) and len(self._outgoing) > OUTGOING_HIGH:
-            self._violation = RemoteProtocolError("the worker makes calls without reading the answers")
-        elif self._take_call is not None:
-            self._take_call(message)
-        elif isinstance(message, Call):
-            with contextlib.suppress(LocalProtocolError):  # it was cancelled meanwhile
-                self.send(CallResult(message.call_id, "error", b"there is nobody to make reverse calls to", more=False))
-
-    def _on_writable(self) -> None:
-        del self._outgoing[: self._write(self._outgoing)]
-        if not self._outgoing:
-            self._loop.remove_writer(self._write_fd)
-            self._wake_writers()
-
-    def _write(self, data: bytes | bytearray) -> int:
-        try:
-            return os.write(self._write_fd, data)
-        except BlockingIOError:
-            return 0
-        except BrokenPipeError:
-            return len(data)  # it reads no more; how it ended shows on the other pipe
-
-    def _end(self) -> None:
-        self._at_end = True
-        self._wake()
-        self._wake_writers()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _wake_writers(self) -> None:
-        if self._writable is not None:
-            self._writable.set_result(None)
-            self._writable = None
 
 
 def describe_exit(report: Exited | None, failure: str = "") -> str:

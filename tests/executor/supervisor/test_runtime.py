@@ -178,7 +178,7 @@ def test_a_slot_that_was_killed_is_replaced() -> None:
     async def test(runtime: PluginRuntime) -> None:
         worker = await start(runtime)
         worker.slot.kill()
-        assert await worker.handle.receive() is None
+        assert await worker.handle.channel.receive() is None
         assert await worker.finish(5) is None
         again = await start(runtime)
         assert again.slot is not worker.slot
@@ -227,7 +227,7 @@ def test_a_slot_that_has_lost_its_template_is_replaced() -> None:
                     await asyncio.sleep(0.01)
             template.kill()
             if busy:
-                assert await worker.handle.receive() is None
+                assert await worker.handle.channel.receive() is None
                 assert await worker.finish(5) is None
             await worker.slot.client.lost
         again = await start(runtime)
