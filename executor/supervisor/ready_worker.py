@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
 from executor.figures.figures import StartTimes
 from executor.isolation.control_groups import GroupUsage
+from executor.supervisor.control import Child
 from executor.supervisor.process_tree import SoFar, look_at_worker
 from executor.supervisor.slots import Slot, SlotPool
 from executor.supervisor.worker import WorkerHandle, describe_exit
@@ -86,23 +88,22 @@ class ReadyWorker:
             seen = look_at_worker(self.handle.pid)
         except OSError:
             return None
-        report = self._since_measured(
-            Exited(
-                id=self.handle.child.id,
-                status=0,
-                utime_s=seen.user_s,
-                stime_s=seen.system_s,
-                max_rss_bytes=seen.peak_rss_bytes,
-                minor_faults=seen.minor_faults,
-                major_faults=seen.major_faults,
-                killed_descendants=0,
-            )
-        )
+        report = self._since_measured(_make_report(self.handle.child, 0, seen))
         usage = self.usage()
         if usage is None or usage.cpu_s is None:
             return report
         system_s = min(report.stime_s if usage.cpu_system_s is None else usage.cpu_system_s, usage.cpu_s)
         return replace(report, utime_s=usage.cpu_s - system_s, stime_s=system_s)  # finer than the kernel's ticks
+
+    def _report_kill(self) -> Exited | None:
+        """Report its end in place of the slot, where the kernel has killed both: memory had run out."""
+        usage = self.usage()
+        if usage is None or not usage.oom_kills or self.slot.client.alive:
+            return None
+        system_s = usage.cpu_system_s or 0.0
+        user_s = max(0.0, (usage.cpu_s or 0.0) - system_s)
+        used = SoFar(user_s=user_s, system_s=system_s, peak_rss_bytes=usage.memory_peak_bytes or 0)
+        return _make_report(self.handle.child, int(signal.SIGKILL), used)
 
     def _since_measured(self, report: Exited) -> Exited:
         """Take off what was used before it was measured anew, for earlier requests; the peak is that of all of them."""
@@ -132,11 +133,25 @@ class ReadyWorker:
             if on_exit is not None:
                 on_exit()
             if report is None:
-                return self.slot.report_kill(self.handle.child)
+                return self._report_kill()
             return self._since_measured(report)
         finally:
             self.handle.close()
             self._pool.release(self.slot)
+
+
+def _make_report(child: Child, status: int, used: SoFar) -> Exited:
+    """Say what a worker has used in the words of a slot's report of its end."""
+    return Exited(
+        id=child.id,
+        status=status,
+        utime_s=used.user_s,
+        stime_s=used.system_s,
+        max_rss_bytes=used.peak_rss_bytes,
+        minor_faults=used.minor_faults,
+        major_faults=used.major_faults,
+        killed_descendants=0,
+    )
 
 
 async def start_error(handle: WorkerHandle, message: object) -> StartError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -21,7 +20,6 @@ from executor.isolation.host import HostIsolation
 from executor.supervisor.control import Child
 from executor.supervisor.process_tree import look_at_processes, waited_cpu_s
 from executor.supervisor.zygote import SlotClient, Zygote
-from protocol.control import Exited
 
 __all__ = ["IDLE_TIME_S", "LockdownError", "Slot", "SlotPool", "remove_group"]
 
@@ -117,23 +115,6 @@ class Slot:
             return self.group.usage() if self.group is not None else None
         except OSError:
             return None
-
-    def report_kill(self, child: Child) -> Exited | None:
-        """Report the end of a worker in place of the slot, where the kernel has killed both: memory had run out."""
-        usage = self.usage()
-        if usage is None or not usage.oom_kills or self.client.alive:
-            return None
-        system_s = usage.cpu_system_s or 0.0
-        return Exited(
-            id=child.id,
-            status=int(signal.SIGKILL),
-            utime_s=max(0.0, (usage.cpu_s or 0.0) - system_s),
-            stime_s=system_s,
-            max_rss_bytes=usage.memory_peak_bytes or 0,
-            minor_faults=0,
-            major_faults=0,
-            killed_descendants=0,
-        )
 
     def kill_worker(self, child: Child) -> None:
         """Have the worker and everything in the slot killed; without its share of the processor that would last."""
