@@ -5,27 +5,26 @@ Theory of operation
 `Invocation.run` is one coroutine that talks to the client and to the worker; a second task carries the request body
 and, when that is done, listens for the client going away. Everything that can end an invocation early (a clock, the
 client, a limit, a shutdown) calls `interrupt`, which notes the first reason and cancels the main coroutine at
-whatever it waits for.
+whatever it waits for. Whose clock runs, `clocks` says.
 
-A whole answer need not be the end: where `worker.after_response` says so, the coroutine waits, with all clocks and
-limits still in force but the client's, until the worker ends or its time is over. Whatever happens then, the outcome
-is that of the answer; the figures tell what became of the rest.
+A whole answer need not be the end: where `worker.after_response` says so, the coroutine waits (`after_response`), with
+all clocks and limits still in force but the client's, until the worker ends or its time is over. Whatever happens then,
+the outcome is that of the answer; the figures tell what became of the rest.
 
-All ends meet in `_conclude`, which cannot be interrupted:
+All ends meet in `_conclude`, which cannot be interrupted (`ending` has its parts):
 
-1. the client gets the answer that the outcome stands for, or a cut connection if a response had begun;
-2. the worker is told to stop and, after a grace time, killed;
-3. its exit is awaited, its last output read, its folder removed, its place in the queue given back;
+1. unless the answer was whole, the worker is told to stop, or killed, and its reverse calls are ended;
+2. the client then gets the answer that the outcome stands for, or a cut connection if a response had begun;
+3. the worker's exit is awaited, for a grace time only, its last output read, its slot and its place in the queue given
+   back; or it is kept for the next request;
 4. the figures are recorded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -37,30 +36,23 @@ from executor.figures.figures import Figures
 from executor.outcome import Outcome
 from executor.reverse.broker import CallBroker, CallLink
 from executor.supervisor.admission import Admission, RejectedError
+from executor.supervisor.after_response import wait_finished
+from executor.supervisor.channel import Channel
 from executor.supervisor.client import NO_BODY_STATUSES, Client, ClientGoneError, InvalidResponseError
+from executor.supervisor.clocks import Clocks
+from executor.supervisor.ending import complete, stop_worker, tell_client
 from executor.supervisor.kept import Keeper
 from executor.supervisor.measurements import Measurements
 from executor.supervisor.output import LogRecord, OutputLog
 from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.request_body import carry_body
 from executor.supervisor.runtime import PluginRuntime
 from executor.supervisor.usage_watch import UsageWatch
-from executor.supervisor.verdict import ERROR_OUTCOMES, Verdict, crash_verdict, error_verdict, start_verdict
+from executor.supervisor.verdict import Verdict, end_verdict, start_verdict
 from executor.supervisor.watchdog import Watchdog
-from executor.supervisor.worker import WorkerHandle, describe_exit
+from executor.supervisor.worker import describe_exit
 from protocol.control import Exited
-from protocol.errors import LocalProtocolError
-from protocol.limits import MAX_DATA
-from protocol.messages import (
-    EXIT_OUT_OF_TIME,
-    Body,
-    BodyEnd,
-    Cancel,
-    End,
-    Error,
-    Invoke,
-    Ready,
-    Response,
-)
+from protocol.messages import End, Invoke, Response
 
 __all__ = ["Invocation", "OpenBroker"]
 
@@ -74,25 +66,6 @@ EXIT_GRACE_S: Final = 5.0
 
 READY_AGAIN_S: Final = 5.0
 """Time for the same hooks in a worker that is to be kept, until it is ready again."""
-
-AFTER_RESPONSE_ENDS: Final = {0: "finished", EXIT_OUT_OF_TIME: "time"}
-"""What has ended the time after the answer, by the exit status of a worker that is well."""
-
-ENDS_BY_ITSELF: Final = frozenset(ERROR_OUTCOMES.values()) - {Outcome.WORKER_CRASHED}
-"""Outcomes that the worker told us itself, with `ERROR`; it exits after that."""
-
-ENDED_AT_ONCE: Final = frozenset(
-    {
-        Outcome.WORKER_CRASHED,
-        Outcome.WORKER_PROTOCOL,
-        Outcome.LIMIT_RESPONSE_BODY,
-        Outcome.LIMIT_LOG_OUTPUT,
-        Outcome.LIMIT_MEMORY,
-        Outcome.TIMEOUT_CPU,
-        Outcome.INTERNAL,
-    }
-)
-"""Outcomes after which nothing that the worker does is of interest. After all others it may clean up."""
 
 
 class Invocation:
@@ -129,7 +102,6 @@ class Invocation:
         self.rule = rule
         self.limits = limits
         self.runtime = runtime
-        self.state = "queued"
         self.loop = asyncio.get_running_loop()
         self.measured = Measurements()
         self._emit = partial(emit_log, invoke.hook_id, invoke.invocation_id)
@@ -144,7 +116,6 @@ class Invocation:
         self._ready_again = False
         self._kept = False
         self._calls: CallBroker | None = None
-        self._client_is_waited_for = False
         self._worker: ReadyWorker | None = None
         self._usage_watch: UsageWatch | None = None
         self._admitted = False
@@ -153,6 +124,12 @@ class Invocation:
         self._task: asyncio.Task[None] | None = None
         self._uplink: asyncio.Task[None] | None = None
         self._watchdog = Watchdog(self.loop, limits.wall_time, self._on_expired)
+        self._clocks = Clocks(self._watchdog, limits)
+
+    @property
+    def state(self) -> str:
+        """How far it is, in the words of `Clocks.state`."""
+        return self._clocks.state
 
     @property
     def pid(self) -> int | None:
@@ -176,6 +153,14 @@ class Invocation:
         self._task.cancel()
         return True
 
+    def _take_interruption(self) -> Verdict | None:
+        """Have the main coroutine go on, which was cancelled; why it was, or None where nobody has said that."""
+        if self._verdict is None or self._task is None:
+            return None
+        self._task.uncancel()
+        verdict, self._verdict = self._verdict, None
+        return verdict
+
     async def run(self) -> None:
         """Carry the call through. Never raises: every end is an outcome, recorded and told to the client."""
         self._task = asyncio.current_task()
@@ -185,15 +170,14 @@ class Invocation:
         except InvalidResponseError as error:
             verdict = Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(error))
         except asyncio.CancelledError:
-            stopped = self._verdict is None  # by somebody who did not say why: the event loop is being closed
-            if not stopped and self._task is not None:
-                self._task.uncancel()
-            verdict = self._verdict or Verdict(Outcome.SHUTDOWN)
+            interruption = self._take_interruption()
+            stopped = interruption is None  # by somebody who did not say why: the event loop is being closed
+            verdict = interruption or Verdict(Outcome.SHUTDOWN)
         except Exception as error:
             log.exception("invocation.failed", id=self.invoke.invocation_id)
             verdict = Verdict(Outcome.INTERNAL, private_detail=repr(error))
         self._concluding = True
-        await self._shielded(self._conclude(verdict))
+        await complete(self._conclude(verdict))
         if stopped:
             raise asyncio.CancelledError
 
@@ -202,7 +186,7 @@ class Invocation:
         if (self.invoke.content_length or 0) > self.limits.request_body:
             return Verdict(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
         if not self.invoke.has_body:
-            self._uplink = self.loop.create_task(self._listen())
+            self._uplink = self.loop.create_task(self._listen(None))
         try:
             await self._admission.acquire(
                 self.invoke.hook_id,
@@ -213,28 +197,28 @@ class Invocation:
             return Verdict(error.outcome, error.detail)
         self._admitted = True
         self.measured.admitted = time.monotonic()
-        self.state = "starting"
-        self._watch_endpoint()
+        self._clocks.state = "starting"
+        self._clocks.watch_endpoint()
         try:
-            self._worker = await self._obtain_worker()
+            worker = self._worker = await self._obtain_worker()
         except StartError as error:
             return start_verdict(error)
         self.measured.ready = time.monotonic()
         if not self.measured.reused:
-            self.measured.spare, self.measured.start = self._worker.spare, self._worker.start
-        self.state = "running"
-        handle = self._worker.handle
-        self._usage_watch = UsageWatch(self._worker.slot, handle.child, self.limits, self.interrupt)
+            self.measured.spare, self.measured.start = worker.spare, worker.start
+        self._clocks.state = "running"
+        channel = worker.handle.channel
+        self._usage_watch = UsageWatch(worker.slot, worker.handle.child, self.limits, self.interrupt)
         if self.open_broker is not None:
-            self._calls = self.open_broker(handle.channel, self._watch_endpoint)
-            handle.channel.serve_calls(self._calls.take)
+            self._calls = self._clocks.calls = self.open_broker(channel, self._clocks.watch_endpoint)
+            channel.serve_calls(self._calls.take)
         again = self.keeper is not None and self.keeper.again
-        handle.channel.send(replace(self.invoke, keep=True) if again else self.invoke)
+        channel.send(replace(self.invoke, keep=True) if again else self.invoke)
         if self.invoke.has_body:
-            self._uplink = self.loop.create_task(self._listen())
-        verdict = await self._carry_response(handle)
+            self._uplink = self.loop.create_task(self._listen(channel))
+        verdict = await self._carry_response(worker)
         if verdict.outcome is Outcome.OK and (self.invoke.after_response_s or again):
-            await self._let_finish(handle, READY_AGAIN_S if again else 0)
+            await self._let_finish(worker, READY_AGAIN_S if again else 0)
         return verdict
 
     async def _obtain_worker(self) -> ReadyWorker:
@@ -253,19 +237,20 @@ class Invocation:
             (self.invoke.source,), self.output, self.limits, debug=self.invoke.debug, uses=uses
         )
 
-    async def _carry_response(self, handle: WorkerHandle) -> Verdict:
-        message = await handle.channel.receive()
+    async def _carry_response(self, worker: ReadyWorker) -> Verdict:
+        channel = worker.handle.channel
+        message = await channel.receive()
         if not isinstance(message, Response):
-            return await self._bad_end(handle, message)
-        self.state = "responding"
+            return await end_verdict(worker, message, self.limits)
+        self._clocks.state = "responding"
         bodiless = self.invoke.method == "HEAD" or message.status in NO_BODY_STATUSES
-        await self._to_client(self._client.start(message.status, message.headers))
+        await self._clocks.wait_sent(self._client.start(message.status, message.headers))
         self.measured.first_byte = time.monotonic()
         self.measured.status = message.status
         while True:
-            message = handle.channel.receive_nowait()
+            message = channel.receive_nowait()
             if message is None:
-                message = await handle.channel.receive()
+                message = await channel.receive()
             match message:
                 case bytes() if bodiless:
                     return Verdict(Outcome.WORKER_PROTOCOL, private_detail="a body where HTTP allows none")
@@ -273,67 +258,39 @@ class Invocation:
                     self.measured.bytes_out += len(message)
                     if self.measured.bytes_out > self.limits.response_body:
                         return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")
-                    await self._to_client(self._client.write(message))
-                    handle.channel.grant(len(message))
+                    await self._clocks.wait_sent(self._client.write(message))
+                    channel.grant(len(message))
                 case End():
-                    await self._to_client(self._client.finish())
+                    await self._clocks.wait_sent(self._client.finish())
                     return Verdict(Outcome.OK)
                 case _:
-                    return await self._bad_end(handle, message)
+                    return await end_verdict(worker, message, self.limits)
 
-    async def _let_finish(self, handle: WorkerHandle, more_s: float) -> None:
+    async def _let_finish(self, worker: ReadyWorker, more_s: float) -> None:
         """Let the worker go on after its answer until it ends or is ready again, its time is over, or it is ended."""
-        self.state = "finishing"
-        self.measured.answered = time.monotonic()
+        self._clocks.state = "finishing"
+        answered = self.measured.answered = time.monotonic()
         if self._uplink is not None:
             self._uplink.cancel()
         self._watchdog.rest()
-        deadline = self.measured.answered + self.invoke.after_response_s + more_s
-        ended = "time"
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                self._ready_again = await _wait_end(handle, left)
-            except asyncio.CancelledError:
-                if self._verdict is None or self._task is None:
-                    raise
-                self._task.uncancel()
-                verdict, self._verdict = self._verdict, None
-                if verdict.outcome in {Outcome.CLIENT_GONE, Outcome.CLIENT_TIMEOUT}:
-                    continue  # it was told when the answer had been sent, which it has
-                handle.kill()
-                ended = verdict.outcome.code
-                break
-            if self._ready_again:
-                ended = "finished"
-                break
-            if handle.child.exited.done():
-                ended = await self._ended_after_response(handle)
-                break
+        ended, self._ready_again = await wait_finished(
+            worker,
+            self.limits,
+            deadline=answered + self.invoke.after_response_s + more_s,
+            take_interruption=self._take_interruption,
+        )
         if self.invoke.after_response_s:
-            self.measured.after_s = time.monotonic() - self.measured.answered
+            self.measured.after_s = time.monotonic() - answered
             self.measured.after_end = ended
 
-    async def _ended_after_response(self, handle: WorkerHandle) -> str:
-        """What has ended a worker that has exited after its answer."""
-        report = handle.child.exited.result()
-        status = os.waitstatus_to_exitcode(report.status) if report is not None else None
-        if status in AFTER_RESPONSE_ENDS and handle.channel.violation is None:
-            return AFTER_RESPONSE_ENDS[status]
-        return (await self._bad_end(handle, None)).outcome.code
-
-    async def _to_client(self, sending: Awaitable[None]) -> None:
-        """Send something, on the client's clock; afterwards the endpoint's clock runs."""
-        self._client_is_waited_for = True
-        self._watchdog.watch(Outcome.CLIENT_TIMEOUT, self.limits.client_idle_time)
-        await sending
-        self._client_is_waited_for = False
-        self._watch_endpoint()
-
-    async def _listen(self) -> None:
-        """Carry the request body, if there is one, to the worker; then wait for the client to go away."""
+    async def _listen(self, channel: Channel | None) -> None:
+        """Carry the request body to the worker, if there is one; then wait for the client to go away."""
+        limit = self.limits.request_body
         try:
-            if self.invoke.has_body and self._worker is not None:
-                await self._carry_body(self._worker.handle)
+            if channel is not None and not await carry_body(
+                self._client, channel, clocks=self._clocks, measured=self.measured, limit_bytes=limit
+            ):
+                self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {limit} bytes")
             await self._client.wait_gone()
             self.interrupt(Outcome.CLIENT_GONE)
         except ClientGoneError:
@@ -343,63 +300,6 @@ class Invocation:
         except Exception as error:
             log.exception("invocation.failed", id=self.invoke.invocation_id)
             self.interrupt(Outcome.INTERNAL, repr(error))
-
-    async def _carry_body(self, handle: WorkerHandle) -> None:
-        while (data := await self._receive_body()) is not None:
-            self.measured.bytes_in += len(data)
-            if self.measured.bytes_in > self.limits.request_body:
-                self.interrupt(Outcome.LIMIT_REQUEST_BODY, f"limit {self.limits.request_body} bytes")
-                return
-            await self._send_body(handle, data)
-        handle.channel.send(BodyEnd())
-
-    async def _receive_body(self) -> bytes | None:
-        """Wait for the client, on the client's clock: the endpoint cannot be expected to answer meanwhile."""
-        if self.state == "running":
-            self._client_is_waited_for = True
-            self._watchdog.rest()
-        try:
-            async with asyncio.timeout(self.limits.client_idle_time):
-                return await self._client.receive()
-        finally:
-            if self.state == "running":
-                self._client_is_waited_for = False
-                self._watch_endpoint()
-
-    async def _send_body(self, handle: WorkerHandle, data: bytes) -> None:
-        """Send one piece as fast as the worker takes it; a worker that has ended takes nothing any more."""
-        view = memoryview(data)
-        while view:
-            if not await handle.channel.wait_writable():
-                return
-            size = min(len(view), MAX_DATA, handle.channel.send_window)
-            handle.channel.send(Body(data=bytes(view[:size])))
-            view = view[size:]
-
-    def _watch_endpoint(self) -> None:
-        """Have the endpoint's clock run, unless it is others who are waited for: the client, or those it calls."""
-        if self._client_is_waited_for:
-            return
-        if self._calls is not None and self._calls.busy:
-            self._watchdog.rest()
-        elif self.state == "responding":
-            self._watchdog.watch(Outcome.TIMEOUT_IDLE, self.limits.idle_time)
-        else:
-            self._watchdog.watch(Outcome.TIMEOUT_FIRST_BYTE, self.limits.first_byte_time)
-
-    async def _bad_end(self, handle: WorkerHandle, message: object) -> Verdict:
-        """Find out why a worker ended other than with `END`."""
-        if isinstance(message, Error):
-            return error_verdict(message)
-        if handle.channel.violation is not None:
-            return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.channel.violation))
-        report = await handle.wait_exit(0)
-        usage, peak_bytes = None, 0
-        if self._worker is not None:
-            usage = self._worker.usage()
-            if report is not None and self._worker.slot.group is None:
-                peak_bytes = report.max_rss_bytes
-        return crash_verdict(describe_exit(report, handle.child.failure), usage, self.limits, peak_bytes=peak_bytes)
 
     def _on_expired(self, outcome: Outcome, seconds: float) -> None:
         self.interrupt(outcome, f"limit {seconds:g} s")
@@ -411,15 +311,16 @@ class Invocation:
         self._watchdog.stop()
         if self._usage_watch is not None:
             self._usage_watch.stop()
-        self.state = "ending"
+        self._clocks.state = "ending"
         if self._uplink is not None:
             self._uplink.cancel()
         report = None
         try:
             if verdict.outcome is not Outcome.OK:
-                self._stop_worker(verdict.outcome)
+                if self._worker is not None:
+                    stop_worker(self._worker.handle, verdict.outcome)
                 await self._end_calls()
-                await self._tell_client(verdict)
+                await tell_client(self._client, verdict, self.measured, self.limits.client_idle_time)
             if self.measured.answered is None:
                 self.measured.answered = time.monotonic()
         finally:  # whatever went wrong: neither the worker nor its place may be lost
@@ -434,31 +335,10 @@ class Invocation:
             self._emit(LogRecord(time.time(), "error", "traceback", verdict.traceback))
         self._record(self._figures(verdict, report))
 
-    def _stop_worker(self, outcome: Outcome) -> None:
-        """Ask a worker that may be well to stop, leave one alone that ends by itself, end one that is not well."""
-        if self._worker is None or outcome in ENDS_BY_ITSELF:
-            return
-        if outcome in ENDED_AT_ONCE:
-            self._worker.handle.kill()
-            return
-        with contextlib.suppress(LocalProtocolError):
-            self._worker.handle.channel.send(Cancel(reason=outcome.code))
-
     async def _end_calls(self) -> None:
         """End reverse calls: at once after a failure, with the worker after a whole answer."""
         if self._calls is not None:
             await self._calls.close()
-
-    async def _tell_client(self, verdict: Verdict) -> None:
-        if self.measured.first_byte is not None:
-            self._client.cut(at_once=verdict.outcome is Outcome.CLIENT_TIMEOUT)
-        elif verdict.outcome is not Outcome.CLIENT_GONE:
-            self.measured.status = verdict.outcome.status
-            try:
-                async with asyncio.timeout(self.limits.client_idle_time):
-                    await self._client.fail(verdict)
-            except TimeoutError:
-                self._client.cut(at_once=True)
 
     async def _finish_worker(self, outcome: Outcome) -> Exited | None:
         if self._worker is None:
@@ -482,16 +362,10 @@ class Invocation:
         usage = self._worker.usage() if self._worker is not None else None
         self.measured.memory_peak_bytes = usage.memory_peak_bytes if usage is not None else None
 
-    async def _shielded(self, conclusion: Awaitable[None]) -> None:
-        """Run to the end whoever cancels us meanwhile."""
-        task = asyncio.ensure_future(conclusion)
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(task)
-        task.result()
-
     def _figures(self, verdict: Verdict, report: Exited | None) -> Figures:
-        handle = self._worker.handle if self._worker is not None else None
+        exit_text = None
+        if self._worker is not None:
+            exit_text = "kept" if self._kept else describe_exit(report, self._worker.handle.child.failure)
         return self.measured.to_figures(
             verdict,
             invoke=self.invoke,
@@ -500,19 +374,5 @@ class Invocation:
             output=self.output,
             report=report,
             pid=self.pid,
-            exit_text=self._describe_end(handle, report) if handle is not None else None,
+            exit_text=exit_text,
         )
-
-    def _describe_end(self, handle: WorkerHandle, report: Exited | None) -> str:
-        return "kept" if self._kept else describe_exit(report, handle.child.failure)
-
-
-async def _wait_end(handle: WorkerHandle, timeout_s: float) -> bool:
-    """Wait for a worker's end, or until it says that it is ready again; whether it is."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            message = await handle.channel.receive()
-            if isinstance(message, Ready):
-                return True
-            await asyncio.wait({handle.child.exited})
-    return False

@@ -8,10 +8,11 @@ from typing import Final
 from executor.config.limits import Limits
 from executor.isolation.control_groups import GroupUsage
 from executor.outcome import Outcome
-from executor.supervisor.ready_worker import StartError
+from executor.supervisor.ready_worker import ReadyWorker, StartError
+from executor.supervisor.worker import describe_exit
 from protocol.messages import Error
 
-__all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "error_verdict", "start_verdict"]
+__all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "end_verdict", "error_verdict", "start_verdict"]
 
 ERROR_OUTCOMES: Final = {
     "load": Outcome.ENDPOINT_LOAD,
@@ -55,6 +56,24 @@ def start_verdict(error: StartError) -> Verdict:
     if error.error is not None:
         return error_verdict(error.error)
     return Verdict(Outcome.WORKER_INTERNAL, private_detail=str(error))
+
+
+async def end_verdict(worker: ReadyWorker, message: object, limits: Limits) -> Verdict:
+    """Find out why a worker ended other than with `END`.
+
+    Args:
+        worker: Has ended, is about to, or is ended here.
+        message: What came last of it; `None` when its pipe was at its end.
+        limits: What it might use.
+    """
+    handle = worker.handle
+    if isinstance(message, Error):
+        return error_verdict(message)
+    if handle.channel.violation is not None:
+        return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.channel.violation))
+    report = await handle.wait_exit(0)
+    peak_bytes = report.max_rss_bytes if report is not None and worker.slot.group is None else 0
+    return crash_verdict(describe_exit(report, handle.child.failure), worker.usage(), limits, peak_bytes=peak_bytes)
 
 
 def crash_verdict(exit_text: str, usage: GroupUsage | None, limits: Limits, *, peak_bytes: int = 0) -> Verdict:
