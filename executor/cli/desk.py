@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from executor.installed.plugins import PluginDesk
     from executor.store.store import Store
 
-__all__ = ["Desk", "open_desk", "put_in_force"]
+__all__ = ["Desk", "open_desk", "put_in_force", "tell_where"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +82,8 @@ def put_in_force(state_dir: Path, hook_ids: Collection[str], undo: Callable[[], 
                 file=sys.stderr,
             )
     return tuple(one.instance.public for one in told if not one.problem)
+
+
+def tell_where(services: Collection[str]) -> str:
+    """Tell where a change is in force, given the addresses of the services."""
+    return f"in force at {', '.join(services)}" if services else "in force when a service is started"

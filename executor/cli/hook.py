@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Group, RenderableType
 
-from executor.cli.desk import Desk, open_desk, put_in_force
+from executor.cli.desk import Desk, open_desk, put_in_force, tell_where
+from executor.cli.hooks import describe_hook, draw_hook, draw_hooks
 from executor.cli.opening import ConfigFile, StateDir
-from executor.cli.showing import Column, Format, cell, draw_table, show_document
-from executor.cli.telling import printable_lines
-from executor.cli.times import show_time
+from executor.cli.showing import Format, show_document
 from executor.cli.values import (
     FromEnvironment,
     FromFiles,
@@ -26,10 +23,8 @@ from executor.cli.values import (
     ask_values,
     read_values,
 )
-from executor.config.instance import find_instances
 from executor.config.texts import HookId
 from executor.installed.errors import InstalledError
-from executor.installed.values import mask_values, secret_names
 
 if TYPE_CHECKING:
     from executor.installed.hooks import Switch
@@ -102,14 +97,6 @@ Examples:
 NOTHING: Final = (
     "there is nothing to change; give --set, --from-env, --from-file, --settings-file, --unset or --version"
 )
-COLUMNS: Final = (
-    Column("HOOK", text=True),
-    Column("PLUGIN", text=True),
-    Column("VERSION", text=True),
-    Column("STATE", text=True),
-    Column("CHANGED", text=True, needs=80),
-)
-
 HookArgument = Annotated[str, typer.Argument(metavar="HOOK", help="The hook's id.", show_default=False)]
 HooksArgument = Annotated[list[str], typer.Argument(metavar="HOOK...", help="Ids of hooks.", show_default=False)]
 
@@ -178,8 +165,8 @@ def list_hooks(
     with open_desk(config, state_dir) as desk:
         plugin_id = None if plugin is None else find_plugin_id(plugin, desk.store.plugins.list())
         hooks = desk.store.hooks.list(plugin_id=plugin_id)
-        documents = [_describe(desk, hook, settings=False) for hook in hooks]
-    show_document({"hooks": documents}, output, lambda width: _draw_list(documents, width))
+        documents = [describe_hook(desk, hook, settings=False) for hook in hooks]
+    show_document({"hooks": documents}, output, lambda width: draw_hooks(documents, width))
 
 
 def show(
@@ -274,7 +261,7 @@ def remove(hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateD
         services = put_in_force(desk.config.state_dir, (), lambda: None)
     for hook in hooks:
         typer.echo(f"removed hook {hook}")
-    typer.echo(_where(services), err=True)
+    typer.echo(tell_where(services), err=True)
 
 
 def _enable(hooks: Sequence[str], config: ConfigFile, state_dir: StateDir, output: Format, *, enabled: bool) -> None:
@@ -283,8 +270,8 @@ def _enable(hooks: Sequence[str], config: ConfigFile, state_dir: StateDir, outpu
             desk.hooks.get(hook)
         switches = [desk.hooks.enable(hook, enabled=enabled) for hook in hooks]
         _finish(desk, [one.after for one in switches], lambda: _undo(desk, switches))
-        documents = [_describe(desk, one.after, settings=False) for one in switches]
-    show_document({"hooks": documents}, output, lambda width: _draw_list(documents, width))
+        documents = [describe_hook(desk, one.after, settings=False) for one in switches]
+    show_document({"hooks": documents}, output, lambda width: draw_hooks(documents, width))
 
 
 def _forget(desk: Desk, hook: StoredHook) -> None:
@@ -299,11 +286,7 @@ def _undo(desk: Desk, switches: Sequence[Switch]) -> None:
 def _finish(desk: Desk, hooks: Sequence[StoredHook], undo: Callable[[], None]) -> None:
     """Put a change in force, and say where it is."""
     services = put_in_force(desk.config.state_dir, [hook.hook_id for hook in hooks], undo)
-    print(_where(services), file=sys.stderr)
-
-
-def _where(services: Collection[str]) -> str:
-    return f"in force at {', '.join(services)}" if services else "in force when a service is started"
+    print(tell_where(services), file=sys.stderr)
 
 
 def _check_ids(hook_id: str | None, tenant_id: str) -> None:
@@ -316,76 +299,5 @@ def _check_ids(hook_id: str | None, tenant_id: str) -> None:
 
 
 def _show(desk: Desk, hook: StoredHook, output: Format) -> None:
-    document = _describe(desk, hook, settings=True)
-    show_document(document, output, lambda width: _draw_hook(document, width))
-
-
-def _describe(desk: Desk, hook: StoredHook, *, settings: bool) -> dict[str, Any]:
-    """Describe a hook as plain data; secrets are masked."""
-    version = desk.hooks.version_of(hook.active)
-    document: dict[str, Any] = {
-        "hook_id": hook.hook_id,
-        "plugin": hook.plugin_id,
-        "version": version.version,
-        "identifier": hook.active,
-        "previous": hook.previous,
-        "enabled": hook.enabled,
-        "tenant_id": hook.tenant_id,
-        "created_at": hook.created_at,
-        "updated_at": hook.updated_at,
-        "urls": [f"{instance.public}/e/{hook.hook_id}/" for instance in find_instances(desk.config.state_dir)],
-    }
-    if settings:
-        plugin = desk.hooks.plugin_of(hook)
-        secret = secret_names(plugin) | set(hook.secrets)
-        values, problems = desk.hooks.values_of(hook)
-        for problem in problems.values():
-            print(f"warning: {printable_lines(problem)}", file=sys.stderr)
-        document["settings"] = mask_values({**values, **dict.fromkeys(problems)}, secret)
-        document["endpoints"] = [
-            {"method": endpoint.method, "path": f"/e/{hook.hook_id}{endpoint.path}"} for endpoint in plugin.endpoints
-        ]
-    return document
-
-
-def _draw_list(hooks: Sequence[dict[str, Any]], width: int) -> RenderableType:
-    if not hooks:
-        return cell("there is no hook; `executor hook create PLUGIN` makes one", "dim")
-    rows = [
-        (
-            cell(one["hook_id"], "cyan"),
-            cell(one["plugin"]),
-            cell(one["version"]),
-            cell("enabled" if one["enabled"] else "disabled", "" if one["enabled"] else "yellow"),
-            cell(show_time(one["updated_at"])),
-        )
-        for one in hooks
-    ]
-    return draw_table(COLUMNS, rows, width)
-
-
-def _draw_hook(document: dict[str, Any], width: int) -> RenderableType:
-    facts = [
-        ("hook", document["hook_id"]),
-        ("plugin", document["identifier"]),
-        ("before", document["previous"]),
-        ("state", "enabled" if document["enabled"] else "disabled"),
-        ("tenant", document["tenant_id"]),
-        ("changed", show_time(document["updated_at"])),
-    ]
-    bases = [url.removesuffix(f"/e/{document['hook_id']}/") for url in document["urls"]] or [""]
-    endpoints = [
-        (cell(one["method"], "cyan"), cell(f"{base}{one['path']}")) for base in bases for one in document["endpoints"]
-    ]
-    settings = [
-        (cell(name, "cyan"), cell(value if isinstance(value, str) else json.dumps(value)))
-        for name, value in document["settings"].items()
-    ]
-    two = [Column("", text=True), Column("", text=True, folds=True)]
-    return Group(
-        draw_table(two, [(cell(name, "bold"), cell(text)) for name, text in facts], width),
-        draw_table([Column("SETTING", text=True), Column("VALUE", text=True, folds=True)], settings, width)
-        if settings
-        else cell("no settings", "dim"),
-        draw_table([Column("METHOD", text=True), Column("ADDRESS", text=True, folds=True)], endpoints, width),
-    )
+    document = describe_hook(desk, hook, settings=True)
+    show_document(document, output, lambda width: draw_hook(document, width))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group, RenderableType
 
+from executor.cli.desk import tell_where
 from executor.cli.showing import Column, cell, draw_table
 from executor.cli.times import show_time
 
@@ -134,5 +135,4 @@ def draw_switches(document: dict[str, Any], chosen: int) -> RenderableType:
     if not document["hooks"]:
         return cell("there is no hook to switch" if not chosen else "the hooks are served by this version already")
     lines = [cell(f"hook {one['hook_id']}: {one['from']} -> {one['to']}") for one in document["hooks"]]
-    where = ", ".join(document["services"])
-    return Group(*lines, cell(f"in force at {where}" if where else "in force when a service is started", "dim"))
+    return Group(*lines, cell(tell_where(document["services"]), "dim"))
