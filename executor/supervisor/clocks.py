@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Final
 
 from executor.config.limits import Limits
 from executor.outcome import Outcome
@@ -16,6 +17,9 @@ from executor.reverse.broker import CallBroker
 from executor.supervisor.watchdog import Watchdog
 
 __all__ = ["Clocks"]
+
+AFTER_THE_ANSWER: Final = frozenset({"finishing", "ending"})
+"""States in which nobody is waited for; the time after the answer has a bound of its own."""
 
 
 class Clocks:
@@ -41,10 +45,10 @@ class Clocks:
         self._client_is_waited_for = False
 
     def watch_endpoint(self) -> None:
-        """Have the endpoint's clock run, unless it is others who are waited for: the client, or those it calls."""
+        """Have the endpoint's clock run, unless it is others who are waited for, or nobody is, after the answer."""
         if self._client_is_waited_for:
             return
-        if self.calls is not None and self.calls.busy:
+        if self.state in AFTER_THE_ANSWER or (self.calls is not None and self.calls.busy):
             self._watchdog.rest()
         elif self.state == "responding":
             self._watchdog.watch(Outcome.TIMEOUT_IDLE, self._limits.idle_time)

@@ -61,8 +61,15 @@ class WorkerHandle:
         except BaseException:
             close_quietly(ours)
             raise
-        self.channel = Channel(write_fd, read_fd, readiness, sink, self.kill)
-        self._output = OutputPipes(stdout, stderr, readiness, sink)
+        try:
+            self.channel = Channel(write_fd, read_fd, readiness, sink, self.kill)
+            self._output = OutputPipes(stdout, stderr, readiness, sink)
+        except BaseException:
+            self.kill()
+            for descriptor in ours:
+                readiness.forget(descriptor)
+            close_quietly(ours)
+            raise
 
     @property
     def pid(self) -> int | None:

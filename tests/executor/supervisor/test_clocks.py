@@ -114,3 +114,13 @@ def test_reverse_calls_take_their_own_time() -> None:
     clocks.watch_endpoint()
     loop.advance(3.5)
     assert expired == [(Outcome.TIMEOUT_FIRST_BYTE, 3.0)]
+
+
+@pytest.mark.parametrize("state", ["finishing", "ending"])
+def test_nobody_is_waited_for_after_the_answer(state: str) -> None:
+    """Reverse calls that end then start no clock: the time after the answer has a bound of its own."""
+    loop, clocks, expired = begin()
+    clocks.state = state
+    clocks.watch_endpoint()
+    loop.advance(9.0)
+    assert expired == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+from collections.abc import Callable
 
+import psutil
 import pytest
 
 from executor.supervisor.output import LogRecord, OutputLog
+from executor.supervisor.readiness import Readiness
 from executor.supervisor.worker import describe_exit
 from protocol.codec import encode_message
 from protocol.messages import Log
@@ -79,3 +84,37 @@ def test_an_end_that_is_never_reported_is_not_waited_for(monkeypatch: pytest.Mon
         monkeypatch.undo()
 
     play(test)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_pipes_that_cannot_be_waited_for(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is killed, nothing stays open or watched, and it is told why (`max_user_watches` of epoll(7))."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        before = psutil.Process().num_fds()
+        watched: list[int] = []
+        watch, forget = Readiness.watch, Readiness.forget
+
+        def fail(self: Readiness, descriptor: int, function: Callable[[], object]) -> None:
+            if len(watched) + 1 == failing:
+                raise OSError(errno.ENOSPC, "no more watches")
+            watched.append(descriptor)
+            watch(self, descriptor, function)
+
+        def note(self: Readiness, descriptor: int) -> None:
+            if descriptor in watched:
+                watched.remove(descriptor)
+            forget(self, descriptor)
+
+        monkeypatch.setattr(Readiness, "watch", fail)
+        monkeypatch.setattr(Readiness, "forget", note)
+        worker = PlayedWorker.__new__(PlayedWorker)
+        with pytest.raises(OSError, match="no more watches"):
+            worker.__init__(loop)  # type: ignore[misc]
+        assert worker.killed
+        assert watched == []
+        worker.readiness.close()
+        assert psutil.Process().num_fds() == before
+
+    asyncio.run(run())
