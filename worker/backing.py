@@ -20,11 +20,11 @@ will have in common.
 Memory that changes, be it a count of references, must not be written to between the two steps. So they are taken
 by a small function in C (`worker/native/backing.c`), and where that was not built, only what nobody writes to is moved.
 
-What is memory of the interpreter is told by its own records: other allocators, say in libraries of a plugin's
-environment, may rely on what anonymous memory promises (that it is zero after MADV_DONTNEED), and are left alone.
+What is memory of the interpreter is told by its own records (`worker.obmalloc`): other allocators, say in libraries of
+a plugin's environment, may rely on what anonymous memory promises (zeros after MADV_DONTNEED), and are left alone.
 
 Sources: memfd_create(2), madvise(2), proc_pid_smaps(5); `copy_page_range` and `vma_needs_copy` of mm/memory.c and
-`anon_vma_fork` of mm/rmap.c in Linux; Objects/obmalloc.c of CPython 3.10 to 3.14.
+`anon_vma_fork` of mm/rmap.c in Linux.
 """
 
 from __future__ import annotations
@@ -33,24 +33,19 @@ import ctypes
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from ctypes import c_char, c_int, c_long, c_size_t, c_uint32, c_void_p
+from ctypes import c_char, c_int, c_long, c_size_t, c_void_p
 from dataclasses import dataclass
 from itertools import pairwise
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PAGESIZE, PROT_EXEC, PROT_READ, PROT_WRITE
 from os import close
 from typing import Final
 
+from worker.obmalloc import list_arenas
+
 __all__ = ["NATIVE", "back_heap", "back_libraries"]
 
 _HUGE: Final = 1 << 21
 """Bytes of a huge page."""
-
-_POOL: Final = 16_384
-"""Bytes of a pool of small objects, which begins at a multiple of that (POOL_SIZE of obmalloc.c)."""
-
-_POOL_HEADER: Final = 48
-_SMALL_STEP: Final = 16
-_SMALL_KINDS: Final = 32
 
 _MAP_FIXED: Final = 0x10
 _PROT_NONE: Final = 0
@@ -171,7 +166,7 @@ def back_heap() -> int:
         if one.of_file or one.path == "[heap]":
             parts.append(_Part(one.start, one.end, one.protection))
         elif not one.path:
-            parts += [_Part(start, end, one.protection) for start, end in _list_arenas(one)]
+            parts += [_Part(start, end, one.protection) for start, end in list_arenas(one.start, one.end)]
     return _move(parts)
 
 
@@ -206,41 +201,6 @@ def _list_files() -> list[list[_Mapping]]:
 
 def _in_a_row(mappings: list[_Mapping]) -> bool:
     return all(before.end == after.start for before, after in pairwise(mappings))
-
-
-def _list_arenas(mapping: _Mapping) -> Iterator[tuple[int, int]]:
-    """List where small objects lie in anonymous memory, as start and end: of each arena what has pools in use."""
-    begin = end = 0
-    arena = -1
-    for start in range(-(-mapping.start // _POOL) * _POOL, mapping.end - _POOL + 1, _POOL):
-        found = _find_arena(start)
-        if found < 0:
-            continue
-        if found != arena and start != end:
-            if end:
-                yield begin, end
-            begin = start
-        arena, end = found, start + _POOL
-    if end:
-        yield begin, end
-
-
-def _find_arena(start: int) -> int:
-    """Tell the arena of the pool that begins here, going by all that its header says; -1 where there is none in use.
-
-    Source: `struct pool_header` of obmalloc.c.
-    """
-    used, _, free_low, free_high, _, _, _, _, arena, kind, reached, most = (c_uint32 * 12).from_address(start)
-    size = _SMALL_STEP * (kind + 1)
-    free = free_high << 32 | free_low
-    sound = (
-        kind < _SMALL_KINDS
-        and 0 < used <= (_POOL - _POOL_HEADER) // size
-        and most == _POOL - size
-        and _POOL_HEADER < reached <= _POOL
-        and (free == 0 or start + _POOL_HEADER <= free < start + _POOL)
-    )
-    return arena if sound else -1
 
 
 def _move(parts: list[_Part]) -> int:

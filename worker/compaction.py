@@ -20,17 +20,15 @@ from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import Final
 
+from worker.obmalloc import ALIGNMENT, POOL, POOL_HEADER, SMALL
+
 __all__ = ["compact", "list_codes"]
 
-_SMALL: Final = 512
-"""Bytes of the largest object that comes from a pool of objects of its size (obmalloc.c); the C library has others."""
-
-_POOL: Final = 16_384
-_POOL_HEADER: Final = 48
-_ALIGNMENT: Final = 16
-
 _LARGEST: Final = 8192
-_MANY: Final = 50_000
+"""Bytes of the largest code that is cared for; that of a function has some hundreds."""
+
+_ROOM: Final = 1 << 25
+"""Bytes that are taken up at most, should memory not be what it is thought to be."""
 
 _sbrk: Final = ctypes.PyDLL(None).sbrk
 _sbrk.restype = ctypes.c_size_t
@@ -57,6 +55,8 @@ def compact(codes: Iterable[CodeType]) -> list[CodeType]:
         The new ones.
     """
     wanted = {id(code): code for code in codes}
+    if not wanted:
+        return []
     fresh: dict[int, CodeType] = {}
     fillers = _fill_gaps({sys.getsizeof(code) for code in wanted.values()})
     for code in wanted.values():
@@ -70,6 +70,7 @@ def compact(codes: Iterable[CodeType]) -> list[CodeType]:
 
 
 def _list_functions() -> list[FunctionType]:
+    """List all functions, also those that `gc.freeze` has put aside; nothing is put aside afterwards."""
     gc.unfreeze()
     return [one for one in gc.get_objects() if type(one) is FunctionType]
 
@@ -86,20 +87,20 @@ def _renew(code: CodeType, wanted: dict[int, CodeType], fresh: dict[int, CodeTyp
 
 def _fill_gaps(sizes: set[int]) -> list[object]:
     """Take up the room for objects of such sizes that there is between others."""
-    fillers: list[object] = [None] * _MANY  # as it grew, it would leave gaps itself
-    count = 0
+    fillers: list[object] = [None] * (_ROOM // min(sizes))  # as it grew, it would leave gaps itself
+    count, room = 0, _ROOM
 
     def take(size: int) -> int:
-        nonlocal count
+        nonlocal count, room
         fillers[count] = filler = b"?" * (size - _EMPTY)
-        count += 1
+        count, room = count + 1, room - size
         return id(filler)
 
     top = _sbrk(0)
-    for size in range(_LARGEST, _SMALL, -_ALIGNMENT):
-        while take(size) < top:
+    for size in range(_LARGEST, SMALL, -ALIGNMENT):
+        while take(size) < top and room > 0:
             pass
-    for size in {-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes if size <= _SMALL}:
-        while take(size) % _POOL != _POOL_HEADER:
+    for size in {-(-size // ALIGNMENT) * ALIGNMENT for size in sizes if size <= SMALL}:
+        while take(size) % POOL != POOL_HEADER and room > 0:
             pass
     return fillers

@@ -25,6 +25,7 @@ from worker.channel import Channel
 from worker.compaction import compact, list_codes
 from worker.environment import Answering, Runtime
 from worker.forking import fork_alone
+from worker.greenlets import end_event_loop
 from worker.loader import STAGE, Loader
 from worker.logs import flush_output, write_error
 from worker.process import Birth, become_worker
@@ -64,6 +65,7 @@ def rehearse(runtime: Runtime) -> None:
     try:
         for method in METHODS:
             _perform(method, runtime.answer)
+        end_event_loop()  # that of the SDK; workers are never forked from a process that has one
         watched = [address for method in METHODS for address in _watch(method, runtime)]
         codes = list_codes()
         _renewed.append(compact(codes[address] for address in watched if address in codes))
@@ -126,24 +128,30 @@ def _watch(method: str, runtime: Runtime) -> list[int]:
     supervisor = Connection(Role.SUPERVISOR)
     supervisor.receive_data(Connection(Role.WORKER).send(Ready()))
     supervisor.next_message()
-    pipes = [pipe2(os.O_CLOEXEC) for _ in range(3)]
-    (requests_r, requests_w), (responses_r, responses_w), (seen_r, seen_w) = pipes
-    birth = Birth(root=STAGE, loader=Loader(STAGE), channel=Channel(), serve=runtime.serve, sources=(SOURCE,))
-    birth.loader.prepare(birth.sources)
-    birth.pipes = (requests_r, responses_w, seen_w, 2)
-    write(requests_w, _request(supervisor, method))
-    pid = fork_alone()
-    if pid == 0:
-        end_as(lambda: _be_watched(birth))
-    for descriptor in (requests_r, responses_w, seen_w):
-        close(descriptor)
-    poller = poll()
-    poller.register(seen_r, POLLIN)
-    seen = read(seen_r, _READ_SIZE) if poller.poll(WATCH_MS) else b""
-    kill(pid, SIGKILL)
-    waitpid(pid, 0)
-    for descriptor in (requests_w, responses_r, seen_r):
-        close(descriptor)
+    requests, responses, output = (pipe2(os.O_CLOEXEC) for _ in range(3))
+    theirs, ours = {requests[0], responses[1], output[1]}, {requests[1], responses[0], output[0]}
+    pid = -1
+    try:
+        birth = Birth(root=STAGE, loader=Loader(STAGE), channel=Channel(), serve=runtime.serve, sources=(SOURCE,))
+        birth.loader.prepare(birth.sources)
+        birth.pipes = (requests[0], responses[1], output[1], 2)
+        write(requests[1], _request(supervisor, method))
+        pid = fork_alone()
+        if pid == 0:
+            end_as(lambda: _be_watched(birth))
+        while theirs:
+            close(theirs.pop())
+        poller = poll()
+        poller.register(output[0], POLLIN)
+        seen = read(output[0], _READ_SIZE) if poller.poll(WATCH_MS) else b""
+        if not seen:
+            raise TimeoutError(f"a worker that was watched did not end well within {WATCH_MS} ms")
+    finally:
+        if pid > 0:
+            kill(pid, SIGKILL)
+            waitpid(pid, 0)
+        for descriptor in theirs | ours:
+            close(descriptor)
     return [address for (address,) in _ADDRESS.iter_unpack(seen[: len(seen) // _ADDRESS.size * _ADDRESS.size])]
 
 

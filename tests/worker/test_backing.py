@@ -5,7 +5,6 @@ All of it is done in interpreters of their own, which have nothing else to lose.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import mmap
@@ -14,7 +13,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -218,22 +216,3 @@ def without_native() -> list[object]:
 def test_without_the_function_in_c() -> None:
     """Only what nobody can write to is moved."""
     assert elsewhere(without_native) == [True, 0, True, True, True]
-
-
-def test_arenas_are_told_from_other_memory() -> None:
-    """Where a pool of small objects begins, is seen from its header; zeros, text and near misses are none."""
-    one = object()
-    pool = id(one) // backing._POOL * backing._POOL
-    assert backing._find_arena(pool) >= 0
-    header = array("I", ctypes.string_at(pool, backing._POOL_HEADER))
-    header[2] = header[3] = 0  # no free block
-    room = mmap.mmap(-1, backing._POOL)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    assert backing._find_arena(address) == -1
-    room[: backing._POOL_HEADER] = header.tobytes()
-    assert backing._find_arena(address) == header[8]
-    for position, value in {0: 0, 3: 1, 9: 32, 10: 47, 11: header[11] + 16}.items():
-        other = header[:]
-        other[position] = value
-        room[: backing._POOL_HEADER] = other.tobytes()
-        assert backing._find_arena(address) == -1, position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,26 @@ def test_no_sdk_no_rehearsal(own_base: BaseZygote, tmp_path: Path) -> None:
 
     assert plugin.call().body == b"False"
     zygote.close()
+
+
+@pytest.mark.parametrize("way", ["dies", "hangs"])
+def test_a_watched_worker_that_fails(
+    way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, nothing of it is left, and the rehearsal is over soon."""
+
+    def fail(_birth: object) -> int:
+        if way == "hangs":
+            signal.pause()
+        os._exit(3)
+
+    def run() -> list[object]:
+        begun = compare()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, 0)
+        return begun
+
+    monkeypatch.setattr(rehearsal, "WATCH_MS", 50)
+    monkeypatch.setattr(rehearsal, "_be_watched", fail)
+    assert in_child(run) == [True, 2]
+    assert "did not end well" in capfd.readouterr().err
