@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE: Final = "worker/native/backing.c"
-LIBRARY: Final = "worker/native/backing.so"
+SOURCE: Final = "worker/native/memory.c"
+LIBRARY: Final = "worker/native/memory.so"
 FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,now")
 
 

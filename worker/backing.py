@@ -18,7 +18,7 @@ Two times: when the base zygote has loaded its libraries, and when a plugin's zy
 will have in common.
 
 Memory that changes, be it a count of references, must not be written to between the two steps. So they are taken
-by a small function in C (`worker/native/backing.c`), and where that was not built, only what nobody writes to is moved.
+by a small function in C (`worker/native/memory.c`), and where that was not built, only what nobody writes to is moved.
 
 What is memory of the interpreter is told by its own records (`worker.obmalloc`): other allocators, say in libraries of
 a plugin's environment, may rely on what anonymous memory promises (zeros after MADV_DONTNEED), and are left alone.
@@ -32,14 +32,15 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from ctypes import c_char, c_int, c_long, c_size_t, c_void_p
+from collections.abc import Iterator
+from ctypes import c_char, c_int, c_long, c_size_t
 from dataclasses import dataclass
 from itertools import pairwise
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PAGESIZE, PROT_EXEC, PROT_READ, PROT_WRITE
 from os import close
 from typing import Final
 
+from worker.native import back
 from worker.obmalloc import list_arenas
 
 __all__ = ["NATIVE", "back_heap", "back_libraries"]
@@ -55,7 +56,7 @@ _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | f
 
 
 class _Region(ctypes.Structure):
-    """`struct region` of backing.c."""
+    """`struct region` of memory.c."""
 
     _fields_ = (("start", c_size_t), ("size", c_size_t), ("offset", c_size_t), ("protection", c_size_t))
 
@@ -115,18 +116,7 @@ _madvise: Final = _libc.madvise
 _madvise.argtypes = (c_size_t, c_size_t, c_int)
 
 
-def _load_native() -> Callable[..., int] | None:
-    try:
-        back = ctypes.PyDLL(os.path.join(os.path.dirname(__file__), "native", "backing.so")).back
-    except (OSError, AttributeError):
-        return None
-    back.argtypes = (c_int, c_void_p, c_size_t)
-    return back
-
-
-_back: Final = _load_native()
-
-NATIVE: Final = _back is not None
+NATIVE: Final = back is not None
 """Whether there is the function in C."""
 
 
@@ -236,8 +226,8 @@ def _move(parts: list[_Part]) -> int:
 
 
 def _replace(file: int, regions: list[_Region]) -> int:
-    if _back is not None:
-        code = _back(file, (_Region * len(regions))(*regions), len(regions))
+    if back is not None:
+        code = back(file, (_Region * len(regions))(*regions), len(regions))
         if code:
             raise OSError(code, os.strerror(code))
         return sum(one.size for one in regions)

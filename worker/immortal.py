@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from ctypes import c_uint32
+from ctypes import c_char, c_size_t, c_uint32
+from itertools import compress
 from types import CodeType
 from typing import Final
+
+from worker.native import make_immortal
 
 __all__ = ["SUPPORTED", "immortalise", "share_memory"]
 
@@ -30,6 +33,9 @@ SUPPORTED: Final = (
     and "t" not in sys.abiflags
 )
 """Whether this interpreter has immortal objects with the count in the first 32 bits, as 3.12 to 3.14 have."""
+
+_ITEMS: Final = 24
+"""Where a list has the address of the addresses of what is in it (`PyListObject`: count, type, size, items)."""
 
 _WORD: Final = 4
 _MEMORY: Final = 2**48
@@ -53,23 +59,34 @@ def immortalise() -> int:
     """
     if not SUPPORTED:
         return 0
-    words = (c_uint32 * (_MEMORY // _WORD)).from_address(0)
-    mark = words[id(None) // _WORD]
+    mark = c_uint32.from_address(id(None)).value
     count = 0
     found = gc.get_objects()
     while found:
-        fresh = []
-        for one in found:
-            index = id(one) // _WORD
-            if words[index] != mark:
-                words[index] = mark
-                fresh.append(one)
+        fresh = _mark(found, mark)
         count += len(fresh)
         found = gc.get_referents(*fresh)
         for one in fresh:
             if type(one) is CodeType:
                 found += _list_parts(one)
     return count
+
+
+def _mark(found: list[object], mark: int) -> list[object]:
+    """Mark objects; those that were not marked before, each once."""
+    if make_immortal is not None:
+        fresh = bytearray(len(found))
+        addresses = c_size_t.from_address(id(found) + _ITEMS).value
+        make_immortal(addresses, len(found), mark, (c_char * len(fresh)).from_buffer(fresh))
+        return [*compress(found, fresh)]
+    words = (c_uint32 * (_MEMORY // _WORD)).from_address(0)
+    news = []
+    for one in found:
+        index = id(one) // _WORD
+        if words[index] != mark:
+            words[index] = mark
+            news.append(one)
+    return news
 
 
 def _list_parts(code: CodeType) -> list[object]:

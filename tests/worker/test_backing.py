@@ -25,7 +25,7 @@ from worker.backing import NATIVE, back_heap, back_libraries
 
 PAGE: Final = mmap.PAGESIZE
 MIB: Final = 1 << 20
-needs_native = pytest.mark.skipif(not NATIVE, reason="worker/native/backing.c was not built")
+needs_native = pytest.mark.skipif(not NATIVE, reason="worker/native/memory.c was not built")
 
 
 def elsewhere(function: Callable[[], object]) -> Any:
@@ -201,7 +201,7 @@ def without_native() -> list[object]:
     things = make_things()
     before = digest(things)
     writable = {(one.start, one.path) for one in backing._read_mappings() if one.writable and one.of_file}
-    backing._back, backing.NATIVE = None, False  # type: ignore[misc]
+    backing.back, backing.NATIVE = None, False  # type: ignore[attr-defined, misc]
     moved = back_libraries()
     same = {(one.start, one.path) for one in backing._read_mappings() if one.writable and one.of_file}
     return [

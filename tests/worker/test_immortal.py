@@ -18,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 from tests.worker.forked import in_child
+from worker import native
 from worker.immortal import SUPPORTED, immortalise, share_memory
 
 needs_support = pytest.mark.skipif(not SUPPORTED, reason="this Python has no immortal objects of this kind")
@@ -46,9 +47,18 @@ FIND: Final[dict[str, Callable[[Thing], object]]] = {
 """Objects of every kind, and how one gets there."""
 
 
-def elsewhere(function: Callable[[], object]) -> Any:
+@pytest.fixture(params=["native", "python"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Whether the loop is that in C or the one in Python."""
+    if request.param == "native" and native.make_immortal is None:
+        pytest.skip("worker/native/memory.c was not built")
+    return str(request.param)
+
+
+def elsewhere(function: Callable[[], object], way: str) -> Any:
     """Run a function of this module in an interpreter of its own; what it returns, plain data."""
-    program = f"import json; from {__name__} import {function.__name__} as run; print(json.dumps(run()))"
+    choose = "" if way == "native" else "from worker import immortal; immortal.make_immortal = None; "
+    program = f"{choose}import json; from {__name__} import {function.__name__} as run; print(json.dumps(run()))"
     command = [sys.executable, "-c", program]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[2]).stdout)
 
@@ -76,9 +86,9 @@ def reach() -> list[dict[str, bool]]:
 
 
 @needs_support
-def test_everything_is_reached() -> None:
+def test_everything_is_reached(way: str) -> None:
     """Objects, what they refer to, and what code refers to, are not counted any more."""
-    before, after = elsewhere(reach)
+    before, after = elsewhere(reach, way)
     assert after == dict.fromkeys(FIND, False)
     if sys.version_info < (3, 14):  # later ones have more immortal objects from the beginning
         assert before == dict.fromkeys(FIND, True)
@@ -94,9 +104,9 @@ def read() -> list[int]:
 
 
 @needs_support
-def test_reading_copies_no_pages() -> None:
+def test_reading_copies_no_pages(way: str) -> None:
     """A fork that refers to everything once more copies next to nothing; without, it copies all of it."""
-    size, counted, immortal = elsewhere(read)
+    size, counted, immortal = elsewhere(read, way)
     assert counted > size / 2
     assert immortal < size / 2 - MANY * 8 / resource.getpagesize()
 
@@ -112,9 +122,9 @@ def die() -> list[bool]:
     return [one() is None for one in seen]
 
 
-def test_new_objects_die() -> None:
+def test_new_objects_die(way: str) -> None:
     """What is made afterwards is freed as soon as nobody refers to it, also in circles."""
-    assert elsewhere(die) == [True, True]
+    assert elsewhere(die, way) == [True, True]
 
 
 def repeat() -> list[int]:
@@ -127,9 +137,9 @@ def repeat() -> list[int]:
 
 
 @needs_support
-def test_a_second_time() -> None:
+def test_a_second_time(way: str) -> None:
     """Only what has come since is gone through."""
-    first, second, news = elsewhere(repeat)
+    first, second, news = elsewhere(repeat, way)
     assert first > 10_000
     assert news <= second < first / 10
 
@@ -140,6 +150,6 @@ def do_nothing() -> list[bool]:
     return [immortalise() == 0, counts_change(thing)]
 
 
-def test_without_support_nothing_is_done() -> None:
+def test_without_support_nothing_is_done(way: str) -> None:
     """Every object is counted as before."""
-    assert elsewhere(do_nothing) == ([False, False] if SUPPORTED else [True, True])
+    assert elsewhere(do_nothing, way) == ([False, False] if SUPPORTED else [True, True])
