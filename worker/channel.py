@@ -139,7 +139,7 @@ class Channel(Pipes):
                     window = self._connection.send_window
                 self._raise_if_cancelled()
                 piece = rest[: min(window, MAX_DATA)]  # nothing is copied where it is all
-                self._enqueue_chunk(piece, more=more)
+                self._enqueue(piece, more=more)
                 if self._outgoing and not more:
                     self._wait_sent()
                 rest = rest[len(piece) :]

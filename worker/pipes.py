@@ -151,34 +151,26 @@ class Pipes(ABC):
             del self._outgoing[:]
         self._wake_sleepers()
 
-    def _enqueue(self, message: Message, *, more: bool = False) -> None:
+    def _enqueue(self, said: Message | bytes, *, more: bool = False) -> None:
+        """Say a message, or a piece of the response body: write what the pipe takes, keep the rest, or all for later.
+
+        Args:
+            said: Data of the body are within the credit, and copied by the kernel alone where the pipe takes them.
+            more: Another one follows at once, as in `send`.
+        """
         if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
             return
         try:
-            data = self._connection.send(message)
+            if isinstance(said, bytes):
+                parts: tuple[bytes, ...] = (self._connection.send_data(Chunk, len(said)), said)
+            else:
+                parts = (self._connection.send(said),)
         except RemoteProtocolError:
             return  # the connection is dead; the supervisor knows
-        self._pass_on((data,), len(data), more=more)
-
-    def _enqueue_chunk(self, data: bytes, *, more: bool) -> None:
-        """Likewise a piece of the response body, within the credit; the data are copied by the kernel alone."""
-        if self._cancel_reason is not None and len(self._outgoing) > LAST_WORDS:
+        written = self._write(parts) if not self._outgoing and not more else 0
+        if written == sum(map(len, parts)):
             return
-        try:
-            head = self._connection.send_data(Chunk, len(data))
-        except RemoteProtocolError:
-            return
-        self._pass_on((head, data), len(head) + len(data), more=more)
-
-    def _pass_on(self, parts: tuple[bytes, ...], size: int, *, more: bool) -> None:
-        """Write parts of a message, or keep what the pipe does not take, or all of them where more is to follow."""
-        if not self._outgoing and not more:
-            written = self._write(parts)
-            if written == size:
-                return
-            self._outgoing += b"".join(parts)[written:]
-        else:
-            self._outgoing += b"".join(parts)
+        self._outgoing += b"".join(parts)[written:]
         if not more or len(self._outgoing) > HELD_MOST:
             self._write_nowait()
 
