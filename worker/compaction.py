@@ -36,37 +36,42 @@ _sbrk.restype = ctypes.c_size_t
 _EMPTY: Final = sys.getsizeof(b"")
 
 
-def list_codes() -> dict[int, CodeType]:
-    """List the code of every function, and of those within it, by address (`id`)."""
-    found: dict[int, CodeType] = {}
-    todo = [one.__code__ for one in _list_functions()]
-    while todo:
-        code = todo.pop()
-        if id(code) not in found:
-            found[id(code)] = code
-            todo += [one for one in code.co_consts if type(one) is CodeType]
-    return found
+def compact(addresses: Iterable[int]) -> list[CodeType]:
+    """Make code objects anew, close together and in this order, for the functions that have them.
 
-
-def compact(codes: Iterable[CodeType]) -> list[CodeType]:
-    """Make code objects anew, close together and in this order, for the functions that have the given ones.
+    Args:
+        addresses: Of code objects (`id`); those of others, and of code that no function has, are passed over.
 
     Returns:
         The new ones.
     """
-    wanted = {id(code): code for code in codes}
+    functions = _list_functions()
+    codes = list_codes(functions)
+    wanted = {address: codes[address] for address in addresses if address in codes}
     if not wanted:
         return []
     fresh: dict[int, CodeType] = {}
     fillers = _fill_gaps({sys.getsizeof(code) for code in wanted.values()})
     for code in wanted.values():
         _renew(code, wanted, fresh)
-    for function in _list_functions():
+    for function in functions:
         new = fresh.get(id(function.__code__))
         if new is not None:
             function.__code__ = new
     del fillers
     return list(fresh.values())
+
+
+def list_codes(functions: Iterable[FunctionType]) -> dict[int, CodeType]:
+    """List the code of functions, and of those within it, by address (`id`)."""
+    found: dict[int, CodeType] = {}
+    todo = [one.__code__ for one in functions]
+    while todo:
+        code = todo.pop()
+        if id(code) not in found:
+            found[id(code)] = code
+            todo += [one for one in code.co_consts if type(one) is CodeType]
+    return found
 
 
 def _list_functions() -> list[FunctionType]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from protocol import Body, BodyEnd, Connection, Invoke, Ready, Role
 from worker.birth import end_as
 from worker.channel import Channel
-from worker.compaction import compact, list_codes
+from worker.compaction import compact
 from worker.environment import Answering, Runtime
 from worker.forking import fork_alone
 from worker.greenlets import end_event_loop
@@ -66,9 +66,7 @@ def rehearse(runtime: Runtime) -> None:
         for method in METHODS:
             _perform(method, runtime.answer)
         end_event_loop()  # that of the SDK; workers are never forked from a process that has one
-        watched = [address for method in METHODS for address in _watch(method, runtime)]
-        codes = list_codes()
-        _renewed.append(compact(codes[address] for address in watched if address in codes))
+        _renewed.append(compact([address for method in METHODS for address in _watch(method, runtime)]))
         for _ in range(ROUNDS):
             for method in METHODS:
                 _perform(method, runtime.answer)
