@@ -14,7 +14,7 @@ from typing import Final
 from executor.installed.errors import InstalledError
 from executor.store.records import InstalledPlugin
 
-__all__ = ["VersionName", "find_plugin_id", "find_version", "find_versions", "parse_name"]
+__all__ = ["VersionName", "expect_one_plugin", "find_plugin_id", "find_version", "find_versions", "parse_name"]
 
 NAME: Final = re.compile(
     r"(?:(?P<author>[A-Za-z0-9_-]+)/)?(?P<name>[a-z0-9_-]+)(?::(?P<version>[^@:/]+))?(?:@(?P<checksum>[0-9a-f]{4,64}))?"
@@ -74,10 +74,23 @@ def find_versions(text: str, versions: Iterable[InstalledPlugin]) -> tuple[Insta
         known = same or sorted({version.plugin_id for version in installed})
         hint = f"there are: {', '.join(known)}" if known else "no plugin is installed; see `executor plugin install`"
         raise InstalledError(f"no installed plugin is called {text}; {hint}")
-    plugins = sorted({version.plugin_id for version in found})
+    expect_one_plugin(text, (version.plugin_id for version in found))
+    return found
+
+
+def expect_one_plugin(text: str, plugin_ids: Iterable[str]) -> None:
+    """Refuse a name that may be that of several plugins.
+
+    Args:
+        text: What was given.
+        plugin_ids: `author/name` of all that fit.
+
+    Raises:
+        InstalledError: They are not all the same.
+    """
+    plugins = sorted(set(plugin_ids))
     if len(plugins) > 1:
         raise InstalledError(f"{text} may be {' or '.join(plugins)}; give the author as well")
-    return found
 
 
 def find_plugin_id(text: str, versions: Iterable[InstalledPlugin]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from executor.installed.errors import InstalledError
-from executor.installed.versions import parse_name
+from executor.installed.versions import expect_one_plugin, parse_name
 from executor.packages.folders import PackageFolders
 from executor.serverless.functions import FOLDER, FUNCTIONS, PLUGINS, Function, FunctionShelf
 
@@ -89,7 +89,5 @@ def find_functions(text: str, functions: Sequence[Function]) -> tuple[Function, 
         known = ", ".join(one.identifier for one in functions)
         hint = f"there are: {known}" if known else "there is none; a Dify daemon launches them"
         raise InstalledError(f"no function is called {text}; {hint}")
-    plugins = sorted({f"{one.author}/{one.plugin}" for one in found})
-    if len(plugins) > 1:
-        raise InstalledError(f"{text} may be {' or '.join(plugins)}; give the author as well")
+    expect_one_plugin(text, (f"{one.author}/{one.plugin}" for one in found))
     return found

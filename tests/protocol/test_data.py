@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,21 +10,16 @@ from protocol.codec import encode_message
 from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.frames import PREFACE, frame_header
-from protocol.messages import Body, BodyEnd, Chunk, Credit, End, Log, Message, Ready, Response
+from protocol.messages import Body, BodyEnd, Chunk, Credit, End, Log, Message, Ready
 from protocol.states import Role
-from tests.protocol.support import INVOKE
+from tests.protocol.support import PEER, responding_pair
 
 S, W = Role.SUPERVISOR, Role.WORKER
-PEER: Final = {S: W, W: S}
 
 
 def bodies(role: Role, *pieces: bytes) -> tuple[Connection, Connection, bytes]:
     """Two ends that are at the body which `role` sends, and what it says for these pieces of it."""
-    ends = {each: Connection(each) for each in Role}
-    said: list[tuple[Role, Message]] = [(W, Ready()), (S, INVOKE), (W, Response(200, ()))]
-    for sender, message in said:
-        ends[PEER[sender]].receive_data(ends[sender].send(message))
-        assert ends[PEER[sender]].next_message() == message
+    ends = responding_pair().ends
     make = Body if role is S else Chunk
     return ends[role], ends[PEER[role]], b"".join(ends[role].send(make(piece)) for piece in pieces)
 

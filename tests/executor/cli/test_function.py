@@ -12,16 +12,9 @@ import pytest
 
 from executor.serverless.functions import Function, FunctionShelf
 from tests.executor.installed.support import Lab
+from tests.executor.serverless import test_functions
 
-CAT: Final = Function(
-    token="a" * 32,
-    author="tester",
-    plugin="cat",
-    version="0.0.1",
-    checksum="c0ffee" * 10 + "beef",
-    launched_at=1_700_000_000.0,
-    environment="e" * 64,
-)
+CAT: Final = replace(test_functions.CAT, launched_at=1_700_000_000.0)
 NEXT: Final = replace(CAT, version="0.0.2", checksum="beef" * 16, token="b" * 32)
 DOG: Final = replace(CAT, author="other", plugin="dog", checksum="d09" * 21 + "0", token="c" * 32, environment="")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import psutil
@@ -17,13 +18,9 @@ from executor.supervisor.worker import WorkerHandle
 from executor.supervisor.zygote import WorkerTask
 from protocol.connection import Connection
 from protocol.control import Exited
-from protocol.messages import (
-    Invoke,
-    Log,
-    Message,
-    Ready,
-)
+from protocol.messages import Log, Message, Ready
 from protocol.states import Role
+from tests.protocol import support
 
 
 class PlayedWorker:
@@ -117,26 +114,7 @@ class PlayedWorker:
         self.hear()
 
 
-INVOKE = Invoke(
-    invocation_id="i",
-    source="a.py",
-    method="POST",
-    scheme="http",
-    server_name="h",
-    server_port=80,
-    root_path="",
-    path="/",
-    query=b"",
-    http_version="1.1",
-    headers=(),
-    remote_addr=None,
-    values=(),
-    settings={},
-    hook_id="h",
-    content_length=None,
-    has_body=True,
-    debug=False,
-)
+INVOKE = replace(support.INVOKE, keep=False)
 
 
 def play(test: Callable[[PlayedWorker], Awaitable[None]]) -> None:
