@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from worker.zygote import run_base_zygote
+from worker.base_zygote import run_base_zygote
 
 USAGE: Final = (
     "usage: python -I -m worker FD FOLDER...    "

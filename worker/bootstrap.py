@@ -49,6 +49,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 3 or not sys.argv[2].isdecimal():  # noqa: PLR2004 - the program and two arguments
         sys.exit(USAGE)
     sys.meta_path.insert(0, Lender({"msgpack": sys.argv[1], "protocol": OURS, "worker": OURS}))
-    from worker.zygote import run_base_zygote
+    from worker.base_zygote import run_base_zygote
 
     run_base_zygote(int(sys.argv[2]), sys.argv[3:], lent=True)

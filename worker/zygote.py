@@ -5,28 +5,23 @@ supervisor does, and forks plugin zygotes. A *plugin zygote* is process 1 of a t
 plugin (`worker.view`); it imports what the operator trusts and forks slots. See `worker.control` for the loop.
 
 When the control socket ends, a zygote ends what is below it. For a plugin zygote that is the kernel's work: nothing in
-its process table outlives it. The base zygote also removes the control groups of a supervisor that was killed before it
-could.
+its process table outlives it.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import close, kill, waitpid
+from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
-from socket import SOCK_SEQPACKET, socket
-from time import monotonic, sleep
+from socket import socket
 from typing import TYPE_CHECKING, Final
 
-import msgpack
 from msgpack import UnpackException
 
 from protocol import (
@@ -46,36 +41,28 @@ from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
 from worker.environment import (
     EnvironmentUnfitError,
-    LateModules,
     Runtime,
     enter_environment,
     import_trusted,
     load_runtime,
 )
-from worker.forking import remember_fork_hooks
 from worker.greenlets import end_event_loop
-from worker.hiding import hide_ourselves
 from worker.immortal import share_memory
 from worker.kernel import adopt_orphans, set_process_name
 from worker.loader import SDK, STAGE, STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
-from worker.lockdown.seccomp import Program, load_program
-from worker.logs import prepare_output
+from worker.lockdown.seccomp import Program
 from worker.rehearsal import rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
 from worker.versions import installed_version
-from worker.view import ViewError, build_view, interpreter_trees
+from worker.view import ViewError, build_view
 
 if TYPE_CHECKING:
     from resource import struct_rusage
 
-__all__ = ["Heritage", "Zygote", "run_base_zygote"]
-
-ORPHAN_TIME_S: Final = 2.0
-ORPHAN_PAUSE_S: Final = 0.002
-"""Between the end of a control socket and the end of the process that had the other end."""
+__all__ = ["Heritage", "Zygote"]
 
 NO_IDS: Final = IdBlock(0, 0)
 
@@ -283,75 +270,3 @@ class Zygote(ControlLoop):
         for pid in self._pids.values():
             with suppress(ChildProcessError):
                 waitpid(pid, 0)
-
-
-def run_base_zygote(control_fd: int, group_folders: Sequence[str], *, lent: bool = False) -> None:
-    """Run the base zygote until its control socket ends.
-
-    Args:
-        control_fd: A SOCK_SEQPACKET socket. Owned.
-        group_folders: Folders of control groups. Should the supervisor have ended before us, they are removed, with
-            the groups right below them; otherwise it does that itself, or goes on to use them.
-        lent: Whether this is the interpreter of environments of plugins (`worker.bootstrap`).
-
-    Raises:
-        OSError: The descriptor is no such socket, or there is no filter of system calls for this machine.
-    """
-    control = socket(fileno=_move_away(control_fd))
-    if control.type != SOCK_SEQPACKET:
-        raise OSError(errno.EPROTOTYPE, "the control descriptor is not a SOCK_SEQPACKET socket")
-    prepare_output()
-    remember_fork_hooks()
-    set_process_name("ee-zygote")
-    report: dict[str, object] = {
-        "python": sys.version.partition(" ")[0],
-        "msgpack": ".".join(map(str, msgpack.version)),
-    }
-    if lent:
-        sys.meta_path.insert(0, LateModules())
-    runtime = None if lent else load_runtime()
-    program = load_program()
-    hide_ourselves(lent=lent)
-    heritage = Heritage(report, Origin.look(), program, interpreter_trees(), runtime)
-    back_libraries()
-    supervisor = os.getppid()
-    zygote = Zygote(control, "base", heritage, NO_IDS)
-    try:
-        zygote.serve()
-    finally:
-        if zygote.abandoned and _wait_orphaned(supervisor):
-            for folder in group_folders:
-                _remove_groups(folder)
-
-
-def _move_away(descriptor: int) -> int:
-    """Have 0, 1 and 2 open on /dev/null where they are on nothing, and the descriptor on another number."""
-    moved = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
-    close(descriptor)
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-    return moved
-
-
-def _wait_orphaned(parent: int) -> bool:
-    """Wait a moment for the end of the parent, whose sockets are closed before it is gone; whether it is."""
-    deadline = monotonic() + ORPHAN_TIME_S
-    while os.getppid() == parent:
-        if monotonic() > deadline:
-            return False
-        sleep(ORPHAN_PAUSE_S)
-    return True
-
-
-def _remove_groups(folder: str) -> None:
-    """Remove a folder of control groups, in which no process is left."""
-    with suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):
-                    os.rmdir(entry.path)
-    with suppress(OSError):
-        os.rmdir(folder)
