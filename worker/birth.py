@@ -14,7 +14,8 @@ Who enters a user namespace cannot say by itself which ids of the outside it sta
 process that stays outside writes the maps. A `Mapper` is the inside's half of that conversation.
 
 Running as root of the host, a zygote gets a block of host ids and nothing else of the host's rights, but only after it
-has built its view with these rights. Otherwise the user namespace comes first, for it gives the right to build one.
+has built its view with these rights. Otherwise the user namespace comes first, for it gives the right to build one;
+when the view is there, a second one is entered, in which it cannot be changed any more.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from signal import SIGKILL
 from socket import AF_UNIX, SOCK_SEQPACKET, socket
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-from worker.lockdown.calls import CLONE_NEWPID, CLONE_NEWUSER, set_dumpable, unshare
+from worker.lockdown.calls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, set_dumpable, unshare
 from worker.logs import write_error
 from worker.tracebacks import format_error
 
@@ -45,10 +46,12 @@ __all__ = [
     "IdBlock",
     "Mapper",
     "SlotBirth",
+    "become_root_of_own_namespace",
     "blame",
     "end_as",
     "fork_slot",
     "fork_zygote",
+    "lock_mounts",
     "write_maps",
 ]
 
@@ -170,6 +173,32 @@ def write_maps(pid: int | str, map_text: str, *, groups: bool) -> None:
     _write_file(f"/proc/{pid}/gid_map", map_text)
 
 
+def become_root_of_own_namespace() -> None:
+    """Enter a user namespace in which this process is root, and that has no id but its own.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
+    _write_file("/proc/self/setgroups", "deny")
+    _write_file("/proc/self/uid_map", f"0 {uid} 1")
+    _write_file("/proc/self/gid_map", f"0 {gid} 1")
+
+
+def lock_mounts() -> None:
+    """Enter a user and a mount namespace in which nobody can change what is mounted by now, whatever rights it has.
+
+    Raises:
+        BirthError: The kernel refused.
+    Source: mount_namespaces(7), "Restrictions on mount namespaces".
+    """
+    with blame("user_namespace"):
+        become_root_of_own_namespace()
+    with blame("mount_namespace"):
+        unshare(CLONE_NEWNS)
+
+
 def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock) -> int:
     """Fork a process that is number 1 of its own table and runs `be`.
 
@@ -188,11 +217,7 @@ def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock) -> int:
     def deliver(report: int) -> int:
         if not ids.count:
             with blame("user_namespace"):
-                uid, gid = os.getuid(), os.getgid()
-                unshare(CLONE_NEWUSER)
-                _write_file("/proc/self/setgroups", "deny")
-                _write_file("/proc/self/uid_map", f"0 {uid} 1")
-                _write_file("/proc/self/gid_map", f"0 {gid} 1")
+                become_root_of_own_namespace()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
         mapper = Mapper() if ids.count else None

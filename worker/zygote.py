@@ -35,7 +35,7 @@ from protocol import (
     ZygoteReady,
 )
 from worker.backing import back_heap, back_libraries
-from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote
+from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote, lock_mounts
 from worker.bytecode import store_bytecode
 from worker.control import ControlLoop, describe_end
 from worker.descriptors import close_other_descriptors
@@ -204,6 +204,8 @@ class Zygote(ControlLoop):
             bytecode_fd = self._enter_view(command, copy_private=mapper is not None)
             if mapper is not None:
                 mapper.enter(as_root=True)
+            else:
+                lock_mounts()  # of a zygote that is root of the user namespace that it has built its view in
             close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
             heritage = self._import(command)
         except (BirthError, ViewError, EnvironmentUnfitError) as error:

@@ -143,6 +143,25 @@ except OSError as error:
     assert json.loads(plugin.call().body) == [1, ["1"], False, ["lo"], "Network is unreachable"]
 
 
+def test_what_is_shown_cannot_be_made_writable(environment: Path, make: Make, tmp_path: Path) -> None:
+    """What an environment imports has rights in its namespaces, but changes no mount that came with its view."""
+    code = """
+import ctypes, os
+
+libc = ctypes.CDLL(None)
+remount, bind = 0x20, 0x1000
+found = [line.split()[4] for line in open("/proc/self/mountinfo")]
+writable = [place for place in found if os.statvfs(place).f_flag & os.ST_RDONLY and (
+    libc.mount(None, place.encode(), None, remount | bind, None) == 0
+    or libc.mount(None, place.encode(), None, remount | bind | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC, None) == 0)]
+shadowed = [place for place in found if place != "/" and libc.umount2(place.encode(), 2) == 0]
+"""
+    plugin = make(plant(environment, tmp_path / "planted", code))
+    plugin.endpoint("import planted as p; return Response(json.dumps([len(p.found) > 9, p.writable, p.shadowed]))")
+
+    assert json.loads(plugin.call().body) == [True, [], []]
+
+
 def test_without_werkzeug_it_is_refused(make: Make) -> None:
     """The zygote says what is missing, and ends."""
     del make
