@@ -1,4 +1,4 @@
-"""Control datagrams between the supervisor and the processes that fork: the base zygote, plugin zygotes, slots.
+"""Control datagrams between the supervisor and the processes that fork: zygotes and slots.
 
     datagram = one msgpack array: [type, field, ...]            at most MAX_CONTROL bytes
 
@@ -7,9 +7,10 @@ SCM_RIGHTS; the docstrings say which, in order. Process ids are never fields: in
 process has another number, and only the kernel can translate one, which it does for SCM_CREDENTIALS. Both ends are
 the executor's own code, yet the same strictness holds.
 
-    base zygote      FORK_ZYGOTE KILL SHUTDOWN       Which commands each of them takes. KILL is for the children
-    plugin zygote    FORK_SLOT   KILL SHUTDOWN       of the one that takes it: zygotes, slots, workers.
-    slot             FORK_WORKER KILL SHUTDOWN PREPARE_WORKER
+    base zygote         FORK_ZYGOTE KILL SHUTDOWN LEND_FOLDER       Which commands each of them takes. KILL is for the
+    environment zygote  FORK_ZYGOTE KILL SHUTDOWN                   children of the one that takes it: zygotes, slots,
+    plugin zygote       FORK_SLOT   KILL SHUTDOWN STORE_BYTECODE    workers.
+    slot                FORK_WORKER KILL SHUTDOWN PREPARE_WORKER
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ __all__ = [
     "ForkZygote",
     "Forked",
     "Kill",
+    "LendFolder",
     "PrepareWorker",
     "Shutdown",
     "SlotReady",
@@ -97,10 +99,13 @@ class ForkWorker:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkZygote:
-    """Command to the base zygote: fork the zygote of a plugin, which imports modules and forks slots.
+    """Command to the base zygote, or to that of an environment: fork the zygote of a plugin or of an environment.
 
-    Descriptors: its socket, one for its output where it has an environment, and those of the `cgroup.procs` files that
-    it joins.
+    It imports modules, unless that of its environment has done so, and forks slots, or further zygotes where it has an
+    environment and no plugin.
+
+    Descriptors: its socket, one for its output where it has an environment, one for the plugin's folder (LEND_FOLDER)
+    where an environment's zygote is to fork that of a plugin, and those of the `cgroup.procs` files that it joins.
 
     Attributes:
         zygote_id: Identifier, in the same space as those of workers and slots.
@@ -140,6 +145,26 @@ class ForkZygote:
         else:
             check_int("first_id", self.first_id, 0, _MAX_HOST_ID)
         check_texts("off", self.off, MAX_LAYERS, MAX_WORD)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LendFolder:
+    """Command to the base zygote: lend the folder of a plugin to a zygote that does not see the host. Not answered.
+
+    Descriptor: a socket, over which the folder goes, as the descriptor of a detached mount, or why it does not.
+
+    Attributes:
+        plugin_root: Absolute path of the folder.
+        copy_private: Whether a folder that not everybody may read is copied, since workers have ids of their own.
+    """
+
+    plugin_root: str
+    copy_private: bool
+
+    def __post_init__(self) -> None:
+        check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
+        check_bool("copy_private", self.copy_private)
 
 
 @final
@@ -283,6 +308,7 @@ ControlMessage: TypeAlias = (
     | Shutdown
     | ForkSlot
     | StoreBytecode
+    | LendFolder
     | ZygoteReady
     | Forked
     | ForkFailed
@@ -299,6 +325,7 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
         0x05: ForkSlot,
         0x06: StoreBytecode,
         0x07: PrepareWorker,
+        0x08: LendFolder,
         0x41: ZygoteReady,
         0x42: Forked,
         0x43: ForkFailed,

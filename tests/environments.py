@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["build_environment", "find_pythons", "plant", "python_for_anybody"]
+__all__ = ["build_environment", "environment_for_anybody", "find_pythons", "plant", "python_for_anybody"]
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "endpoint-executor-tests"
 _OPEN_CACHE: Final = Path(tempfile.gettempdir()) / f"endpoint-executor-tests-{os.getuid()}"
@@ -63,8 +63,7 @@ def python_for_anybody(folder: Path) -> str | None:
     Args:
         folder: Where everybody may read; the environment is put there.
     """
-    found = (shutil.which(f"python3.{minor}", path=_SYSTEM_PATH) for minor in _MINORS)
-    system = next(filter(None, found), None)
+    system = _system_python()
     if system is None:
         return None
     packages = sysconfig.get_path("purelib")
@@ -79,6 +78,18 @@ def python_for_anybody(folder: Path) -> str | None:
     (site,) = (venv / "lib").glob("python3.*/site-packages")
     (site / "ours.pth").write_text(f"{_PROJECT}\n{packages}\n")
     return str(venv / "bin" / "python")
+
+
+def environment_for_anybody(*requirements: str) -> Path | None:
+    """The folder of an environment that every user may read; `None` where this machine has no Python for it."""
+    system = _system_python()
+    return build_environment(*requirements, python=system, cache=_OPEN_CACHE) if system is not None else None
+
+
+def _system_python() -> str | None:
+    """An interpreter of this machine that every user may run, of our version if there is such a one."""
+    found = (shutil.which(f"python3.{minor}", path=_SYSTEM_PATH) for minor in _MINORS)
+    return next(filter(None, found), None)
 
 
 def plant(environment: Path, folder: Path, code: str) -> Path:

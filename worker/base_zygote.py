@@ -19,7 +19,6 @@ from typing import Final
 import msgpack
 
 from worker.backing import back_libraries
-from worker.birth import IdBlock
 from worker.environment import LateModules, load_runtime
 from worker.forking import remember_fork_hooks
 from worker.hiding import hide_ourselves
@@ -67,7 +66,7 @@ def run_base_zygote(control_fd: int, group_folders: Sequence[str], *, lent: bool
     heritage = Heritage(report, Origin.look(), program, interpreter_trees(), runtime)
     back_libraries()
     supervisor = os.getppid()
-    zygote = Zygote(control, "base", heritage, IdBlock(0, 0))
+    zygote = Zygote(control, "base", heritage, None)
     try:
         zygote.serve()
     finally:

@@ -15,7 +15,8 @@ process that stays outside writes the maps. A `Mapper` is the inside's half of t
 
 Running as root of the host, a zygote gets a block of host ids and nothing else of the host's rights, but only after it
 has built its view with these rights. Otherwise the user namespace comes first, for it gives the right to build one;
-when the view is there, a second one is entered, in which it cannot be changed any more.
+when the view is there, a second one is entered, in which it cannot be changed any more. A zygote that is forked from
+one that has its ids already stays in the user namespace of its parent.
 """
 
 from __future__ import annotations
@@ -199,13 +200,14 @@ def lock_mounts() -> None:
         unshare(CLONE_NEWNS)
 
 
-def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock) -> int:
+def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock | None) -> int:
     """Fork a process that is number 1 of its own table and runs `be`.
 
     Args:
         be: Gets a mapper where the process has to enter its user namespace itself, when its view is built; its result
             is the exit status.
-        ids: Host ids for the zygote and all below it.
+        ids: Host ids for the zygote and all below it; `None` where it has those of its parent, in the same user
+            namespace.
 
     Returns:
         Its process id as seen here.
@@ -215,18 +217,18 @@ def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock) -> int:
     """
 
     def deliver(report: int) -> int:
-        if not ids.count:
+        if ids is not None and not ids.count:
             with blame("user_namespace"):
                 become_root_of_own_namespace()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
-        mapper = Mapper() if ids.count else None
+        mapper = Mapper() if ids is not None and ids.count else None
         pid = fork()
         if pid == 0:
             end_as(lambda: be(mapper))
         write(report, b"%d" % pid)
         close(report)
-        if mapper is not None:
+        if mapper is not None and ids is not None:
             mapper.leave_to_inside()
             mapper.wait_and_map(pid, ids.zygote_map(), groups=True)
         return 0

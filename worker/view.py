@@ -14,6 +14,9 @@ from a zygote are locked there: they can be neither removed nor made writable.
 
 As root of the host, the trees are found with root's rights, but read by workers that have none. A plugin folder that is
 not open to everybody is therefore copied into memory, up to MAX_COPY; everything else is bound.
+
+A zygote that sees a view itself builds that of a plugin from it, as if it were the host, but for the plugin's folder,
+which is not there: it is lent (`worker.lending`).
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from worker.lockdown.calls import (
     MS_NOSUID,
     MS_PRIVATE,
     MS_REC,
+    attach_tree,
     mount,
     pivot_root,
     restrict_mount,
@@ -44,6 +48,7 @@ from worker.lockdown.calls import (
 )
 
 __all__ = [
+    "BASES",
     "BYTECODE",
     "MAX_COPY",
     "SCRATCH",
@@ -52,7 +57,9 @@ __all__ = [
     "WRITABLE_DEVICES",
     "ViewError",
     "build_view",
+    "copy_folder",
     "interpreter_trees",
+    "is_open",
 ]
 
 SCRATCH_PARENT: Final = "/private"
@@ -120,7 +127,7 @@ _TEXTS: Final = {
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 
-_BASES: Final = ("/tmp", "/run", "/var", "/mnt", "/usr")  # noqa: S108 - folders of the host, only covered for us
+BASES: Final = ("/tmp", "/run", "/var", "/mnt", "/usr")  # noqa: S108 - folders of the host, only covered for us
 _OLD: Final = "/old"
 _NEW: Final = "/new"
 _LOCKED: Final = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
@@ -140,7 +147,12 @@ def interpreter_trees() -> tuple[str, ...]:
 
 
 def build_view(
-    trees: Iterable[str], plugin_root: str, *, copy_private: bool, writable: Mapping[str, str] | None = None
+    trees: Iterable[str],
+    plugin_root: str,
+    *,
+    copy_private: bool,
+    lent_fd: int = -1,
+    writable: Mapping[str, str] | None = None,
 ) -> int:
     """Replace everything that this process sees of the host's files by the view. It is its own mount namespace.
 
@@ -148,6 +160,7 @@ def build_view(
         trees: Folders and files to be seen besides the system's, by absolute paths; missing ones are left out.
         plugin_root: The plugin's folder; empty for none.
         copy_private: Whether workers have fewer rights to files than this process.
+        lent_fd: The plugin's folder, where it was lent; -1 where it is on the host.
         writable: Folders of the host that may be written, by the paths that they have in the view.
 
     Returns:
@@ -167,8 +180,12 @@ def build_view(
         if not _is_below(tree, shown):
             _show(tree)
             shown.append(tree)
-    if plugin_root and copy_private and not _is_open(_OLD + plugin_root):
-        _copy(plugin_root)
+    if lent_fd >= 0:
+        os.makedirs(_NEW + plugin_root, exist_ok=True)
+        attach_tree(lent_fd, _NEW + plugin_root)
+    elif plugin_root and copy_private and not is_open(_OLD + plugin_root):
+        os.makedirs(_NEW + plugin_root, exist_ok=True)
+        copy_folder(_OLD + plugin_root, _NEW + plugin_root, plugin_root)
     elif plugin_root and not _is_below(plugin_root, shown):
         _show(plugin_root)
     for target, source in (writable or {}).items():
@@ -202,7 +219,7 @@ def _make_bytecode() -> int:
 
 def _start_from_nothing() -> None:
     """Make an empty file system the root, with the host's at `/old` and a place for the view at `/new`."""
-    base = next(folder for folder in _BASES if os.path.isdir(folder))
+    base = next(folder for folder in BASES if os.path.isdir(folder))
     mount("view", base, "tmpfs", flags=MS_NOSUID | MS_NODEV, options="mode=755")
     os.chdir(base)
     for folder in (_OLD, _NEW):
@@ -243,7 +260,7 @@ def _is_below(path: str, shown: Iterable[str]) -> bool:
     return any(path == tree or path.startswith(tree + "/") for tree in shown)
 
 
-def _is_open(folder: str) -> bool:
+def is_open(folder: str) -> bool:
     """Whether everybody may read the folder and all that is in it."""
     return all(
         status.st_mode & (needed := _OTHERS_FOLDER if stat.S_ISDIR(status.st_mode) else stat.S_IROTH) == needed
@@ -262,16 +279,24 @@ def _statuses(folder: str) -> Iterator[os.stat_result]:
                 yield entry.stat(follow_symlinks=False)
 
 
-def _copy(plugin_root: str) -> None:
-    """Copy a private plugin folder into memory, for everybody to read."""
-    source, target = _OLD + plugin_root, _NEW + plugin_root
+def copy_folder(source: str, target: str, plugin_root: str) -> None:
+    """Copy a private plugin folder into memory, for everybody to read.
+
+    Args:
+        source: Where it is.
+        target: Where a file system in memory with the copy is mounted, read-only.
+        plugin_root: Its name, for people.
+
+    Raises:
+        OSError: The kernel refused.
+        ViewError: It is over MAX_COPY bytes.
+    """
     size = sum(status.st_size for status in _statuses(source) if stat.S_ISREG(status.st_mode))
     if size > MAX_COPY:
         raise ViewError(
             f"the plugin folder {plugin_root} is not readable for everybody, and with {size} bytes too large to be "
             f"copied (at most {MAX_COPY}): chmod -R o+rX {plugin_root}"
         )
-    os.makedirs(target, exist_ok=True)
     mount("plugin", target, "tmpfs", flags=MS_NOSUID | MS_NODEV, options="mode=755")
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=_ignore_special)
     for folder, _, files in os.walk(target):

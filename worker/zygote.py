@@ -4,6 +4,10 @@ The *base zygote* is the one program that the supervisor starts. It has imported
 supervisor does, and forks plugin zygotes. A *plugin zygote* is process 1 of a table of its own and sees the view of its
 plugin (`worker.view`); it imports what the operator trusts and forks slots. See `worker.control` for the loop.
 
+An *environment zygote* stands between the two where a plugin has an environment of its own: it is like a plugin zygote,
+but sees no plugin, and in place of slots it forks the zygotes of all plugins with that environment. They have nothing
+left to import; the base zygote lends them their plugin's folder (`worker.lending`).
+
 When the control socket ends, a zygote ends what is below it. For a plugin zygote that is the kernel's work: nothing in
 its process table outlives it.
 """
@@ -20,7 +24,7 @@ from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
 from socket import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgpack import UnpackException
 
@@ -30,6 +34,7 @@ from protocol import (
     ForkSlot,
     ForkZygote,
     Kill,
+    LendFolder,
     Shutdown,
     StoreBytecode,
     ZygoteReady,
@@ -49,6 +54,7 @@ from worker.environment import (
 from worker.greenlets import end_event_loop
 from worker.immortal import share_memory
 from worker.kernel import adopt_orphans, set_process_name
+from worker.lending import fork_lender, receive_folder
 from worker.loader import SDK, STAGE, STAND_IN, provide_sdk, sdk_version
 from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
 from worker.lockdown.evidence import Origin
@@ -64,8 +70,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Heritage", "Zygote"]
 
-NO_IDS: Final = IdBlock(0, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Heritage:
@@ -77,6 +81,7 @@ class Heritage:
         program: The filter of system calls for workers.
         trees: Folders that the interpreter imports from.
         runtime: What needs `werkzeug`, as soon as it is there.
+        environment: What this process, or the one that it was forked from, has imported from; empty for none.
     """
 
     report: dict[str, object]
@@ -84,6 +89,7 @@ class Heritage:
     program: Program
     trees: tuple[str, ...]
     runtime: Runtime | None
+    environment: str = ""
 
 
 class Zygote(ControlLoop):
@@ -93,14 +99,14 @@ class Zygote(ControlLoop):
         control: Our end of the control socket. Owned.
         name: For people.
         heritage: What its children are born with.
-        ids: Host ids for slots; that of the base zygote come with each command.
+        ids: Host ids for slots; `None` for the base zygote, to which they come with each command.
 
     Attributes:
         root: The plugin's folder; empty where there is none.
         bytecode_fd: The folder that its byte code is written to; -1 where there is none.
     """
 
-    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock) -> None:
+    def __init__(self, control: socket, name: str, heritage: Heritage, ids: IdBlock | None) -> None:
         super().__init__(control, f"zygote {name}")
         self.root = ""
         self.bytecode_fd = -1
@@ -123,6 +129,8 @@ class Zygote(ControlLoop):
                 self._fork(command, command.zygote_id, descriptors)
             case ForkSlot():
                 self._fork(command, command.slot_id, descriptors)
+            case LendFolder():
+                self._lend(command, descriptors)
             case StoreBytecode():
                 self._store_bytecode(descriptors)
             case Kill():
@@ -142,7 +150,7 @@ class Zygote(ControlLoop):
                 return
 
     def _fork(self, command: ForkZygote | ForkSlot, child_id: int, descriptors: Sequence[int]) -> None:
-        if len(descriptors) < (2 if isinstance(command, ForkZygote) and command.environment else 1):
+        if len(descriptors) < 1 + self._count_extra(command):
             self.fail(child_id, f"{len(descriptors)} descriptors came with {type(command).__name__}")
             return
         if child_id in self._pids:
@@ -150,10 +158,9 @@ class Zygote(ControlLoop):
             return
         try:
             if isinstance(command, ForkSlot):
-                pid = fork_slot(self._prepare_slot(command, descriptors), self._ids, command.number)
+                pid = self._fork_slot(command, descriptors)
             else:
-                ids = IdBlock(command.first_id, command.ids)
-                pid = fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors, mapper), ids)
+                pid = self._fork_zygote(command, descriptors)
         except BirthError as error:
             self.fail(child_id, str(error), error.errno)
         except OSError as error:
@@ -162,11 +169,20 @@ class Zygote(ControlLoop):
             self._pids[child_id] = pid
             self.send(Forked(id=child_id))
 
-    def _prepare_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> NewSlot:
+    def _fork_zygote(self, command: ForkZygote, descriptors: Sequence[int]) -> int:
+        if self._ids is None:
+            ids = IdBlock(command.first_id, command.ids)
+            return fork_zygote(lambda mapper: self._be_zygote(command, ids, descriptors, mapper), ids)
+        own = self._ids
+        if self.root or not command.environment or command.environment != self._heritage.environment:
+            raise BirthError(f"no zygote for {command.environment or command.name} comes from here")
+        return fork_zygote(lambda _: self._be_zygote(command, own, descriptors, None), None)
+
+    def _fork_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> int:
         heritage = self._heritage
-        if heritage.runtime is None:
-            raise BirthError("a base zygote that only lends its interpreter has no slots")
-        return NewSlot(
+        if self._ids is None or heritage.runtime is None:
+            raise BirthError("a base zygote has no slots")
+        birth = NewSlot(
             command,
             descriptors,
             root=self.root,
@@ -175,6 +191,22 @@ class Zygote(ControlLoop):
             forget=self._forget,
             serve=heritage.runtime.serve,
         )
+        return fork_slot(birth, self._ids, command.number)
+
+    def _count_extra(self, command: ForkZygote | ForkSlot) -> int:
+        """How many descriptors come with a command besides the socket and the files of control groups."""
+        if isinstance(command, ForkSlot) or not command.environment:
+            return 0
+        return 2 if self._heritage.environment and command.plugin_root else 1
+
+    def _lend(self, command: LendFolder, descriptors: Sequence[int]) -> None:
+        if len(descriptors) != 1 or self._ids is not None:
+            self.complain(f"no folder is lent from here, with {len(descriptors)} descriptors")
+            return
+        try:
+            fork_lender(descriptors[0], command.plugin_root, copy_private=command.copy_private, forget=self._forget)
+        except OSError as error:
+            self.complain(f"no folder is lent: {describe_error(error)}")
 
     def _store_bytecode(self, descriptors: Sequence[int]) -> None:
         if len(descriptors) != 1 or self.bytecode_fd < 0:
@@ -193,33 +225,41 @@ class Zygote(ControlLoop):
             output_fd = groups.pop(0)
             os.dup2(output_fd, 1)
             os.dup2(output_fd, 2)
+        links = [groups.pop(0)] if self._heritage.environment and command.plugin_root else []
         kept = mapper.descriptors if mapper is not None else set()
-        close_other_descriptors({0, 1, 2, control_fd, *groups, *kept})
+        close_other_descriptors({0, 1, 2, control_fd, *groups, *links, *kept})
         set_process_name(f"ee-zygote {command.name}")
         control = socket(fileno=control_fd)
         try:
             with blame("control_groups"):
                 for group in groups:
                     os.write(group, b"0")
-            bytecode_fd = self._enter_view(command, copy_private=mapper is not None)
+            lent_fd = receive_folder(links[0], command.plugin_root) if links else -1
+            bytecode_fd = self._enter_view(command, copy_private=mapper is not None, lent_fd=lent_fd)
             if mapper is not None:
                 mapper.enter(as_root=True)
-            else:
+            elif not self._heritage.environment:
                 lock_mounts()  # of a zygote that is root of the user namespace that it has built its view in
             close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
-            heritage = self._import(command)
+            heritage = self._inherit(command) if self._heritage.environment else self._import(command)
         except (BirthError, ViewError, EnvironmentUnfitError) as error:
-            failed = Zygote(control, command.name, self._heritage, NO_IDS)
+            failed = Zygote(control, command.name, self._heritage, ids)
             failed.fail(command.zygote_id, str(error), getattr(error, "errno", 0))
             return 0
         zygote = Zygote(control, command.name, heritage, ids)
         zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
         share_memory()
-        if command.environment:
-            back_libraries(text=False)  # of the environment; those of the interpreter are moved already
-        back_heap()
+        if not self._heritage.environment:
+            if command.environment:
+                back_libraries(text=False)  # of the environment; those of the interpreter are moved already
+            back_heap()
         zygote.serve()
         return 0
+
+    def _inherit(self, command: ForkZygote) -> Heritage:
+        """Have what the zygote of the environment has imported, and none of its sockets."""
+        _leave_network(command.off)
+        return replace(self._heritage, report=self._heritage.report | {"name": command.name})
 
     def _import(self, command: ForkZygote) -> Heritage:
         """Import what all workers of the plugin have in common.
@@ -232,9 +272,7 @@ class Zygote(ControlLoop):
                 f"this interpreter is not for the environment {command.environment or 'of ours'}"
             )
         if command.environment:
-            if "network_namespace" not in command.off:
-                with blame("network_namespace"):
-                    unshare(CLONE_NEWNET)
+            _leave_network(command.off)
             enter_environment(command.environment)
         sys.path[:0] = command.sys_path
         provide_sdk()
@@ -250,14 +288,15 @@ class Zygote(ControlLoop):
             "sdk": sdk_version(),
             "werkzeug": installed_version("werkzeug", werkzeug.__file__ or ""),
         }
-        return replace(self._heritage, report=self._heritage.report | facts, trees=(), runtime=runtime)
+        report = self._heritage.report | facts
+        return replace(self._heritage, report=report, runtime=runtime, environment=command.environment)
 
-    def _enter_view(self, command: ForkZygote, *, copy_private: bool) -> int:
+    def _enter_view(self, command: ForkZygote, *, copy_private: bool, lent_fd: int) -> int:
         environment = (command.environment,) if command.environment else ()
         trees = (*self._heritage.trees, *command.sys_path, *environment, *command.trees, STAND_IN, STAGE)
         with blame("mount_namespace"):
             unshare(CLONE_NEWNS)
-            return build_view(trees, command.plugin_root, copy_private=copy_private)
+            return build_view(trees, command.plugin_root, copy_private=copy_private, lent_fd=lent_fd)
 
     def _forget(self) -> None:
         """Let go of what belongs to the parent, in a child."""
@@ -272,3 +311,10 @@ class Zygote(ControlLoop):
         for pid in self._pids.values():
             with suppress(ChildProcessError):
                 waitpid(pid, 0)
+
+
+def _leave_network(off: Sequence[str]) -> None:
+    """See no network but a loopback that is down, with nobody else in it."""
+    if "network_namespace" not in off:
+        with blame("network_namespace"):
+            unshare(CLONE_NEWNET)

@@ -1,4 +1,4 @@
-"""What bounds the zygote of a plugin that has an environment of its own, since it imports what its plugin has chosen.
+"""What bounds the zygote of an environment, since it imports what a plugin has chosen, and those of its plugins.
 
 It has no rights, no network and no files but its view, by what `worker.zygote` does. From here it gets a control group,
 where the host has any, and a pipe for its output.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from executor.isolation.control_groups import ControlGroup
@@ -30,7 +30,7 @@ class Confinement:
     """The means of one zygote.
 
     Args:
-        plugin: Whose zygote it is.
+        owner: Whose zygote it is, `plugin` or `environment`, as records have it.
         host: What workers are isolated with.
         loop: The supervisor's event loop.
         flooded: Called when it writes far too much.
@@ -40,7 +40,11 @@ class Confinement:
     """
 
     def __init__(
-        self, plugin: str, host: HostIsolation, loop: asyncio.AbstractEventLoop, flooded: Callable[[], None]
+        self,
+        owner: Mapping[str, str],
+        host: HostIsolation,
+        loop: asyncio.AbstractEventLoop,
+        flooded: Callable[[], None],
     ) -> None:
         self._group: ControlGroup | None = host.create_group(f"zygote-{next(_numbers)}")
         self._output: ZygoteOutput | None = None
@@ -48,7 +52,7 @@ class Confinement:
             if self._group is not None:
                 self._group.apply(memory_bytes=MEMORY_BYTES, processes=PROCESSES, cpu_share=CPUS)
             groups = self._group.open_procs() if self._group is not None else []
-            self._output = ZygoteOutput(plugin, loop, flooded)
+            self._output = ZygoteOutput(owner, loop, flooded)
         except OSError:
             if self._group is not None:
                 self._group.remove()

@@ -15,7 +15,7 @@ from typing import Final
 import msgpack
 
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
-from protocol.control import ForkFailed, ForkSlot, ForkWorker, ForkZygote, PrepareWorker, StoreBytecode
+from protocol.control import ForkFailed, ForkSlot, ForkWorker, ForkZygote, LendFolder, PrepareWorker, StoreBytecode
 
 __all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "make_command", "start_base_zygote"]
 
@@ -77,21 +77,20 @@ class SlotClient(ControlClient):
 
 
 class Zygote(ControlClient):
-    """Client of one zygote: the base zygote, or that of a plugin."""
+    """Client of one zygote: the base zygote, or that of an environment or of a plugin."""
 
     kind = "zygote"
 
     def fork_zygote(self, command: ForkZygote, descriptors: Sequence[int] = ()) -> tuple[Child, Zygote]:
-        """Ask the base zygote for that of a plugin.
+        """Ask the base zygote, or that of an environment, for another one.
 
         Args:
             command: What it is for; the identifier is replaced.
-            descriptors: For its output, then those of `cgroup.procs`, where it has an environment of its own. Taken
-                over, whatever happens.
+            descriptors: Those that FORK_ZYGOTE names after the socket. Taken over, whatever happens.
 
         Raises:
             OSError: No descriptors left.
-            ParentLostError: There is no base zygote to ask.
+            ParentLostError: There is no zygote to ask.
         """
         ours, theirs = _open_control(descriptors)
         child = self._new_parent(ours, [theirs, *descriptors])
@@ -121,6 +120,19 @@ class Zygote(ControlClient):
         self.send(ForkSlot(slot_id=child.id, name=name, number=number, off=tuple(off)), [theirs, *groups])
         self._bind(child, slot)
         return child, slot
+
+    def lend_folder(self, plugin_root: str, link_fd: int, *, copy_private: bool) -> None:
+        """Have the base zygote lend a plugin's folder to a zygote of an environment.
+
+        Args:
+            plugin_root: The folder.
+            link_fd: A socket whose other end that zygote gets. Taken over, whatever happens.
+            copy_private: Whether workers have ids of their own.
+        """
+        if self.alive:
+            self.send(LendFolder(plugin_root=plugin_root, copy_private=copy_private), [link_fd])
+        else:
+            os.close(link_fd)  # the end of the other end: it fails, with what it is forked from
 
     def store_bytecode(self, archive_fd: int) -> None:
         """Have a plugin's zygote let its workers have the byte code in a file, of which the zygote gets a copy.

@@ -1,6 +1,6 @@
-"""What the zygote of a plugin with an environment of its own writes to descriptors 1 and 2: lines of our log, bounded.
+"""What the zygote of an environment writes to descriptors 1 and 2, and those of its plugins: lines of our log, bounded.
 
-Other zygotes run trusted code only and write to our own descriptor 2. This one imports what its plugin has chosen: that
+Other zygotes run trusted code only and write to our own descriptor 2. This one imports what a plugin has chosen: that
 must not be able to fill our log, nor to write lines that pass for ours.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -30,7 +30,7 @@ class ZygoteOutput:
     """A pipe, and what comes out of it.
 
     Args:
-        plugin: Whose zygote it is.
+        owner: Whose zygote it is, `plugin` or `environment`, as its records have it.
         loop: The supervisor's event loop.
         flooded: Called once, when there is far too much.
 
@@ -41,8 +41,8 @@ class ZygoteOutput:
         OSError: No descriptors left.
     """
 
-    def __init__(self, plugin: str, loop: asyncio.AbstractEventLoop, flooded: Callable[[], None]) -> None:
-        self._plugin = plugin
+    def __init__(self, owner: Mapping[str, str], loop: asyncio.AbstractEventLoop, flooded: Callable[[], None]) -> None:
+        self._owner = owner
         self._loop = loop
         self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
@@ -73,4 +73,4 @@ class ZygoteOutput:
             self._close()
 
     def _emit(self, record: LogRecord) -> None:
-        log.warning("zygote.output", plugin=self._plugin, message=record.message)
+        log.warning("zygote.output", **self._owner, message=record.message)

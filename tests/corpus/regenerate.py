@@ -485,6 +485,7 @@ INVALID: Final[dict[str, Case]] = {
     "control-empty": Case("A datagram of nothing.", b"", receiver=None, error="payload"),
     "control-no-type": Case("An array of nothing.", b"\x90", receiver=None, error="unknown type"),
     "control-type": Case("A type that does not exist.", b"\x91\x09", receiver=None, error="unknown type"),
+    "control-lend-nothing": controlled("A folder without a name.", "plugin_root: 0 bytes", 8, "", True),
     "control-fields": Case("A field too few.", b"\x91\x01", receiver=None, error="0 fields"),
     "control-bool": controlled("A bool for an int.", "expected int", 3, True),
     "control-worker-of-version-4": controlled("With its task.", "4 fields, expected 1", 1, 7, [], {}, False),

@@ -139,6 +139,7 @@ control_message: Final[st.SearchStrategy[control.ControlMessage]] = st.one_of(
     st.builds(control.ForkWorker, count),
     fork_zygote(),
     st.builds(control.ForkSlot, count, text, st.integers(0, 2**31 - 1), layers),
+    st.builds(control.LendFolder, plugin_root=name, copy_private=st.booleans()),
     st.builds(control.Kill, count),
     st.builds(control.Shutdown),
     st.builds(control.ZygoteReady, plain_map),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.environments import build_environment, find_pythons
+from tests.environments import build_environment, environment_for_anybody, find_pythons
 from tests.sandbox.lures import Lures
 from tests.sandbox.services import NOBODY, Service, open_plugins, start
 
@@ -36,12 +36,13 @@ def user_for(whose: str) -> int | None:
     """Tell as whom a service is started; None is the tests' own user.
 
     Args:
-        whose: `root`, which only root can be; `rootless`, a user without rights; anything else for the tests' own.
+        whose: `root`, which only root can be; `rootless` and what begins so, a user without rights; anything else for
+            the tests' own.
     """
     root = os.geteuid() == 0
     if whose == "root" and not root:
         cannot_run("the tests do not run as root")
-    return NOBODY if root and whose == "rootless" else None
+    return NOBODY if root and whose.startswith("rootless") else None
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +59,20 @@ def plugins() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module", params=["root", "rootless", "environment"])
+@pytest.fixture(scope="module", params=["root", "rootless", "environment", "rootless-environment"])
 def service(request: pytest.FixtureRequest, plugins: Path, lures: Lures) -> Iterator[Service]:
-    """Start the service with all layers: as root, as a user without rights, and in an environment of the plugin's own.
+    """Start the service with all layers: as root and as a user without rights, without and with an environment.
 
-    That one is without the real SDK, whose gevent closes descriptors late: what forks and reads a pipe would hang.
+    That is without the real SDK, whose gevent closes descriptors late: what forks and reads a pipe would hang. Both
+    plugins have it.
     """
     user = user_for(request.param)
     environment = None
-    if request.param == "environment":
+    if user is not None and request.param.endswith("environment"):
+        environment = environment_for_anybody("werkzeug", "msgpack==1.0.8")
+        if environment is None:
+            cannot_run("this system has no Python that every user may run")
+    elif request.param.endswith("environment"):
         python = next(version for version in ("3.12", "3.13", "3.11") if version in find_pythons())
         environment = build_environment("werkzeug", "msgpack", python=find_pythons()[python])
     with start(plugins, lures, user=user, environment=environment) as service:

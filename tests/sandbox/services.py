@@ -161,13 +161,11 @@ def start(
         off: Layers to switch off.
         limits: Limits that differ from the defaults.
         user: As whom; the tests' own unless given.
-        environment: What the hostile plugin is run in; the executor's own unless given.
+        environment: What both plugins are run in; the executor's own unless given.
     """
-    hostile = {"path": str(plugins / "hostile")}
-    if environment is not None:
-        hostile["environment"] = str(environment)
+    given = {"environment": str(environment)} if environment is not None else {}
     config = {
-        "plugins": [hostile, str(plugins / "lab")],
+        "plugins": [{"path": str(plugins / name), **given} for name in ("hostile", "lab")],
         "hooks": {
             "hostile": {},
             "lab": {"settings": {"token": canary("setting"), "greeting": {"from_env": ENVIRONMENT}}},
@@ -182,7 +180,7 @@ def start(
     executor = Executor(config=config, environment=variables, python=python, user=user, groups=groups)
     executor.resting_count = 4  # supervisor, base zygote, and those of two plugins
     if environment is not None:
-        executor.resting_count += 1  # a base zygote for it
+        executor.resting_count += 1  # that of the environment
     (executor.folder / "secret").write_text(canary("file"))
     for path in (executor.folder / "secret", executor.config_file):
         path.chmod(0o600)

@@ -42,6 +42,7 @@ from protocol import (
     ForkZygote,
     Invoke,
     Kill,
+    LendFolder,
     Log,
     Message,
     PrepareWorker,
@@ -206,15 +207,22 @@ class ZygoteDriver(ControlDriver):
         plugin_root: Path | str = "",
         environment: Path | str = "",
         block: bool = AS_ROOT,
+        lender: ZygoteDriver | None = None,
     ) -> ZygoteDriver:
-        """Have a plugin's zygote forked; it may not be ready yet."""
+        """Have a plugin's zygote forked, its folder lent by another one if that is given; it may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         zygote = ZygoteDriver(ours, self.next_id())
-        with theirs:
+        with theirs, contextlib.ExitStack() as stack:
             message = make_fork_zygote(
                 zygote.id, preload, sys_path, plugin_root=plugin_root, environment=environment, block=block
             )
-            self.command(message, [theirs.fileno(), *([2] if environment else [])])
+            descriptors = [theirs.fileno(), *([2] if environment else [])]
+            if lender is not None:
+                links = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                here, there = (stack.enter_context(link) for link in links)
+                lender.command(LendFolder(plugin_root=str(plugin_root), copy_private=block), [here.fileno()])
+                descriptors.append(there.fileno())
+            self.command(message, descriptors)
         self.report(Forked, zygote.id)
         return zygote
 

@@ -25,8 +25,20 @@ from tests.worker.forked import (
     show_processes,
     status_field,
 )
-from worker.birth import EXIT_INTERNAL, BirthError, IdBlock, blame, end_as, fork_slot, fork_zygote
-from worker.lockdown.calls import CLONE_NEWPID
+from worker.birth import (
+    EXIT_INTERNAL,
+    BirthError,
+    IdBlock,
+    blame,
+    end_as,
+    fork_slot,
+    fork_zygote,
+    lock_mounts,
+)
+from worker.lockdown.calls import CLONE_NEWNS, CLONE_NEWPID, MS_BIND, mount, umount
+
+MS_RDONLY = 0x1
+MS_REMOUNT = 0x20
 
 LIMIT = "/proc/sys/user/max_{}_namespaces"
 
@@ -187,6 +199,36 @@ def test_everything_below_ends_with_process_1() -> None:
     wait_readable(down)
     assert os.read(down, 1) == b"", "nobody has the other end any more"
     os.close(down)
+
+
+def test_a_zygote_of_a_zygote() -> None:
+    """It is process 1 of its own table, in the user namespace of its parent, and has the same ids."""
+
+    def give_birth() -> list[object]:
+        space = str(Path("/proc/self/ns/user").readlink())
+        inner = answer_from(
+            lambda be: fork_zygote(lambda mapper: be() if mapper is None else 1, None),
+            lambda: [*identity()[:1], os.getresuid()[0], str(Path("/proc/self/ns/user").readlink())],
+        )
+        return [space == inner[-1], os.getresuid()[0] == inner[1], inner[0]]
+
+    assert in_zygote(give_birth) == [True, True, 1]
+
+
+def test_locked_mounts() -> None:
+    """Whoever has entered, with all rights there, can neither make writable nor take away what was there before."""
+
+    def enter() -> list[object]:
+        mount("before", "/mnt", "tmpfs", flags=MS_RDONLY)
+        lock_mounts()
+        with pytest.raises(PermissionError):
+            mount(None, "/mnt", None, flags=MS_BIND | MS_REMOUNT)
+        with pytest.raises(OSError, match="umount /mnt: Invalid argument"):
+            umount("/mnt")
+        mount("after", "/mnt", "tmpfs")
+        return [bool(os.statvfs("/mnt").f_flag & os.ST_RDONLY), os.getuid()]
+
+    assert in_user_namespace(CLONE_NEWNS, enter) == [False, 0]
 
 
 def test_midwives_leave_nothing() -> None:

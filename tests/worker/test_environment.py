@@ -13,7 +13,7 @@ import pytest
 
 from protocol import ForkFailed
 from tests.environments import build_environment, find_pythons, plant
-from tests.worker.driver import BaseZygote, Plugin
+from tests.worker.driver import AS_ROOT, BaseZygote, Plugin
 from worker.loader import STAND_IN
 
 OLD = ("werkzeug==2.3.8", "msgpack==1.0.5")
@@ -143,7 +143,8 @@ except OSError as error:
     assert json.loads(plugin.call().body) == [1, ["1"], False, ["lo"], "Network is unreachable"]
 
 
-def test_what_is_shown_cannot_be_made_writable(environment: Path, make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [AS_ROOT, False], ids=["ids", "rootless"])
+def test_what_is_shown_cannot_be_made_writable(environment: Path, make: Make, tmp_path: Path, block: bool) -> None:  # noqa: FBT001
     """What an environment imports has rights in its namespaces, but changes no mount that came with its view."""
     code = """
 import ctypes, os
@@ -156,7 +157,7 @@ writable = [place for place in found if os.statvfs(place).f_flag & os.ST_RDONLY 
     or libc.mount(None, place.encode(), None, remount | bind | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC, None) == 0)]
 shadowed = [place for place in found if place != "/" and libc.umount2(place.encode(), 2) == 0]
 """
-    plugin = make(plant(environment, tmp_path / "planted", code))
+    plugin = make(plant(environment, tmp_path / "planted", code), block=block)
     plugin.endpoint("import planted as p; return Response(json.dumps([len(p.found) > 9, p.writable, p.shadowed]))")
 
     assert json.loads(plugin.call().body) == [True, [], []]

@@ -1,6 +1,7 @@
 """System calls that Python does not offer, by ctypes; each raises OSError with its name when the kernel refuses.
 
-Sources: unshare(2), mount(2), pivot_root(2), mount_setattr(2), close_range(2), capset(2), prctl(2).
+Sources: unshare(2), mount(2), pivot_root(2), open_tree(2), move_mount(2), mount_setattr(2), close_range(2), capset(2),
+prctl(2).
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ __all__ = [
     "MS_NOSUID",
     "MS_PRIVATE",
     "MS_REC",
+    "attach_tree",
     "call_kernel",
     "close_range",
     "control_process",
+    "detach_tree",
     "mount",
     "pivot_root",
     "restrict_mount",
@@ -66,6 +69,10 @@ _MNT_DETACH: Final = 2
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
 _PR_SET_DUMPABLE: Final = 4
+_OPEN_TREE_CLONE: Final = 1
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+_NR_OPEN_TREE: Final = 428
+_NR_MOVE_MOUNT: Final = 429
 _NR_CLOSE_RANGE: Final = 436
 _NR_MOUNT_SETATTR: Final = 442
 """Numbers of system calls added since 2019, which are the same on all architectures."""
@@ -148,6 +155,21 @@ def restrict_mount(target: str, attributes: int, *, recursive: bool) -> None:
     size = ctypes.c_size_t(ctypes.sizeof(attr))
     where = (ctypes.c_int(_AT_FDCWD), ctypes.c_char_p(os.fsencode(target)), flags)
     call_kernel(f"mount_setattr {target}", _NR_MOUNT_SETATTR, *where, ctypes.byref(attr), size)
+
+
+def detach_tree(path: str) -> int:
+    """Copy a mount with all that are below it, attached nowhere; the descriptor that holds it (open_tree(2))."""
+    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE)
+    where = (ctypes.c_int(_AT_FDCWD), ctypes.c_char_p(os.fsencode(path)))
+    return call_kernel(f"open_tree {path}", _NR_OPEN_TREE, *where, flags)
+
+
+def attach_tree(descriptor: int, target: str) -> None:
+    """Mount on `target` what was detached before, here or in another mount namespace (move_mount(2))."""
+    source = (ctypes.c_int(descriptor), ctypes.c_char_p(b""))
+    where = (ctypes.c_int(_AT_FDCWD), ctypes.c_char_p(os.fsencode(target)))
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
+    call_kernel(f"move_mount {target}", _NR_MOVE_MOUNT, *source, *where, flags)
 
 
 def close_range(first: int, last: int) -> None:

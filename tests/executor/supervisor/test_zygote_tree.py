@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import structlog
 from executor.config.isolation import Isolation
 from executor.environments.environment import Environment, find_environment
 from executor.isolation.host import HostIsolation
-from executor.supervisor import confinement, zygote_tree
+from executor.supervisor import base_zygote, confinement, environment_zygote
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.zygote import Zygote
 from executor.supervisor.zygote_tree import ZygoteTree
@@ -35,8 +36,12 @@ signal.pause()
 Test = Callable[[ZygoteTree], Awaitable[None]]
 
 
-def with_tree(test: Test) -> None:
-    """Run a test with real zygotes, and look for what is left."""
+async def nothing() -> None:
+    """What is done after most tests."""
+
+
+def with_tree(test: Test, afterwards: Callable[[], Awaitable[None]] = nothing) -> None:
+    """Run a test with real zygotes, and look for what is left once the tree is closed."""
 
     async def run() -> None:
         before = psutil.Process().num_fds()
@@ -48,6 +53,7 @@ def with_tree(test: Test) -> None:
         finally:
             await tree.close()
             host.close()
+        await afterwards()
         assert psutil.Process().num_fds() == before
         assert psutil.Process().children() == children
 
@@ -71,9 +77,16 @@ def groups_of(tree: ZygoteTree) -> list[Path]:
 
 
 def parent(zygote: Zygote) -> int:
-    """The base zygote that a plugin's zygote came from."""
+    """What a plugin's zygote was forked from: the zygote of its environment, or a base zygote."""
     assert zygote.pid is not None
-    pid = psutil.Process(zygote.pid).ppid()
+    return psutil.Process(zygote.pid).ppid()
+
+
+def base_of(zygote: Zygote) -> int:
+    """The base zygote that a plugin's zygote came from."""
+    pid = parent(zygote)
+    if pid not in bases():
+        pid = psutil.Process(pid).ppid()
     assert pid in bases()
     return pid
 
@@ -85,33 +98,177 @@ def test_one_for_each_interpreter(environment: Environment) -> None:
     async def test(tree: ZygoteTree) -> None:
         before = bases()  # of other tests
         own = await tree.fork_plugin_zygote("a", "")
-        assert parent(await tree.fork_plugin_zygote("b", "")) == parent(own)
+        assert base_of(await tree.fork_plugin_zygote("b", "")) == base_of(own)
         seen: dict[Path, int] = {}
         for other in [environment, *others, *others]:
             zygote = await tree.fork_plugin_zygote("c", "", other)
             assert str(zygote.ready.result()["python"]).startswith(f"{other.version}.")
-            assert seen.setdefault(other.interpreter, parent(zygote)) == parent(zygote)
-        assert len({parent(own), *seen.values()}) == len(seen) + 1 == len(bases()) - len(before)
+            assert seen.setdefault(other.interpreter, base_of(zygote)) == base_of(zygote)
+        assert len({base_of(own), *seen.values()}) == len(seen) + 1 == len(bases()) - len(before)
 
     with_tree(test)
 
 
+def imports(logs: Sequence[Mapping[str, object]]) -> int:
+    """How often an environment that prints something was imported."""
+    return len([entry for entry in logs if entry["event"] == "zygote.output"])
+
+
+def test_an_environment_is_imported_once(environment: Environment, tmp_path: Path) -> None:
+    """For all plugins that have it, however many begin at once; not again for one that comes later."""
+    talking = find_environment(plant(environment.folder, tmp_path / "planted", "print('imported')"))
+
+    async def test(tree: ZygoteTree) -> None:
+        names = ("a", "b", "c", "d")
+        zygotes = await asyncio.gather(*(tree.fork_plugin_zygote(name, "", talking) for name in names))
+        zygotes.append(await tree.fork_plugin_zygote("e", "", talking))
+        assert len({parent(zygote) for zygote in zygotes}) == 1
+        assert [zygote.ready.result()["name"] for zygote in zygotes] == [*names, "e"]
+
+    with structlog.testing.capture_logs() as logs:
+        with_tree(test)
+    assert imports(logs) == 1
+
+
+def test_what_has_changed_is_imported_again(environment: Environment) -> None:
+    """The zygotes of the state before stay as long as they are used."""
+
+    async def test(tree: ZygoteTree) -> None:
+        before = await tree.fork_plugin_zygote("a", "", environment)
+        after = await tree.fork_plugin_zygote("a", "", replace(environment, digest="another"))
+        assert parent(before) != parent(after)
+        assert base_of(before) == base_of(after)
+
+    with_tree(test)
+
+
+def test_whoever_stops_waiting_stops_nobody(environment: Environment, tmp_path: Path) -> None:
+    """An import that began for one plugin goes on for another, and is kept for the next where nobody waits."""
+    talking = find_environment(plant(environment.folder, tmp_path / "planted", "print('imported')"))
+
+    async def test(tree: ZygoteTree) -> None:
+        for others in (1, 0):
+            waiting = [asyncio.create_task(tree.fork_plugin_zygote("a", "", talking)) for _ in range(1 + others)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            done = await asyncio.gather(*waiting, return_exceptions=True)
+            assert isinstance(done[0], asyncio.CancelledError)
+            assert all(isinstance(zygote, Zygote) for zygote in done[1:])
+        await tree.fork_plugin_zygote("b", "", talking)
+
+    with structlog.testing.capture_logs() as logs:
+        with_tree(test)
+    assert imports(logs) == 1
+
+
+def test_an_import_that_fails_is_tried_again(environment: Environment, tmp_path: Path) -> None:
+    """One failure for all who waited; the next one begins anew, and may succeed."""
+    planted = plant(environment.folder, tmp_path / "planted", "import os\nos._exit(1)")
+    broken = find_environment(planted)
+
+    async def test(tree: ZygoteTree) -> None:
+        waiting = [tree.fork_plugin_zygote(name, "", broken) for name in ("a", "b")]
+        told = [str(error) for error in await asyncio.gather(*waiting, return_exceptions=True)]
+        assert told == [f"zygote {planted}: it ended"] * 2
+        next(planted.glob("lib/python3*/site-packages/planted.pth")).unlink()
+        assert (await tree.fork_plugin_zygote("a", "", broken)).alive
+
+    with_tree(test)
+
+
+def test_the_end_of_an_environments_zygote(environment: Environment) -> None:
+    """The zygotes of its plugins are lost with it, others are not; the next one starts it again."""
+
+    async def test(tree: ZygoteTree) -> None:
+        zygotes = [await tree.fork_plugin_zygote(name, "", environment) for name in ("a", "b")]
+        other = await tree.fork_plugin_zygote("c", "", replace(environment, digest="another"))
+        psutil.Process(parent(zygotes[0])).kill()
+        for zygote in zygotes:
+            await zygote.lost
+        assert other.alive
+        again = await tree.fork_plugin_zygote("a", "", environment)
+        assert base_of(again) == base_of(other)
+
+    with_tree(test)
+
+
+def test_the_end_of_a_sibling(environment: Environment) -> None:
+    """It disturbs nobody."""
+
+    async def test(tree: ZygoteTree) -> None:
+        first, second = [await tree.fork_plugin_zygote(name, "", environment) for name in ("a", "b")]
+        assert first.pid is not None
+        psutil.Process(first.pid).kill()
+        await first.lost
+        third = await tree.fork_plugin_zygote("c", "", environment)
+        assert second.alive
+        assert parent(second) == parent(third)
+
+    with_tree(test)
+
+
+def sees(pid: int | None, folder: Path) -> bool:
+    """Whether a process has a folder mounted."""
+    return f"{folder} " in Path(f"/proc/{pid}/mountinfo").read_text()
+
+
+def test_the_folder_is_lent(environment: Environment, tmp_path: Path) -> None:
+    """To the zygote of that plugin; what cannot be lent is told, by the plugin's name, and others are served."""
+    tmp_path.chmod(0o755)
+
+    async def test(tree: ZygoteTree) -> None:
+        zygote = await tree.fork_plugin_zygote("a", str(tmp_path), environment)
+        assert [sees(pid, tmp_path) for pid in (zygote.pid, parent(zygote))] == [True, False]
+        with pytest.raises(ParentLostError, match=rf"zygote b: the plugin folder {tmp_path}/none cannot be shown: No "):
+            await tree.fork_plugin_zygote("b", f"{tmp_path}/none", environment)
+        assert (await tree.fork_plugin_zygote("b", str(tmp_path), environment)).alive
+
+    with_tree(test)
+
+
+def test_a_tree_that_is_closed_while_an_environment_is_imported(environment: Environment, tmp_path: Path) -> None:
+    """Whoever waits is told, and nothing is left."""
+    slow = find_environment(plant(environment.folder, tmp_path / "planted", "import time\ntime.sleep(600)"))
+    waiting: list[asyncio.Task[Zygote]] = []
+
+    async def test(tree: ZygoteTree) -> None:
+        waiting.append(asyncio.create_task(tree.fork_plugin_zygote("a", "", slow)))
+        while not any(name.startswith("ee-zygote /") for name in names_below()):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+    async def told() -> None:
+        with pytest.raises(ParentLostError, match="is not used any more"):
+            await waiting[0]
+
+    with_tree(test, told)
+
+
+def names_below() -> list[str]:
+    """Names of all processes that were started from here."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(process.name())
+    return found
+
+
 def test_it_ends_when_nobody_needs_it(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time after the last zygote of a plugin has ended; the next one starts another."""
-    monkeypatch.setattr(zygote_tree, "BASE_IDLE_S", 0.0)
+    monkeypatch.setattr(base_zygote, "BASE_IDLE_S", 0.0)
+    monkeypatch.setattr(environment_zygote, "ENVIRONMENT_IDLE_S", 0.0)
 
     async def test(tree: ZygoteTree) -> None:
         first = await tree.fork_plugin_zygote("a", "", environment)
         second = await tree.fork_plugin_zygote("b", "", environment)
-        base = psutil.Process(parent(first))
+        base = psutil.Process(base_of(first))
         first.close()
         third = await tree.fork_plugin_zygote("c", "", environment)
-        assert parent(third) == parent(second) == base.pid
+        assert base_of(third) == base_of(second) == base.pid
         second.close()
         third.close()
         await asyncio.to_thread(base.wait, 60)
         again = await tree.fork_plugin_zygote("d", "", environment)
-        assert parent(again) != base.pid
+        assert base_of(again) != base.pid
 
     with_tree(test)
 
@@ -121,7 +278,7 @@ def test_one_that_was_lost_is_started_again(environment: Environment) -> None:
 
     async def test(tree: ZygoteTree) -> None:
         zygote = await tree.fork_plugin_zygote("a", "", environment)
-        psutil.Process(parent(zygote)).kill()
+        psutil.Process(base_of(zygote)).kill()
         await zygote.lost
         other = await tree.fork_plugin_zygote("a", "", environment)
         assert other.alive
@@ -136,7 +293,7 @@ def test_what_is_wrong_with_an_environment_is_told(environment: Environment, tmp
 
     async def test(tree: ZygoteTree) -> None:
         with pytest.raises(
-            ParentLostError, match=re.escape(f"zygote a: the environment {empty.folder} has no werkzeug")
+            ParentLostError, match=re.escape(f"zygote {empty.folder}: the environment {empty.folder} has no werkzeug")
         ):
             await tree.fork_plugin_zygote("a", "", empty)
         with pytest.raises(ParentLostError, match=r"env has no interpreter"):
@@ -186,7 +343,8 @@ def test_its_output_is_not_the_executors(
         with_tree(test)
     records = [entry["message"] for entry in logs if entry["event"] == "zygote.output"]
     assert records == ['{"event": "service.ready"}', "no newline \x1b[31m"]
-    assert all(entry["plugin"] == "talking" for entry in logs if entry["event"] == "zygote.output")
+    owners = {entry["environment"] for entry in logs if entry["event"] == "zygote.output"}
+    assert owners == {str(talking.folder)}
     assert "service.ready" not in "".join(capfd.readouterr())
 
 
@@ -196,7 +354,7 @@ def test_a_flood_of_output_ends_it(environment: Environment, tmp_path: Path) -> 
     flooding = find_environment(plant(environment.folder, tmp_path / "planted", code))
 
     async def test(tree: ZygoteTree) -> None:
-        with pytest.raises(ParentLostError, match=r"zygote flooding: it ended"):
+        with pytest.raises(ParentLostError, match=re.escape(f"zygote {flooding.folder}: it ended")):
             await tree.fork_plugin_zygote("flooding", "", flooding)
 
     with structlog.testing.capture_logs() as logs:
@@ -204,20 +362,21 @@ def test_a_flood_of_output_ends_it(environment: Environment, tmp_path: Path) -> 
     records = [entry["message"] for entry in logs if entry["event"] == "zygote.output"]
     assert 10 < len(records) < 40
     assert "dropped" in records[-1]
-    assert [entry["zygote"] for entry in logs if entry["event"] == "zygote.flood"] == ["flooding"]
+    assert [entry["zygote"] for entry in logs if entry["event"] == "zygote.flood"] == [str(flooding.folder)]
 
 
 def test_its_control_group_goes_with_it(environment: Environment) -> None:
-    """Each of these zygotes is in a group of its own, as long as it is there; those of our own environment are not."""
+    """Those of environments and their plugins are in a group each, as long as they are there; others are in none."""
 
     async def test(tree: ZygoteTree) -> None:
         zygote = await tree.fork_plugin_zygote("a", "", environment)
         await tree.fork_plugin_zygote("b", "")
         groups = groups_of(tree)
-        assert len(groups) == len(tree.host.group_folders)
-        assert all(str(zygote.pid) in (group / "cgroup.procs").read_text().split() for group in groups)
+        assert len(groups) == 2 * len(tree.host.group_folders)
+        members = [(group / "cgroup.procs").read_text().split() for group in groups]
+        assert sorted(members) == sorted([[str(pid)] for pid in (zygote.pid, parent(zygote))] * (len(groups) // 2))
         zygote.close()
-        while any(group.exists() for group in groups):  # noqa: ASYNC110 - nothing tells when it is removed
+        while len([group for group in groups if group.exists()]) > len(groups) // 2:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
     with_tree(test)
