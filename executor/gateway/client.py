@@ -85,14 +85,16 @@ class ASGIClient:
         ours = [(name, value) for name, value in self._our_headers() if name not in said or name == b"vary"]
         await self._send({"type": "http.response.start", "status": status, "headers": [*head.headers, *ours]})
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body; the last one of a declared length completes the response at once."""
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send a piece of the body; the last one, as of a declared length, completes the response at once."""
         if self._missing is not None:
             self._missing -= len(data)
             if self._missing < 0:
                 raise InvalidResponseError("the body is longer than the response's Content-Length")
-        self._complete = self._missing == 0
+        self._complete = self._missing == 0 or (last and self._missing is None)
         await self._send({"type": "http.response.body", "body": data, "more_body": not self._complete})
+        if last:
+            await self.finish()
 
     async def finish(self) -> None:
         """End the body."""

@@ -32,6 +32,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from executor.gateway.held_head import HeadHolder
 from executor.gateway.request_head import body_framing, find_fault
 
 __all__ = ["BoundedHttpProtocol", "HeadLimits", "bounded_protocol"]
@@ -87,6 +88,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._running: RequestResponseCycle | None = None
+        self._holder: HeadHolder | None = None
         self._data = b""
         self._head_bytes = 0
         self._head_complete = False
@@ -206,6 +208,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Let the next request begin; if this one is still coming in, take the rest of it, for a while."""
+        if self._holder is not None:
+            self._holder.release()
         super().on_response_complete()
         if not self._answering() and self.cycle.more_body:
             self._close_in(LINGER_TIME_S)
@@ -216,6 +220,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         Args:
             at_once: Drop what has not been sent, for a client that does not read; otherwise it is sent first.
         """
+        if self._holder is not None and not at_once:
+            self._holder.release()
         old = self._running is not None and self._running.scope["http_version"] == "1.0"
         self._end_answer(disconnected=False)
         if old:
@@ -227,6 +233,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        cycle.transport = self._holder = HeadHolder(self.transport)
         super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -85,9 +85,11 @@ class SessionClient:
         kept = [(name, value) for name, value in head.headers if name != b"content-length"]
         await self._write(self._events.head(status, kept))
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of the body; waits while the daemon is slow."""
         await self._write(self._events.body(data))
+        if last:
+            await self._end()
 
     async def finish(self) -> None:
         """End the body."""

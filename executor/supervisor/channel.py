@@ -27,7 +27,7 @@ from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallR
 from protocol.calls import CallState
 from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protocol.messages import Chunk, Credit, Log, Message
+from protocol.messages import Chunk, Credit, End, Log, Message
 from protocol.states import Role
 
 CallerMessage = Call | CallData | CallCredit | CallCancel
@@ -214,6 +214,13 @@ class Channel:
         if not self._reading and len(inbox) < INBOX_HIGH // 2:
             self._schedule_drain()
         return message
+
+    def take_end(self) -> bool:
+        """Take the end of the answer, if that is what comes next and has come already; whether it was."""
+        if self._inbox and type(self._inbox[0]) is End:
+            self._inbox.popleft()
+            return True
+        return False
 
     async def receive(self) -> Message | bytes | None:
         """Wait for the next message, or for body.

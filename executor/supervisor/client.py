@@ -44,11 +44,15 @@ class Client(Protocol):
             InvalidResponseError: The head is not one that HTTP allows. Nothing was sent.
         """
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send a piece of the body; waits while the client is slow.
 
+        Args:
+            data: The piece.
+            last: Whether it ends the body: then `finish` need not be called.
+
         Raises:
-            InvalidResponseError: The body is longer than the head said.
+            InvalidResponseError: The body is longer than the head said, or shorter at its end.
         """
 
     async def finish(self) -> None:

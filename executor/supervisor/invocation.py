@@ -258,7 +258,10 @@ class Invocation:
                     self.measured.bytes_out += len(message)
                     if self.measured.bytes_out > self.limits.response_body:
                         return Verdict(Outcome.LIMIT_RESPONSE_BODY, f"limit {self.limits.response_body} bytes")
-                    await self._clocks.wait_sent(self._client.write(message))
+                    ended = channel.take_end()
+                    await self._clocks.wait_sent(self._client.write(message, last=ended))
+                    if ended:
+                        return Verdict(Outcome.OK)
                     channel.grant(len(message))
                 case End():
                     await self._clocks.wait_sent(self._client.finish())

@@ -44,8 +44,10 @@ def test_chunks_that_have_come_are_one_piece() -> None:
         await worker.invoked()
         worker.say(Response(status=200, headers=()), Chunk(data=b"a"), Chunk(data=b"bc"), Chunk(data=b"d"), End())
         assert isinstance(await worker.channel.receive(), Response)
+        assert not worker.channel.take_end()
         assert await worker.channel.receive() == b"abcd"
-        assert await worker.channel.receive() == End()
+        assert worker.channel.take_end()
+        assert not worker.channel.take_end()
 
     play(test)
 
