@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Workers with the same task (sources, limits, debugging) can stand in for one another; each task has a *line*. A line is
 as long as requests come in during the time that it takes to make a worker, and one more; when none has come for a
-while, it is empty. What is taken is replaced; a request that finds none forks a worker of its own and waits for it.
+while, it is empty. What is taken is replaced, a moment later: a request that has its worker should not wait for the
+processor because another one is being made. A request that finds none forks a worker of its own and waits for it.
 
 A spare is a worker like any other: locked down, limited, used for one request only. It has imported what a stranger
 wrote, so it is watched while it waits: one that says something out of turn, ends, floods the log or is busy without a
@@ -50,6 +51,9 @@ PENALTY_S: Final = 60.0
 
 MEMORY_LOOK_S: Final = 0.5
 """For how long the host's free memory is taken to be what it was."""
+
+REFILL_PAUSE_S: Final = 0.004
+"""From a request to the making of what is missing: most requests have their answer by then."""
 
 WEIGHT: Final = 0.2
 """Of the newest observation, in moving averages."""
@@ -173,6 +177,7 @@ class SpareLine:
         self._makers: set[asyncio.Task[None]] = set()
         self._enders: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._refiller: asyncio.TimerHandle | None = None
         self._last_request = -math.inf
         self._interval_s = math.inf
         self._make_s = 0.0
@@ -196,7 +201,7 @@ class SpareLine:
         return self.size == 0 and self._wanted() == 0
 
     def take(self, sink: WorkerSink) -> ReadyWorker | None:
-        """Take a spare for a request, if there is one; its output goes to `sink`. See to it that there are more."""
+        """Take a spare for a request, if there is one; its output goes to `sink`. See to it that there will be more."""
         self._note_request()
         taken: ReadyWorker | None = None
         while self._waiting and taken is None:
@@ -207,11 +212,15 @@ class SpareLine:
                 taken.spare = True
             else:
                 self._discard(spare)
-        self.refill()
+        if self._refiller is None:
+            self._refiller = asyncio.get_running_loop().call_later(REFILL_PAUSE_S, self.refill)
         return taken
 
     def refill(self) -> None:
         """Begin to make what is missing."""
+        if self._refiller is not None:
+            self._refiller.cancel()
+            self._refiller = None
         if self._closed or time.monotonic() < self._punished_until:
             return
         while self.size < self._wanted() and self._budget.allows(self):
@@ -230,8 +239,9 @@ class SpareLine:
         """End all spares, and make no more."""
         self._closed = True
         self._budget.leave(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._refiller):
+            if timer is not None:
+                timer.cancel()
         for maker in self._makers:
             maker.cancel()
         while self._waiting:

@@ -126,6 +126,23 @@ def test_the_second_request_finds_a_spare(plugin: Path) -> None:
     run(plugin, budget, test)
 
 
+def test_a_spare_is_replaced_after_a_moment(plugin: Path) -> None:
+    """Whoever takes one goes on at once: nothing is begun in the same turn of the event loop."""
+    budget = SpareBudget(SpareSettings())
+
+    async def test(runtime: PluginRuntime) -> None:
+        await ask(runtime)
+        await until(lambda: budget.ready == 1 and budget.used == 1)
+        worker = await runtime.obtain_worker(MAIN, Kept(), Limits())
+        await asyncio.sleep(0)
+        assert worker.spare
+        assert budget.used == 0
+        await until(lambda: budget.ready == 1)
+        await end(worker)
+
+    run(plugin, budget, test)
+
+
 def test_output_of_the_import_belongs_to_the_request(plugin: Path) -> None:
     """What a spare printed and logged before there was a request is that request's output."""
     (plugin / "main.py").write_text(
