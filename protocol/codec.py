@@ -196,7 +196,7 @@ def encode_data_head(sender: Role, kind: type[Body | Chunk], size: int) -> bytes
     return frame_header(code, 6 + size) + b"\x91\xc6" + size.to_bytes(4, "big")
 
 
-def find_data(payload: bytes) -> int:
+def find_data(payload: bytes | memoryview) -> int:
     """Tell where in the payload of a BODY or CHUNK its data begin; 0 where anything is unusual about it."""
     if len(payload) < _SHORTEST_DATA or payload[0] != _ARRAY_OF_ONE:
         return 0

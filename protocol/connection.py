@@ -5,6 +5,7 @@
     receive_data(data)    bytes that were read; b"" at the end of the stream
     next_message()     -> message, or None: more bytes are needed, or `at_eof`
     next_data(n)       -> the data of n messages of body that come next, for those who do not need the messages
+    keep()                for those who read into the same memory again
 
 INVOKE begins a request, and with it both windows begin anew on both sides. A worker that is to be kept says READY once
 more after END, with no call open; all that it has granted has come before that, all that it was granted comes before
@@ -40,6 +41,8 @@ __all__ = ["Connection", "Role"]
 _BODIES: Final[dict[Role, type[Body | Chunk]]] = {Role.SUPERVISOR: Body, Role.WORKER: Chunk}
 """What the body of a request or of an answer comes in, by sender."""
 
+_NONE_SENT: Final = (START, -1, b"")
+
 _PEER: Final = {Role.SUPERVISOR: Role.WORKER, Role.WORKER: Role.SUPERVISOR}
 
 
@@ -49,6 +52,9 @@ class Connection:
 
     Args:
         role: Which end this side is.
+
+    Attributes:
+        send_window: Bytes of BODY or CHUNK that this side may still send. To be looked at only.
     """
 
     def __init__(self, role: Role) -> None:
@@ -58,10 +64,12 @@ class Connection:
         self._reader = FrameReader(FRAME_LIMITS[self._peer])
         self._preface = PREFACE
         self._failure: str | None = None
-        self._send_window = INITIAL_CREDIT
+        self.send_window = INITIAL_CREDIT
         self._receive_window = INITIAL_CREDIT
         self._calls = CallTable()
         self._keep = False
+        self._sent = _NONE_SENT
+        """The states, the size and the head of the data that were sent last: those that follow are often like them."""
 
     @property
     def role(self) -> Role:
@@ -77,11 +85,6 @@ class Connection:
     def their_state(self) -> State:
         """State of what the peer sends. At the end of the stream it tells whether the peer had finished."""
         return self._states.worker if self._role is Role.SUPERVISOR else self._states.supervisor
-
-    @property
-    def send_window(self) -> int:
-        """Bytes of BODY or CHUNK that this side may still send."""
-        return self._send_window
 
     @property
     def receive_window(self) -> int:
@@ -141,22 +144,30 @@ class Connection:
             LocalProtocolError: As `send`, or of another size. Nothing has changed.
             RemoteProtocolError: The connection is dead.
         """
+        states, like, head = self._sent
+        if like == size <= self.send_window and states is self._states and kind is _BODIES[self._role]:
+            self.send_window -= size
+            return head
         if self._failure is not None:
             raise self._death()
         states = advance(self._states, self._role, kind)
-        if size > self._send_window:
-            raise _overspent(size, self._send_window)
+        if size > self.send_window:
+            raise _overspent(size, self.send_window)
         if not 1 <= size <= MAX_DATA:
             raise LocalProtocolError(f"{size} bytes of data in one message, expected 1..{MAX_DATA}")
         self._states = states
-        self._send_window -= size
+        self.send_window -= size
         head = encode_data_head(self._role, kind, size)
+        self._sent = (states, size, head)
         return head if not self._preface else self._after_preface(head)
 
     def receive_data(self, data: bytes | memoryview) -> None:
         """Take bytes that were read; `b""` marks the end of the stream.
 
         Call `next_message` until it returns None after each call: the buffer is bounded.
+
+        Args:
+            data: They must not change until `keep` is called.
 
         Raises:
             LocalProtocolError: The buffer is full, or the stream had already ended. Nothing has changed.
@@ -177,32 +188,39 @@ class Connection:
         try:
             return self._next_message()
         except ProtocolError as error:
-            self._failure = str(error)
+            self._fail(error)
             if isinstance(error, RemoteProtocolError):
                 raise
-            raise RemoteProtocolError(self._failure) from error
+            raise RemoteProtocolError(str(error)) from error
 
-    def next_data(self, most: int) -> list[memoryview]:
+    def next_data(self, most: int) -> bytes:
         """Return the data of at most so many messages of body that come next and are there whole; maybe none.
 
         What is wrong with one of them, or with what comes after them, `next_message` tells.
         """
         kind = _BODIES[self._peer]
         code = CODES[self._peer][kind]
-        pieces: list[memoryview] = []
         payloads = self._reader.next_payloads(code, most) if self._failure is None else []
+        if not payloads:
+            return b""
+        pieces: list[memoryview] = []
+        window = self._receive_window
         try:
-            if payloads:
-                self._states = advance(self._states, self._peer, kind)
+            self._states = advance(self._states, self._peer, kind)
             for payload in payloads:
                 data = _read_data(self._peer, code, payload)
-                if len(data) > self._receive_window:
-                    raise _overspent(len(data), self._receive_window)
-                self._receive_window -= len(data)
+                if len(data) > window:
+                    raise _overspent(len(data), window)
+                window -= len(data)
                 pieces.append(data)
         except ProtocolError as error:
-            self._failure = str(error)
-        return pieces
+            self._fail(error)
+        self._receive_window = window
+        return b"".join(pieces)
+
+    def keep(self) -> None:
+        """Copy what no message has come of yet: what was given to `receive_data` may change from now on."""
+        self._reader.keep()
 
     def _next_message(self) -> Message | None:
         frame = self._reader.next_frame()
@@ -215,7 +233,7 @@ class Connection:
                 raise _overspent(len(message.data), self._receive_window)
             self._receive_window -= len(message.data)
         elif isinstance(message, Credit):
-            self._send_window = _grant(self._send_window, message.amount)
+            self.send_window = _grant(self.send_window, message.amount)
         elif isinstance(message, CALL_MESSAGES):
             self._calls.apply(self._peer, message)
         elif isinstance(message, Ready):
@@ -240,18 +258,22 @@ class Connection:
 
     def _begin(self, invoke: Invoke) -> None:
         """Begin anew with a request: credit of the one before, used or not, is of no consequence."""
-        self._send_window = self._receive_window = INITIAL_CREDIT
+        self.send_window = self._receive_window = INITIAL_CREDIT
         self._keep = invoke.keep
+
+    def _fail(self, error: ProtocolError) -> None:
+        self._failure = str(error)
+        self._sent = _NONE_SENT
 
     def _death(self) -> RemoteProtocolError:
         return RemoteProtocolError(f"the connection is dead: {self._failure}")
 
 
-def _read_data(sender: Role, code: int, payload: bytes) -> memoryview:
+def _read_data(sender: Role, code: int, payload: memoryview) -> memoryview:
     begin = find_data(payload)
     if begin and 1 <= len(payload) - begin <= MAX_DATA:
-        return memoryview(payload)[begin:]
-    message = decode_message(sender, code, payload)  # it says what is wrong, if anything is
+        return payload[begin:]
+    message = decode_message(sender, code, bytes(payload))  # it says what is wrong, if anything is
     return memoryview(message.data if isinstance(message, DATA_MESSAGES) else b"")
 
 

@@ -129,16 +129,12 @@ class Channel(Pipes):
         with self._lock:
             self._look()
             while rest:
-                window = self._connection.send_window
-                if window < len(rest):
-                    self._read_all_nowait()
-                    window = self._connection.send_window
-                if not window:
-                    self._wait_sent()  # nobody grants anything for what is held
-                    self._wait(lambda: self._connection.send_window > 0)
-                    window = self._connection.send_window
-                self._raise_if_cancelled()
-                piece = rest[: min(window, MAX_DATA)]  # nothing is copied where it is all
+                size = min(len(rest), MAX_DATA)
+                if self._connection.send_window < size:
+                    size = min(size, self._wait_for_window())
+                if self._cancel_reason is not None:
+                    raise Cancelled(self._cancel_reason)
+                piece = rest[:size]  # nothing is copied where it is all
                 self._enqueue(piece, more=more)
                 if self._outgoing and not more:
                     self._wait_sent()
@@ -227,6 +223,14 @@ class Channel(Pipes):
             if call is not None and not call.cancelled and self._cancel_reason is None:
                 with suppress(ProtocolError):  # after an ERROR nothing is sent
                     self._enqueue(CallCancel(call_id=call_id))
+
+    def _wait_for_window(self) -> int:
+        """Look for more credit, and wait for it if there is none at all; how much there is now."""
+        self._read_all_nowait()
+        if not self._connection.send_window:
+            self._wait_sent()  # nobody grants anything for what is held
+            self._wait(lambda: self._connection.send_window > 0)
+        return self._connection.send_window
 
     def _finished(self) -> bool:
         return self._connection.our_state in {WorkerState.ENDED, WorkerState.FAILED}

@@ -163,12 +163,14 @@ class Pipes(ABC):
         try:
             if isinstance(said, bytes):
                 parts: tuple[bytes, ...] = (self._connection.send_data(Chunk, len(said)), said)
+                size = len(parts[0]) + len(said)
             else:
                 parts = (self._connection.send(said),)
+                size = len(parts[0])
         except RemoteProtocolError:
             return  # the connection is dead; the supervisor knows
         written = self._write(parts) if not self._outgoing and not more else 0
-        if written == sum(map(len, parts)):
+        if written == size:
             return
         self._outgoing += b"".join(parts)[written:]
         if not more or len(self._outgoing) > HELD_MOST:

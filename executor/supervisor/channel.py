@@ -27,8 +27,8 @@ from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallR
 from protocol.calls import CallState
 from protocol.connection import Connection
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protocol.messages import Chunk, Credit, End, Log, Message
-from protocol.states import Role
+from protocol.messages import Credit, End, Log, Message
+from protocol.states import Role, WorkerState
 
 CallerMessage = Call | CallData | CallCredit | CallCancel
 """What a worker says about its reverse calls."""
@@ -42,7 +42,7 @@ WIDE_PIPE: Final = 262_144
 """Capacity for a worker with a long answer: fewer turns of the two. A megabyte is the most without privileges."""
 
 _INCOMING: Final = bytearray(WIDE_PIPE)
-"""What was read last, of any worker. It is copied before anything else is read."""
+"""What was read last, of any worker. What is to be had for longer is copied before anything else is read."""
 
 MESSAGES_PER_WAKEUP: Final = 64
 INBOX_HIGH: Final = 64
@@ -95,7 +95,7 @@ class Channel:
         self._violated = violated
         self._loop = readiness.loop
         self._connection = Connection(Role.SUPERVISOR)
-        self._inbox: deque[Message | memoryview] = deque()
+        self._inbox: deque[Message | bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._outgoing = bytearray()
         self._writable: asyncio.Future[None] | None = None
@@ -204,10 +204,10 @@ class Channel:
         inbox = self._inbox
         if not inbox:
             return None
-        message: Message | bytes | memoryview = inbox.popleft()
-        if type(message) is memoryview:
+        message = inbox.popleft()
+        if type(message) is bytes and inbox and type(inbox[0]) is bytes:
             pieces = [message]
-            while inbox and type(piece := inbox[0]) is memoryview:
+            while inbox and type(piece := inbox[0]) is bytes:
                 pieces.append(piece)
                 inbox.popleft()
             message = b"".join(pieces)
@@ -276,6 +276,7 @@ class Channel:
         except ProtocolError as error:
             self.violation = self.violation or error
         self._drain()
+        self._connection.keep()
         return True
 
     def _widen(self) -> None:
@@ -299,7 +300,7 @@ class Channel:
                 self._pause_reading()
                 break
             try:
-                message = self._connection.next_message() if self.violation is None else None
+                message = self._next() if self.violation is None else None
             except ProtocolError as error:
                 message, self.violation = None, error
             if message is None:
@@ -318,11 +319,15 @@ class Channel:
         if self._inbox:
             self._wake()
 
-    def _dispatch(self, message: Message) -> None:
+    def _next(self) -> Message | bytes | None:
+        """The next message, or what there is of the body."""
+        connection = self._connection
+        if connection.their_state is WorkerState.RESPONDING and (data := connection.next_data(MESSAGES_PER_WAKEUP)):
+            return data
+        return connection.next_message()
+
+    def _dispatch(self, message: Message | bytes) -> None:
         match message:
-            case Chunk():
-                self._inbox.append(memoryview(message.data))
-                self._inbox.extend(self._connection.next_data(MESSAGES_PER_WAKEUP))
             case Log():
                 self.sink.add_message(message)
             case Credit():

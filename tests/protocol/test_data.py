@@ -30,13 +30,13 @@ def test_data_in_a_row(role: Role) -> None:
     ours, theirs, said = bodies(role, b"a", b"b" * 300, b"c" * 65_536, b"d")
     window = theirs.receive_window
     end = ours.send(BodyEnd() if role is S else End())
-    assert theirs.next_data(9) == []
+    assert theirs.next_data(9) == b""
     theirs.receive_data(said[:-1])
-    assert [*map(bytes, theirs.next_data(2))] == [b"a", b"b" * 300]
-    assert [*map(bytes, theirs.next_data(9))] == [b"c" * 65_536]
+    assert theirs.next_data(2) == b"a" + b"b" * 300
+    assert theirs.next_data(9) == b"c" * 65_536
     theirs.receive_data(said[-1:] + end)
-    assert [*map(bytes, theirs.next_data(9))] == [b"d"]
-    assert theirs.next_data(9) == []
+    assert theirs.next_data(9) == b"d"
+    assert theirs.next_data(9) == b""
     assert theirs.next_message() == (BodyEnd() if role is S else End())
     assert theirs.receive_window == window - 65_838 == ours.send_window
 
@@ -60,6 +60,29 @@ def test_data_of_a_wrong_size(size: int, match: str) -> None:
     with pytest.raises(LocalProtocolError, match=match):
         ours.send_data(Chunk, size)
     assert ours.send_window == before
+
+
+def test_data_like_the_last() -> None:
+    """What is repeated is checked like everything else: credit, state, and whether the connection lives."""
+    ours, theirs, _ = bodies(W)
+    for _ in range(3):
+        said = ours.send_data(Chunk, 65_536) + bytes(65_536)
+        theirs.receive_data(said)
+        assert theirs.next_data(1) == bytes(65_536)
+    assert ours.send_window == theirs.receive_window == 65_536
+    ours.send_data(Chunk, 40_000)
+    with pytest.raises(LocalProtocolError, match="credit"):
+        ours.send_data(Chunk, 40_000)
+    ours.receive_data(encode_message(S, Credit(100_000)))
+    assert ours.next_message() == Credit(100_000)
+    with pytest.raises(LocalProtocolError, match="illegal"):
+        ours.send_data(Body, 40_000)
+    ours.send_data(Chunk, 40_000)
+    ours.receive_data(b"?" * 100)
+    with pytest.raises(RemoteProtocolError):
+        ours.next_message()
+    with pytest.raises(RemoteProtocolError, match="dead"):
+        ours.send_data(Chunk, 40_000)
 
 
 def test_data_before_its_time() -> None:
@@ -87,17 +110,17 @@ def test_bad_data_in_a_row(payload: bytes) -> None:
     """What came before is returned; then the connection is dead, and says why."""
     _, theirs, said = bodies(W, b"good")
     theirs.receive_data(said + frame_header(0x43, len(payload)) + payload)
-    assert [*map(bytes, theirs.next_data(9))] == [b"good"]
+    assert theirs.next_data(9) == b"good"
     with pytest.raises(RemoteProtocolError, match=r"data|payload|Chunk"):
         theirs.next_message()
-    assert theirs.next_data(9) == []
+    assert theirs.next_data(9) == b""
 
 
 def test_unusual_data_in_a_row() -> None:
     """Longer heads than needed are msgpack, too."""
     _, theirs, said = bodies(W, b"good")
     theirs.receive_data(said + frame_header(0x43, 5) + b"\x91\xc5\x00\x01a")
-    assert [*map(bytes, theirs.next_data(9))] == [b"good", b"a"]
+    assert theirs.next_data(9) == b"gooda"
 
 
 def test_more_data_in_a_row_than_credit() -> None:
@@ -108,7 +131,7 @@ def test_more_data_in_a_row_than_credit() -> None:
         theirs.receive_data(frame)
         theirs.next_data(9)
     theirs.receive_data(frames[0])
-    assert theirs.next_data(9) == []
+    assert theirs.next_data(9) == b""
     with pytest.raises(RemoteProtocolError, match="credit"):
         theirs.next_message()
 
@@ -118,13 +141,15 @@ def test_data_out_of_turn() -> None:
     theirs = Connection(S)
     theirs.receive_data(PREFACE + encode_message(W, Ready()) + encode_message(W, Chunk(b"x")))
     assert theirs.next_message() == Ready()
-    assert theirs.next_data(9) == []
+    assert theirs.next_data(9) == b""
     with pytest.raises(RemoteProtocolError, match="illegal"):
         theirs.next_message()
 
 
 def hear(stream: bytes, cuts: list[int], most: int) -> tuple[bytes, list[Message], bool]:
     """The body, the other messages, and whether the stream was refused, when it comes cut like this.
+
+    It is read into the same memory each time.
 
     Args:
         stream: What a worker says after the head of its answer.
@@ -136,14 +161,24 @@ def hear(stream: bytes, cuts: list[int], most: int) -> tuple[bytes, list[Message
     position = turn = 0
     try:
         while position < len(stream):
-            size = cuts[turn % len(cuts)]
-            theirs.receive_data(stream[position : position + size])
-            position, turn = position + size, turn + 1
-            while (message := theirs.next_message()) is not None:
+            piece = stream[position : position + cuts[turn % len(cuts)]]
+            memory = bytearray(piece)
+            theirs.receive_data(memoryview(memory))
+            position, turn = position + len(piece), turn + 1
+            while True:
+                data = theirs.next_data(most) if most else b""
+                body += data
+                if data:
+                    continue
+                message = theirs.next_message()
+                if message is None:
+                    break
                 if isinstance(message, Chunk):
-                    body += message.data + b"".join(theirs.next_data(most) if most else [])
+                    body += message.data
                 else:
                     others.append(message)
+            theirs.keep()
+            memory[:] = b"\xff" * len(memory)
     except RemoteProtocolError:
         return body, others, True
     return body, others, False

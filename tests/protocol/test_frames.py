@@ -119,6 +119,19 @@ def test_the_buffer_is_bounded() -> None:
         frames.feed(b"x")
 
 
+def test_what_was_fed_may_change_once_it_is_kept() -> None:
+    """Until then it is not copied; frames that were cut out are copies, whatever happens to it."""
+    frames = reader()
+    memory = bytearray(frame_header(2, 3) + b"one" + frame_header(2, 3) + b"tw")
+    frames.feed(memoryview(memory))
+    first = frames.next_frame()
+    frames.keep()
+    memory[:] = bytes(len(memory))
+    frames.feed(b"o")
+    assert [first, frames.next_frame()] == [(2, b"one"), (2, b"two")]
+    assert not frames.holds_bytes
+
+
 def test_single_bytes_cost_no_more_than_linear_work() -> None:
     """A frame that comes byte by byte is not copied for every byte; squared, this would run into the time-out."""
     frames = reader()
