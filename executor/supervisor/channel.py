@@ -248,6 +248,7 @@ class Channel:
         if self._closed:
             return
         self._closed = True
+        self._take_call, self._violated = None, _nobody_cares
         self._pause_reading()
         self._loop.remove_writer(self._write_fd)
         close_quietly((self._write_fd, self._read_fd))
@@ -374,3 +375,7 @@ class Channel:
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
+
+
+def _nobody_cares() -> None:
+    """Stands for whoever was told of a broken protocol: they lead back to the channel."""

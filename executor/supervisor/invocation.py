@@ -177,7 +177,10 @@ class Invocation:
             log.exception("invocation.failed", id=self.invoke.invocation_id)
             verdict = Verdict(Outcome.INTERNAL, private_detail=repr(error))
         self._concluding = True
-        await complete(self._conclude(verdict))
+        try:
+            await complete(self._conclude(verdict))
+        finally:
+            self._fall_apart()
         if stopped:
             raise asyncio.CancelledError
 
@@ -360,6 +363,12 @@ class Invocation:
             self._worker.handle.kill()
         grace = EXIT_GRACE_S if outcome is Outcome.OK else self.limits.cancel_grace_time
         return await self._worker.finish(grace, self._look_at_memory if self.invoke.debug else None)
+
+    def _fall_apart(self) -> None:
+        """Let go of all that leads back to us, or it would stay until the garbage collector finds it."""
+        self._clocks.calls = None
+        del self._clocks, self._watchdog, self._usage_watch, self._calls, self._worker, self._task, self._uplink
+        del self.output
 
     def _look_at_memory(self) -> None:
         usage = self._worker.usage() if self._worker is not None else None

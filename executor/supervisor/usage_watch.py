@@ -40,18 +40,17 @@ class UsageWatch:
         self._slot = slot
         self._child = child
         self._limits = limits
-        self._exceeded = exceeded
+        self._exceeded: Callable[[Outcome, str], object] | None = exceeded
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.Task[None] | None = None
-        self._stopped = False
         if slot.group is not None:
             slot.group.on_out_of_memory(self._loop, self._on_out_of_memory)
         self._arm()
 
     def stop(self) -> None:
-        """Watch no more."""
-        self._stopped = True
+        """Watch no more; the slot's group may know us until its next worker, and nobody through us."""
+        self._exceeded = None
         if self._timer is not None:
             self._timer.cancel()
         if self._look is not None:
@@ -62,7 +61,7 @@ class UsageWatch:
         self._timer = self._loop.call_later(pause, self._check)
 
     def _check(self) -> None:
-        if self._stopped:
+        if self._exceeded is None:
             return
         cpu_s = self._counted_cpu_s()
         if cpu_s is not None:
@@ -83,7 +82,7 @@ class UsageWatch:
 
     async def _check_tree(self, slot_pid: int, pid: int) -> None:
         cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid, pid)
-        if not self._stopped:
+        if self._exceeded is not None:
             cpu_s -= self._slot.cpu_before_s
             self._judge(cpu_s=cpu_s, memory_bytes=memory_bytes if self._slot.group is None else 0)
 
@@ -99,6 +98,7 @@ class UsageWatch:
         self._tell(Outcome.LIMIT_MEMORY, f"limit {self._limits.memory} bytes")
 
     def _tell(self, outcome: Outcome, detail: str) -> None:
-        if not self._stopped:
+        exceeded = self._exceeded
+        if exceeded is not None:
             self.stop()
-            self._exceeded(outcome, detail)
+            exceeded(outcome, detail)

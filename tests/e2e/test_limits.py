@@ -19,7 +19,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "lab": {},
     "unanswering": {"first_byte_time": "3s"},
     "pausing": {"idle_time": "2s"},
-    "brief": {"wall_time": "8s"},
+    "brief": {"wall_time": "8s", "response_body": "1 GiB"},
     "silent": {"client_idle_time": "2s"},
 }
 """Limits by hook. Times are short only for those who wait for them: nobody else is raced by a clock."""
