@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE: Final = "worker/native/memory.c"
-LIBRARY: Final = "worker/native/memory.so"
+SOURCES: Final = ("worker/native/memory.c", "worker/native/template.c")
+LIBRARY: Final = "worker/native/native.so"
 FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,now")
 
 
@@ -25,7 +25,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         del version
         problem = self._compile(Path(self.root))
         if problem:
-            self.app.display_warning(f"{SOURCE} was not built, and workers will cost more: {problem}")
+            self.app.display_warning(f"{LIBRARY} was not built, and workers will cost more: {problem}")
             return
         build_data["artifacts"].append(LIBRARY)
         build_data["pure_python"] = False
@@ -38,7 +38,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         if shutil.which(compiler[0]) is None:
             return f"there is no C compiler, {compiler[0]} (Debian, Ubuntu: apt-get install gcc libc6-dev)"
         unfinished = root / f"{LIBRARY}.{os.getpid()}"
-        command = [*compiler, *FLAGS, "-o", str(unfinished), str(root / SOURCE)]
+        command = [*compiler, *FLAGS, "-o", str(unfinished), *(str(root / source) for source in SOURCES)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             unfinished.unlink(missing_ok=True)

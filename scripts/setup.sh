@@ -67,7 +67,7 @@ find_python() {
 
 # Print what an environment is built from.
 state() {
-    cksum "requirements/$lock.lock" pyproject.toml executor/version.py scripts/setup.sh hatch_build.py worker/native/memory.c
+    cksum "requirements/$lock.lock" pyproject.toml executor/version.py scripts/setup.sh hatch_build.py worker/native/*.c
     echo "project $(pwd)"
     echo "venv $venv"
     "$venv/bin/python" -V 2>&1
@@ -106,8 +106,8 @@ install() {
     pip="$venv/bin/python -m pip --disable-pip-version-check --no-input"
     $pip install --quiet --require-hashes -r "requirements/$lock.lock"
     $pip install --quiet --no-deps --no-build-isolation -e .
-    if [ ! -f worker/native/memory.so ]; then
-        say "worker/native/memory.c was not built: without a C compiler (apt-get install gcc libc6-dev) workers cost more"
+    if [ ! -f worker/native/native.so ]; then
+        say "worker/native/native.so was not built: without a C compiler (apt-get install gcc libc6-dev) workers cost more"
     fi
     state >"$stamp"
     rm -f "$unfinished"

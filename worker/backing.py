@@ -56,7 +56,7 @@ _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | f
 
 
 class _Region(ctypes.Structure):
-    """`struct region` of memory.c."""
+    """`struct region` of `native/memory.c`."""
 
     _fields_ = (("start", c_size_t), ("size", c_size_t), ("offset", c_size_t), ("protection", c_size_t))
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from worker.logs import write_error
 from worker.tracebacks import format_error
 
-__all__ = ["fork_alone", "register_at_fork", "remember_fork_hooks", "start_alone"]
+__all__ = ["fork_alone", "has_parent_hooks", "register_at_fork", "remember_fork_hooks", "start_alone"]
 
 _SEED_BYTES: Final = 32
 
@@ -64,6 +64,11 @@ def fork_alone() -> int:
     if pid < 0:
         raise OSError(code, os.strerror(code))
     return pid
+
+
+def has_parent_hooks() -> bool:
+    """Whether there is something that `fork_alone` does besides the fork."""
+    return bool(_before or _in_parent)
 
 
 def start_alone() -> None:

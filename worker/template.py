@@ -24,6 +24,7 @@ worker that is about to finish; they are blocked, and unblocked by each worker.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Callable
@@ -51,11 +52,12 @@ from typing import Final
 from msgpack import packb
 
 from protocol import MAX_CONTROL, PrepareWorker, decode_control
+from worker import native
 from worker.birth import EXIT_INTERNAL, end_as
 from worker.control import GROUP_SIGNALS
 from worker.descriptors import close_other_descriptors
 from worker.environment import Serve
-from worker.forking import fork_alone, start_alone
+from worker.forking import fork_alone, has_parent_hooks, start_alone
 from worker.immortal import share_memory
 from worker.imports import import_namespaces
 from worker.kernel import set_process_name
@@ -226,21 +228,34 @@ class _Template:
         self._place = place
         self._birth = birth
         self._residents = residents
+        self._room = ctypes.create_string_buffer(MAX_COMMAND)
+        self._descriptors = (ctypes.c_int * WORKER_DESCRIPTORS)()
 
     def serve(self) -> None:
         """Look, as the slot has said, and do what it says from then on until it is gone."""
         self._tell(LOOK + self._look())
+        natively = native.serve
+        while command := self._serve_by(natively) if natively and not has_parent_hooks() else self._serve():
+            self._prepare(command[len(PREPARE) :])
+
+    def _serve(self) -> bytes:
+        """Fork workers until the slot says something else: what it says; nothing when it has ended."""
         while True:
             try:
                 command, descriptors, _, _ = recv_fds(self._link, MAX_COMMAND, WORKER_DESCRIPTORS, MSG_CMSG_CLOEXEC)
             except ConnectionResetError:  # it has ended without having read all that was said
-                return
-            if not command:
-                return
-            if command == FORK:
-                self._fork(descriptors)
-            else:
-                self._prepare(command[len(PREPARE) :])
+                return b""
+            if command != FORK or len(descriptors) != WORKER_DESCRIPTORS:
+                return command
+            self._fork(descriptors)
+
+    def _serve_by(self, natively: Callable[..., int]) -> bytes:
+        """The same without the interpreter, which after each fork would write to sixty pages that have to be copied."""
+        size = natively(self._link.fileno(), self._room, MAX_COMMAND, self._descriptors, WORKER_NAME.encode())
+        if size == native.WORKER:
+            self._birth.pipes = self._descriptors[:]
+            end_as(partial(become_worker, self._birth))
+        return ctypes.string_at(self._room, size) if size > 0 else b""
 
     def _tell(self, message: bytes) -> None:
         """Say something to the slot. When it has ended, the next attempt to hear from it says so."""

@@ -25,7 +25,7 @@ from worker.backing import NATIVE, back_heap, back_libraries
 
 PAGE: Final = mmap.PAGESIZE
 MIB: Final = 1 << 20
-needs_native = pytest.mark.skipif(not NATIVE, reason="worker/native/memory.c was not built")
+needs_native = pytest.mark.skipif(not NATIVE, reason="worker/native/native.so was not built")
 
 
 def elsewhere(function: Callable[[], object]) -> Any:

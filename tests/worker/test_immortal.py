@@ -51,7 +51,7 @@ FIND: Final[dict[str, Callable[[Thing], object]]] = {
 def way(request: pytest.FixtureRequest) -> str:
     """Whether the loop is that in C or the one in Python."""
     if request.param == "native" and native.make_immortal is None:
-        pytest.skip("worker/native/memory.c was not built")
+        pytest.skip("worker/native/native.so was not built")
     return str(request.param)
 
 

@@ -337,6 +337,33 @@ def test_hooks_of_trusted_modules_are_run(own_base: BaseZygote, tmp_path: Path) 
     zygote.close()
 
 
+@pytest.mark.parametrize("hooks", ["", "import os; os.register_at_fork(before=int)"], ids=["native", "python"])
+def test_ways_to_fork_are_alike(own_base: BaseZygote, tmp_path: Path, hooks: str) -> None:
+    """Where others want to be told of forks, a template does in Python what it else does in C: one worker or many."""
+    zygote, plugin = trusted(own_base, tmp_path, hooks)
+    slot = zygote.take_slot()
+    for number in range(3):
+        plugin.endpoint(f"[None for _ in range(3_000_000)]; return Response('{number}')")
+        worker = WorkerDriver(slot)
+        assert worker.wait_ready() == Ready()
+        names = [status_of(pid)["Name"] for pid in (slot.template_pid, worker.pid)]
+        worker.send(make_invoke())
+        assert worker.collect().body == str(number).encode()
+        end = worker.exited()
+        assert names == ["ee-template", "ee-worker"]
+        assert os.waitstatus_to_exitcode(end.status) == 0
+        assert 0.01 < end.utime_s + end.stime_s < 60
+        assert end.max_rss_bytes > 1 << 20
+        assert end.minor_faults > 10
+        assert len([*Path(f"/proc/{slot.template_pid}/fd").iterdir()]) == 4
+        worker.close()
+    killed = start_waiting(slot, plugin)
+    killed.kill()
+    assert os.waitstatus_to_exitcode(killed.exited().status) == -signal.SIGKILL
+    killed.close()
+    zygote.close()
+
+
 def trusted(base: BaseZygote, folder: Path, text: str) -> tuple[ZygoteDriver, Plugin]:
     """A zygote that has imported a trusted module, and its plugin."""
     (folder / "modules").mkdir(mode=0o755)
