@@ -15,14 +15,14 @@ def open_pipes() -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
     """Open the four pipes; our ends (write, read, stdout, stderr) and the worker's (read, write, stdout, stderr)."""
     opened: list[int] = []
     try:
-        for _ in range(4):
-            opened += os.pipe2(os.O_CLOEXEC)
+        for flags in (os.O_CLOEXEC | os.O_NONBLOCK,) * 2 + (os.O_CLOEXEC,) * 2:
+            opened += os.pipe2(flags)
     except OSError:
         close_quietly(opened)
         raise
     requests_r, requests_w, responses_r, responses_w, stdout_r, stdout_w, stderr_r, stderr_w = opened
     ours = (requests_w, responses_r, stdout_r, stderr_r)
-    for descriptor in ours:
+    for descriptor in (stdout_r, stderr_r):  # the other ends are what print() and others write to
         os.set_blocking(descriptor, False)
     return ours, (requests_r, responses_w, stdout_w, stderr_w)
 
