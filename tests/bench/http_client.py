@@ -22,6 +22,9 @@ LINE_END: Final = len(b"\r\n")
 HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
 BODILESS: Final = frozenset({204, 304})
 
+_READ: Final = bytearray(1 << 18)
+"""What was read last, of any connection."""
+
 
 CLOSE: Final = b"\r\nConnection: close\r\n"
 """With which a request says that its connection ends with the answer; not every server repeats it there."""
@@ -48,33 +51,48 @@ class ResponseReader:
         self.kept = b""
         self.done = False
         self.reusable = True
-        self._buffer = bytearray()
+        self._rest = b""  # of what came: the beginning of a head or of a line
         self._left = 0  # of the body, or of the chunk and the end of its line
         self._chunked = False
         self._until_end = False
         self._in_trailers = False
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes | bytearray, size: int | None = None) -> bool:
         """Take what came; whether the answer is complete now.
+
+        Args:
+            data: Not changed, and not needed any more afterwards.
+            size: How many bytes of it have come; all if not given.
 
         Raises:
             AnswerError: It is malformed, or goes on after its end.
         """
+        end = len(data) if size is None else size
         if self.done:
-            raise AnswerError(f"bytes after the end of the answer: {data[:80]!r}")
-        self._buffer += data
-        if self.status == 0 and not self._read_head():
-            return False
-        if self._chunked:
-            self._read_chunks()
-        elif self._until_end:
-            self._take(len(self._buffer))
-        else:
-            self._left -= self._take(min(self._left, len(self._buffer)))
-            self.done = self._left == 0
-        if self.done and self._buffer:
-            raise AnswerError(f"bytes after the end of the answer: {bytes(self._buffer[:80])!r}")
+            raise AnswerError(f"bytes after the end of the answer: {bytes(data[: min(end, 80)])!r}")
+        if self._rest:
+            data = self._rest + data[:end]
+            end = len(data)
+        position = self._read(data, end)
+        if self.done and position < end:
+            raise AnswerError(f"bytes after the end of the answer: {bytes(data[position : min(end, position + 80)])!r}")
+        self._rest = bytes(data[position:end])
         return self.done
+
+    def _read(self, data: bytes | bytearray, end: int) -> int:
+        """Read what can be read; how many bytes that was."""
+        position = 0
+        if self.status == 0:
+            position = self._read_head(data, end)
+            if self.status == 0:
+                return position
+        if self._chunked:
+            return self._read_chunks(data, position, end)
+        if self._until_end:
+            return self._take(data, position, end)
+        position = self._take(data, position, min(end, position + self._left))
+        self.done = self._left == 0
+        return position
 
     def end(self) -> None:
         """The connection has ended.
@@ -87,13 +105,12 @@ class ResponseReader:
         if not self.done:
             raise AnswerError(f"the connection ended early: status {self.status}, {self.size} bytes of body")
 
-    def _read_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            self._check_length(b"head")
-            return False
-        lines = bytes(self._buffer[:end]).split(b"\r\n")
-        del self._buffer[: end + 4]
+    def _read_head(self, data: bytes | bytearray, end: int) -> int:
+        after = data.find(b"\r\n\r\n", 0, end)
+        if after < 0:
+            _check_length(b"head", end)
+            return 0
+        lines = bytes(data[:after]).split(b"\r\n")
         version, _, rest = lines[0].partition(b" ")
         if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
             raise AnswerError(f"not a status line: {lines[0][:80]!r}")
@@ -111,26 +128,25 @@ class ResponseReader:
         self._until_end = not self._chunked and length is None and self.status not in BODILESS
         if self._until_end:
             self.reusable = False
-        return True
+        return after + 4
 
-    def _read_chunks(self) -> None:
+    def _read_chunks(self, data: bytes | bytearray, position: int, end: int) -> int:
         """Each chunk is a line with its size, the data, and an empty line; one of size 0 and trailers end them."""
         while not self.done:
-            if self._left > 0:
-                if self._left > LINE_END:
-                    self._left -= self._take(min(self._left - LINE_END, len(self._buffer)))
-                if self._left > LINE_END or len(self._buffer) < LINE_END:
-                    return
-                if self._buffer[:LINE_END] != b"\r\n":
+            if self._left > LINE_END:
+                position = self._take(data, position, min(end, position + self._left - LINE_END))
+            if self._left > LINE_END or (self._left and end - position < LINE_END):
+                break
+            if self._left:
+                if data[position : position + LINE_END] != b"\r\n":
                     raise AnswerError("a chunk does not end where it should")
-                del self._buffer[:LINE_END]
-                self._left = 0
-            end = self._buffer.find(b"\r\n")
-            if end < 0:
-                self._check_length(b"line of a chunk")
-                return
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 2]
+                position, self._left = position + LINE_END, 0
+            line_end = data.find(b"\r\n", position, end)
+            if line_end < 0:
+                _check_length(b"line of a chunk", end - position)
+                break
+            line = bytes(data[position:line_end])
+            position = line_end + LINE_END
             if self._in_trailers:
                 self.done = not line
                 continue
@@ -140,20 +156,24 @@ class ResponseReader:
             size = int(digits, 16)
             self._left = size + LINE_END if size else 0
             self._in_trailers = size == 0
+        return position
 
-    def _take(self, size: int) -> int:
-        if len(self.kept) < KEPT_MOST:
-            self.kept += bytes(self._buffer[: min(size, KEPT_MOST - len(self.kept))])
-        del self._buffer[:size]
-        self.size += size
-        return size
-
-    def _check_length(self, what: bytes) -> None:
-        if len(self._buffer) > LINE_MOST:
-            raise AnswerError(f"a {what.decode()} of more than {LINE_MOST} bytes")
+    def _take(self, data: bytes | bytearray, position: int, end: int) -> int:
+        """Count a piece of the body, of which the first ones are kept, too; where it ends."""
+        missing = KEPT_MOST - len(self.kept)
+        if missing > 0:
+            self.kept += bytes(data[position : min(end, position + missing)])
+        self.size += end - position
+        self._left -= end - position
+        return end
 
 
-class Connection(asyncio.Protocol):
+def _check_length(what: bytes, size: int) -> None:
+    if size > LINE_MOST:
+        raise AnswerError(f"a {what.decode()} of more than {LINE_MOST} bytes")
+
+
+class Connection(asyncio.BufferedProtocol):
     """One connection to a server; use `open`.
 
     Attributes:
@@ -210,13 +230,18 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
         self.usable = True
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Called by the event loop: where to read to. What comes is looked at before anything else is read."""
+        del sizehint
+        return _READ
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Called by the event loop."""
         if self._reader is None or self._answered is None or self._answered.done():
             self.close()  # unasked: it cannot be known what an answer that follows belongs to
             return
         try:
-            done = self._reader.feed(data)
+            done = self._reader.feed(_READ, nbytes)
             if not self.first_ns and self._reader.status and self._sign in self._reader.kept:
                 self.first_ns = time.monotonic_ns()
             if done:
