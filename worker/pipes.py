@@ -50,9 +50,6 @@ LAST_WORDS: Final = 65_536
 HELD_MOST: Final = 65_536
 """Bytes that wait for what follows at once; more would not fit into the pipe."""
 
-LOOK_S: Final = 0.005
-"""Seconds for which whoever sends pieces of the body takes for granted that nobody has cancelled."""
-
 RECHECK_MS: Final = 20
 """Milliseconds after which a writer looks whether the reader's role has become free."""
 
@@ -82,7 +79,6 @@ class Pipes(ABC):
         self._outgoing = bytearray()
         self._cancel_reason: str | None = None
         self._violation: ProtocolError | None = None
-        self._looked = 0.0
         self._sleepers: dict[object, Callable[[], object]] = {}
 
     def open(self, read_fd: int, write_fd: int) -> None:
@@ -237,13 +233,6 @@ class Pipes(ABC):
             if writing:
                 self._writer = writer
             self._changed.notify_all()
-
-    def _look(self) -> None:
-        """Take what has come, if that has not been done just now: who sends a lot asks often."""
-        now = monotonic()
-        if now - self._looked > LOOK_S:
-            self._looked = now
-            self._read_all_nowait()
 
     def _read_all_nowait(self) -> None:
         """Take what has come, unless another thread is waiting for it."""
