@@ -42,9 +42,10 @@ class ReadyWorker:
 
     Attributes:
         spare: Whether it was there before it was asked for.
+        on_finish: Called when it has done its work, if anybody wants to know.
     """
 
-    __slots__ = ("_before", "_pool", "handle", "slot", "spare", "start")
+    __slots__ = ("_before", "_pool", "handle", "on_finish", "slot", "spare", "start")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class ReadyWorker:
         self.slot = slot
         self.start = start
         self.spare = False
+        self.on_finish: Callable[[], None] | None = None
         self._pool = pool
         self._before = SoFar()
 
@@ -128,6 +130,8 @@ class ReadyWorker:
         Returns:
             How it ended and what it used; `None` when nobody is left who knows.
         """
+        if self.on_finish is not None:
+            self.on_finish()
         try:
             report = await self.handle.wait_exit(grace_s)
             if on_exit is not None:

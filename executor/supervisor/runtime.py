@@ -146,8 +146,12 @@ class PluginRuntime:
         Raises:
             StartError: There was no spare, and none could be started.
         """
-        spare = self._line((sources, limits, debug, uses)).take(sink) if self._budget is not None else None
-        return spare or await self.start_worker(sources, sink, limits, debug=debug, uses=uses)
+        if self._budget is None:
+            return await self.start_worker(sources, sink, limits, debug=debug, uses=uses)
+        line = self._line((sources, limits, debug, uses))
+        worker = line.take(sink) or await self.start_worker(sources, sink, limits, debug=debug, uses=uses)
+        worker.on_finish = line.refill
+        return worker
 
     async def start_worker(
         self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False, uses: int = 1

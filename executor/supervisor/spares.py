@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 Workers with the same task (sources, limits, debugging) can stand in for one another; each task has a *line*. A line is
 as long as requests come in during the time that it takes to make a worker, and one more; when none has come for a
-while, it is empty. What is taken is replaced, a moment later: a request that has its worker should not wait for the
-processor because another one is being made. A request that finds none forks a worker of its own and waits for it.
+while, it is empty. What is taken is replaced when its request has been answered, or after a moment: a request that has
+its worker should not wait for the processor because another one is being made. A request that finds none forks a worker
+of its own and waits for it.
 
 A spare is a worker like any other: locked down, limited, used for one request only. It has imported what a stranger
 wrote, so it is watched while it waits: one that says something out of turn, ends, floods the log or is busy without a
@@ -52,8 +53,8 @@ PENALTY_S: Final = 60.0
 MEMORY_LOOK_S: Final = 0.5
 """For how long the host's free memory is taken to be what it was."""
 
-REFILL_PAUSE_S: Final = 0.004
-"""From a request to the making of what is missing: most requests have their answer by then."""
+REFILL_PAUSE_S: Final = 0.01
+"""From a request to the making of what is missing, at most: most requests have been answered before."""
 
 WEIGHT: Final = 0.2
 """Of the newest observation, in moving averages."""

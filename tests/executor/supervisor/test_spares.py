@@ -126,8 +126,10 @@ def test_the_second_request_finds_a_spare(plugin: Path) -> None:
     run(plugin, budget, test)
 
 
-def test_a_spare_is_replaced_after_a_moment(plugin: Path) -> None:
-    """Whoever takes one goes on at once: nothing is begun in the same turn of the event loop."""
+@pytest.mark.parametrize("pause_s", [0.01, 600])
+def test_a_spare_is_replaced_after_its_request(plugin: Path, monkeypatch: pytest.MonkeyPatch, pause_s: float) -> None:
+    """Nothing is begun in the same turn of the event loop as a request; then when it has ended, or after a pause."""
+    monkeypatch.setattr(spares, "REFILL_PAUSE_S", pause_s)
     budget = SpareBudget(SpareSettings())
 
     async def test(runtime: PluginRuntime) -> None:
@@ -137,8 +139,10 @@ def test_a_spare_is_replaced_after_a_moment(plugin: Path) -> None:
         await asyncio.sleep(0)
         assert worker.spare
         assert budget.used == 0
-        await until(lambda: budget.ready == 1)
+        if pause_s < 1:
+            await until(lambda: budget.ready == 1)
         await end(worker)
+        await until(lambda: budget.ready == 1)
 
     run(plugin, budget, test)
 
