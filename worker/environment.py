@@ -17,6 +17,7 @@ versions too. The zygote of the plugin, once it sees nothing but its view:
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -24,6 +25,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +33,7 @@ from worker.hiding import reveal_ourselves
 from worker.tracebacks import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
 
@@ -148,15 +150,28 @@ def import_trusted(names: Sequence[str], folder: str) -> None:
             f"the environment {folder} has no werkzeug, and so no Dify SDK: "
             "name dify_plugin among the plugin's requirements, and install them there"
         )
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            if not folder:
-                raise
-            raise EnvironmentUnfitError(
-                f"{name} cannot be imported from the environment {folder}: {describe_error(error)}"
-            ) from error
+    with _without_collections():
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception as error:
+                if not folder:
+                    raise
+                raise EnvironmentUnfitError(
+                    f"{name} cannot be imported from the environment {folder}: {describe_error(error)}"
+                ) from error
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Have no garbage collected for a while: what modules make stays, and would be gone through again and again."""
+    before = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        yield
+    finally:
+        if gc.get_threshold()[0] == 0:  # otherwise a module has said what it wants
+            gc.set_threshold(*before)
 
 
 def load_runtime() -> Runtime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -334,6 +335,21 @@ def test_hooks_of_trusted_modules_are_run(own_base: BaseZygote, tmp_path: Path) 
     assert [serve(slot) for _ in range(3)] == [[forks, False, True]] * 3
     wait_readable(own_base.stderr_fd)
     assert b"not this time" in os.read(own_base.stderr_fd, 65536)
+    zygote.close()
+
+
+@pytest.mark.parametrize("wish", [None, 5000])
+def test_garbage_is_not_collected_while_trusted_modules_are_imported(
+    own_base: BaseZygote, tmp_path: Path, wish: int | None
+) -> None:
+    """In workers it is, as usual, or as one of the modules has said."""
+    say = f"gc.set_threshold({wish})" if wish else ""
+    zygote, plugin = trusted(own_base, tmp_path, f"import gc\nseen = gc.get_threshold()[0]\n{say}")
+    plugin.endpoint(
+        "import gc, trusted; return Response(json.dumps([trusted.seen, gc.isenabled(), gc.get_threshold()[0]]))"
+    )
+    seen, enabled, threshold = serve(zygote.take_slot())
+    assert (seen, enabled, threshold) == (0, True, wish or gc.get_threshold()[0])
     zygote.close()
 
 
