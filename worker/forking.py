@@ -76,7 +76,20 @@ def start_alone() -> None:
     _seed(_generator, int.from_bytes(os.urandom(_SEED_BYTES)))
     _generator.gauss_next = None  # half of a pair of numbers that all siblings would have
     _main_thread._set_native_id()  # noqa: SLF001 - its process id was that of the parent
-    _run(_in_child)
+    if _in_child:
+        _forget_threads()
+        _run(_in_child)
+
+
+def _forget_threads() -> None:
+    """Have `threading` know of one thread, by one number, as after `os.fork`: gevent's hook insists on it.
+
+    gevent gives the main thread a second number, that of its greenlet, which is the one to be kept.
+    """
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    current = threading.current_thread()
+    active.clear()
+    active[threading.get_ident()] = current
 
 
 def _run(hooks: Iterable[_Hook]) -> None:

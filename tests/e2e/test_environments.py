@@ -243,6 +243,8 @@ def test_names(client: httpx.Client, environment: Path, version: str) -> None:
     assert (found["sdk"], found["python"], found["prefix"]) == (version, PYTHON, str(environment))
 
 
-def test_what_is_loaded(service: Executor) -> None:
-    """The rehearsal works with this SDK: nothing is said at the start."""
+def test_what_is_loaded(client: httpx.Client, service: Executor) -> None:
+    """The rehearsal works with this SDK, and so do its hooks in each worker: zygotes have nothing to say."""
+    assert client.get("/session").status_code == 200
+    assert service.events("zygote.output") == []
     assert not [line for line in service.log_text().splitlines() if "rehearsal failed" in line]

@@ -88,6 +88,20 @@ def test_thread_has_its_number() -> None:
     assert in_child(lambda: tell(lambda: [threading.main_thread().native_id == os.getpid()])) == [True]
 
 
+def test_hooks_find_one_thread() -> None:
+    """As after `os.fork`, whatever else `threading` knew: gevent gives the main thread a second number, and looks."""
+
+    def run() -> list[object]:
+        remember_fork_hooks()
+        seen: list[object] = []
+        active: dict[int, threading.Thread] = vars(threading)["_active"]
+        os.register_at_fork(after_in_child=lambda: seen.append([number == threading.get_ident() for number in active]))
+        active[threading.get_ident() + 1] = threading.main_thread()
+        return [tell(lambda: [*seen, threading.current_thread() is threading.main_thread()]), len(active)]
+
+    assert in_child(run) == [[[True], True], 2]
+
+
 def test_hooks_are_run_as_by_the_original() -> None:
     """Hooks that are registered later are run, in the order in which `os.fork` runs them; earlier ones are not."""
 
