@@ -86,10 +86,11 @@ def _forget_threads() -> None:
 
     gevent gives the main thread a second number, that of its greenlet, which is the one to be kept.
     """
-    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
-    current = threading.current_thread()
+    active: dict[int, Any] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    number = threading.get_ident()
+    current = active.get(number) or threading.main_thread()
     active.clear()
-    active[threading.get_ident()] = current
+    active[number] = current
 
 
 def _run(hooks: Iterable[_Hook]) -> None:
