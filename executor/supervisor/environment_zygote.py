@@ -13,7 +13,7 @@ import structlog
 from executor.isolation.host import HostIsolation
 from executor.supervisor.base_zygote import BaseZygote
 from executor.supervisor.control import ParentLostError
-from executor.supervisor.parent_zygote import ParentZygote
+from executor.supervisor.parent_zygote import ParentZygote, wait_started
 from executor.supervisor.zygote import Zygote
 from protocol.checks import clip
 from protocol.control import ForkZygote
@@ -61,19 +61,16 @@ class EnvironmentZygote(ParentZygote):
         """Start it once for all who wait, and whoever stops waiting."""
         if self._zygote is not None and self._zygote.alive:
             return self._zygote
+        gone = f"the environment {self._command.environment} is not used any more"
         if self._closed:
-            raise ParentLostError(f"the environment {self._command.environment} is not used any more")
+            raise ParentLostError(gone)
         if self._starting is None:
             if self._zygote is not None:
                 log.error("zygote.lost", zygote=self._zygote.name)
             self._begin_use()
             self._starting = self._loop.create_task(self._base.fork(self._command))
             self._starting.add_done_callback(self._on_started)
-        starting = self._starting
-        await asyncio.wait({starting})
-        if starting.cancelled():
-            raise ParentLostError(f"the environment {self._command.environment} is not used any more")
-        return starting.result()
+        return await wait_started(self._starting, gone)
 
     def _on_started(self, starting: asyncio.Task[Zygote]) -> None:
         self._starting = None

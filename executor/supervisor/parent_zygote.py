@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,11 +11,11 @@ import structlog
 
 from executor.isolation.host import HostIsolation
 from executor.supervisor.confinement import Confinement
-from executor.supervisor.control import Child, close_all
+from executor.supervisor.control import Child, ParentLostError, close_all
 from executor.supervisor.zygote import Zygote
 from protocol.control import ForkZygote
 
-__all__ = ["ZYGOTE_READY_TIME_S", "ParentZygote"]
+__all__ = ["ZYGOTE_READY_TIME_S", "ParentZygote", "wait_started"]
 
 log = structlog.get_logger("executor.runtime")
 
@@ -22,7 +23,7 @@ ZYGOTE_READY_TIME_S: Final = 60.0
 """Longest start of a zygote: importing a large SDK on a busy machine takes seconds."""
 
 
-class ParentZygote:
+class ParentZygote(ABC):
     """A zygote that forks others, of which there is one as long as somebody needs it.
 
     Args:
@@ -78,6 +79,7 @@ class ParentZygote:
         while self._releasing:
             await asyncio.wait(self._releasing)
 
+    @abstractmethod
     async def _wait_ready(self) -> Zygote:
         """Return the zygote, starting it if need be.
 
@@ -85,7 +87,6 @@ class ParentZygote:
             ParentLostError: It did not become ready.
             OSError: No descriptors, memory or processes left.
         """
-        raise NotImplementedError
 
     def _let_go(self) -> None:
         """End it; whoever needs it starts it again."""
@@ -156,6 +157,23 @@ class ParentZygote:
         self._timer = None
         if not self._users and self._zygote is not None:
             self._rest()
+
+
+async def wait_started(starting: asyncio.Task[Zygote], gone: str) -> Zygote:
+    """Wait for a zygote that is started once for all who wait: the start goes on when one of them stops waiting.
+
+    Args:
+        starting: Its start.
+        gone: Why it may have been cancelled.
+
+    Raises:
+        ParentLostError: It was, or the zygote did not become ready.
+        OSError: No descriptors, memory or processes left.
+    """
+    await asyncio.wait({starting})
+    if starting.cancelled():
+        raise ParentLostError(gone)
+    return starting.result()
 
 
 def _end_all(zygotes: list[Zygote]) -> None:

@@ -24,6 +24,7 @@ from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.bytecode import BytecodeError, collect_bytecode
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
+from executor.supervisor.parent_zygote import wait_started
 from executor.supervisor.ready_worker import ReadyWorker, StartError, start_error
 from executor.supervisor.slots import LockdownError, Slot, SlotPool
 from executor.supervisor.spares import SpareBudget, SpareLine
@@ -322,18 +323,15 @@ class PluginRuntime:
         """Return the zygote, starting it if need be: once for all who wait, and whoever stops waiting."""
         if self._zygote is not None and self._zygote.alive:
             return self._zygote
+        gone = f"plugin {self.name} is not served any more"
         if self._closed:
-            raise ParentLostError(f"plugin {self.name} is not served any more")
+            raise ParentLostError(gone)
         if self._starting is None:
             if self._zygote is not None:
                 log.error("zygote.lost", zygote=self.name)
             self._starting = asyncio.create_task(self._fork_zygote())
             self._starting.add_done_callback(self._on_started)
-        starting = self._starting
-        await asyncio.wait({starting})
-        if starting.cancelled():
-            raise ParentLostError(f"plugin {self.name} is not served any more")
-        return starting.result()
+        return await wait_started(self._starting, gone)
 
     async def _fork_zygote(self) -> Zygote:
         return await self._tree.fork_plugin_zygote(self.name, self._shown, self._environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from protocol import Exited
-from tests.worker.driver import BaseZygote, Plugin, SlotDriver, WorkerDriver, ZygoteDriver
+from tests.worker.driver import BaseZygote, Plugin, SlotDriver, WorkerDriver, ZygoteDriver, base_with_pipe
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +42,8 @@ def zygote(base_zygote: BaseZygote, plugin_folder: Path) -> Iterator[ZygoteDrive
 @pytest.fixture
 def own_base() -> Iterator[BaseZygote]:
     """A base zygote that the test may end, its descriptor 2 a pipe."""
-    stderr_r, stderr_w = os.pipe()
-    zygote = BaseZygote(stderr=stderr_w)
-    os.close(stderr_w)
-    zygote.stderr_fd = stderr_r
-    zygote.wait_ready()
-    yield zygote
-    zygote.close()
-    os.close(stderr_r)
+    with base_with_pipe() as zygote:
+        yield zygote
 
 
 def count_descriptors(zygote: ZygoteDriver) -> int:

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -71,6 +71,7 @@ __all__ = [
     "SlotDriver",
     "WorkerDriver",
     "ZygoteDriver",
+    "base_with_pipe",
     "make_fork_zygote",
     "make_invoke",
     "make_prepare_worker",
@@ -307,6 +308,19 @@ class BaseZygote(ZygoteDriver):
             self.wait_end()
         super().close()
         self.process.wait(TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def base_with_pipe(interpreter: Path | None = None) -> Iterator[BaseZygote]:
+    """A base zygote that is ready, its descriptor 2 a pipe; run by another interpreter than ours if one is given."""
+    stderr_r, stderr_w = os.pipe()
+    zygote = BaseZygote(stderr=stderr_w, interpreter=interpreter)
+    os.close(stderr_w)
+    zygote.stderr_fd = stderr_r
+    zygote.wait_ready()
+    yield zygote
+    zygote.close()
+    os.close(stderr_r)
 
 
 @dataclass

@@ -16,7 +16,7 @@ import pytest
 
 from protocol import Exited, ForkFailed, LendFolder
 from tests.environments import build_environment, plant
-from tests.worker.driver import AS_ROOT, BaseZygote, Plugin, ZygoteDriver, make_fork_zygote
+from tests.worker.driver import AS_ROOT, BaseZygote, Plugin, ZygoteDriver, base_with_pipe, make_fork_zygote
 from tests.worker.forked import in_child, in_user_namespace, open_descriptors
 from worker import lending
 from worker.birth import become_root_of_own_namespace
@@ -74,14 +74,8 @@ def environment() -> Path:
 @pytest.fixture
 def base(environment: Path) -> Iterator[BaseZygote]:
     """A base zygote for it, its descriptor 2 a pipe."""
-    stderr_r, stderr_w = os.pipe()
-    zygote = BaseZygote(stderr=stderr_w, interpreter=(environment / "bin/python").resolve())
-    os.close(stderr_w)
-    zygote.stderr_fd = stderr_r
-    zygote.wait_ready()
-    yield zygote
-    zygote.close()
-    os.close(stderr_r)
+    with base_with_pipe((environment / "bin/python").resolve()) as zygote:
+        yield zygote
 
 
 @pytest.fixture
