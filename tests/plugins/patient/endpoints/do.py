@@ -85,8 +85,9 @@ class Do(Endpoint):
                     os._exit(0)
             case "state":
                 SEEN.append(given["text"])
-                Path("/tmp", given["text"]).touch()
-                response.set_data(json.dumps({"seen": SEEN, "files": sorted(os.listdir("/tmp"))}))
+                Path("/tmp", given["text"]).with_suffix(".seen").touch()
+                files = sorted(path.stem for path in Path("/tmp").glob("*.seen"))
+                response.set_data(json.dumps({"seen": SEEN, "files": files}))
             case "raise":
                 SEEN.append("raised")
                 raise KeyError("state")
