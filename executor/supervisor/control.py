@@ -73,7 +73,7 @@ class Child:
         failure: Why there is no report, where that is known.
     """
 
-    __slots__ = ("exited", "failure", "forked_at", "id", "pid")
+    __slots__ = ("_waiter", "exited", "failure", "forked_at", "id", "pid")
 
     def __init__(self, child_id: int, loop: asyncio.AbstractEventLoop) -> None:
         self.id = child_id
@@ -81,6 +81,20 @@ class Child:
         self.forked_at: float | None = None
         self.failure = ""
         self.exited: asyncio.Future[Exited | None] = loop.create_future()
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait_forked(self, timeout_s: float) -> None:
+        """Wait until its parent has said that it runs, or it has ended; its own word may come before its parent's."""
+        if self.forked_at is None:
+            if self._waiter is None:
+                self._waiter = self.exited.get_loop().create_future()
+            either: set[asyncio.Future[Any]] = {self._waiter, self.exited}
+            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def _set_forked(self) -> None:
+        self.forked_at = time.monotonic()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _set_exit(self, report: Exited | None) -> None:
         if not self.exited.done():
@@ -229,8 +243,8 @@ class ControlClient:
             case Forked():
                 child = self._children.get(report.id)
                 if child is not None:
-                    child.forked_at = time.monotonic()
                     self.take_birth(child, pid)
+                    child._set_forked()  # noqa: SLF001 - as with its exit
             case ForkFailed():
                 self.take_failure(report)
             case ZygoteReady() | SlotReady():

@@ -352,6 +352,7 @@ class Invocation:
         well = outcome is Outcome.OK and self._verdict is None  # nothing has come too late to change the outcome
         if well and self._ready_again and self.keeper is not None:
             await self._end_calls()
+            await self._worker.handle.wait_pid()
             report = self._worker.report_so_far()
             if self.invoke.debug:
                 self._look_at_memory()

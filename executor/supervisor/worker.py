@@ -26,6 +26,9 @@ __all__ = ["WorkerHandle", "WorkerSink", "describe_exit"]
 KILL_TIME_S: Final = 5.0
 """Longest wait for the slot to report a worker that it was to kill. Then the slot is killed, with all that is in it."""
 
+BIRTH_TIME_S: Final = 5.0
+"""Longest wait for the slot to tell the process id of a worker that has answered already."""
+
 SLOT_KILL_TIME_S: Final = 10.0
 """Longest wait for the end of a killed slot. Then something in it hangs in the kernel."""
 
@@ -75,6 +78,10 @@ class WorkerHandle:
     def pid(self) -> int | None:
         """Process id, once known."""
         return self.child.pid
+
+    async def wait_pid(self) -> None:
+        """Wait until the process id is known: a worker may have answered before its slot has its turn to tell."""
+        await self.child.wait_forked(BIRTH_TIME_S)
 
     def use_sink(self, sink: WorkerSink) -> None:
         """Have output go there from now on; what there is of it goes to the sink that was there."""

@@ -135,11 +135,28 @@ def test_process_ids_are_those_of_our_own_table() -> None:
         assert slot.client.pid == os.getpid()
         child = slot.client.fork_worker(TASK, os.pipe())
         slot.take()
+        told = [asyncio.ensure_future(child.wait_forked(60)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(one.done() for one in told)
         slot.say(Forked(id=child.id))
-        slot.say(ForkFailed(id=0, errno=0, message="the one before has been read"))
-        while not slot.client.failure:  # noqa: ASYNC110 - reports are read in order
-            await asyncio.sleep(0)
+        await asyncio.gather(*told)
         assert child.pid == os.getpid()
+        await child.wait_forked(0)
+
+    play(SlotClient, test)
+
+
+def test_nobody_waits_for_the_birth_of_what_has_ended() -> None:
+    """Nor for longer than told."""
+
+    async def test(slot: Played[SlotClient]) -> None:
+        child = slot.client.fork_worker(TASK, os.pipe())
+        await child.wait_forked(0)
+        waiting = asyncio.ensure_future(child.wait_forked(60))
+        await asyncio.sleep(0)
+        slot.control.close()
+        await waiting
+        assert (child.pid, child.forked_at) == (None, None)
 
     play(SlotClient, test)
 
