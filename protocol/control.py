@@ -8,7 +8,7 @@ process has another number, and only the kernel can translate one, which it does
 the executor's own code, yet the same strictness holds.
 
     base zygote         FORK_ZYGOTE KILL SHUTDOWN LEND_FOLDER       Which commands each of them takes. KILL is for the
-    environment zygote  FORK_ZYGOTE KILL SHUTDOWN                   children of the one that takes it: zygotes, slots,
+    environment zygote  FORK_ZYGOTE KILL SHUTDOWN PREPARE_FORKS     children of the one that takes it: zygotes, slots,
     plugin zygote       FORK_SLOT   KILL SHUTDOWN STORE_BYTECODE    workers.
     slot                FORK_WORKER KILL SHUTDOWN PREPARE_WORKER
 """
@@ -39,6 +39,7 @@ __all__ = [
     "Forked",
     "Kill",
     "LendFolder",
+    "PrepareForks",
     "PrepareWorker",
     "Shutdown",
     "SlotReady",
@@ -165,6 +166,15 @@ class LendFolder:
     def __post_init__(self) -> None:
         check_text("plugin_root", self.plugin_root, 1, MAX_PATH)
         check_bool("copy_private", self.copy_private)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PrepareForks:
+    """Command to the zygote of an environment: do now what makes all that is forked later cost less. Not answered.
+
+    What was forked before goes on without; commands that come after it wait.
+    """
 
 
 @final
@@ -309,6 +319,7 @@ ControlMessage: TypeAlias = (
     | ForkSlot
     | StoreBytecode
     | LendFolder
+    | PrepareForks
     | ZygoteReady
     | Forked
     | ForkFailed
@@ -326,6 +337,7 @@ CONTROL_TYPES: Final[Mapping[int, type[ControlMessage]]] = MappingProxyType(
         0x06: StoreBytecode,
         0x07: PrepareWorker,
         0x08: LendFolder,
+        0x09: PrepareForks,
         0x41: ZygoteReady,
         0x42: Forked,
         0x43: ForkFailed,

@@ -6,7 +6,9 @@ plugin (`worker.view`); it imports what the operator trusts and forks slots. See
 
 An *environment zygote* stands between the two where a plugin has an environment of its own: it is like a plugin zygote,
 but sees no plugin, and in place of slots it forks the zygotes of all plugins with that environment. They have nothing
-left to import; the base zygote lends them their plugin's folder (`worker.lending`).
+left to import; the base zygote lends them their plugin's folder (`worker.lending`). What makes forks cheap (a
+rehearsal, objects that are not counted, memory in files) takes half as long as the import. It is done on command, after
+the first zygote of a plugin was forked: somebody waits for that one.
 
 When the control socket ends, a zygote ends what is below it. For a plugin zygote that is the kernel's work: nothing in
 its process table outlives it.
@@ -14,6 +16,7 @@ its process table outlives it.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -35,6 +38,7 @@ from protocol import (
     ForkZygote,
     Kill,
     LendFolder,
+    PrepareForks,
     Shutdown,
     StoreBytecode,
     ZygoteReady,
@@ -113,6 +117,7 @@ class Zygote(ControlLoop):
         self._heritage = heritage
         self._ids = ids
         self._pids: dict[int, int] = {}
+        self._prepared = False
 
     def serve(self) -> None:
         """Take commands until the supervisor is gone or says so; then end every child."""
@@ -131,6 +136,8 @@ class Zygote(ControlLoop):
                 self._fork(command, command.slot_id, descriptors)
             case LendFolder():
                 self._lend(command, descriptors)
+            case PrepareForks():
+                self._prepare_forks()
             case StoreBytecode():
                 self._store_bytecode(descriptors)
             case Kill():
@@ -248,13 +255,28 @@ class Zygote(ControlLoop):
             return 0
         zygote = Zygote(control, command.name, heritage, ids)
         zygote.root, zygote.bytecode_fd = command.plugin_root, bytecode_fd
-        share_memory()
-        if not self._heritage.environment:
-            if command.environment:
-                back_libraries(text=False)  # of the environment; those of the interpreter are moved already
-            back_heap()
+        if command.environment and not self._heritage.environment:
+            gc.freeze()  # it is prepared later
+        else:
+            share_memory()
+            if not command.environment:
+                back_heap()
         zygote.serve()
         return 0
+
+    def _prepare_forks(self) -> None:
+        """Do once, in the zygote of an environment, what that of a plugin without one has done before it is ready."""
+        runtime = self._heritage.runtime
+        if runtime is None or not self._heritage.environment or self.root or self._prepared:
+            self.complain("nothing is to be prepared here")
+            return
+        self._prepared = True
+        gc.unfreeze()
+        if SDK in sys.modules:
+            rehearse(runtime)
+        share_memory()
+        back_libraries(text=False)  # of the environment; those of the interpreter are moved already
+        back_heap()
 
     def _inherit(self, command: ForkZygote) -> Heritage:
         """Have what the zygote of the environment has imported, and none of its sockets."""
@@ -278,7 +300,7 @@ class Zygote(ControlLoop):
         provide_sdk()
         import_trusted(command.preload, command.environment)
         runtime = self._heritage.runtime or load_runtime()
-        if SDK in sys.modules:
+        if not command.environment and SDK in sys.modules:
             rehearse(runtime)
         end_event_loop()
         werkzeug = sys.modules["werkzeug"]

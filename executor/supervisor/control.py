@@ -167,6 +167,9 @@ class ControlClient:
     def take_birth(self, child: Child, pid: int | None) -> None:
         """A child was forked; the credentials that came along say `pid`."""
 
+    def take_exit(self, child: Child) -> None:
+        """A child has ended."""
+
     def take_end(self, failure: str) -> None:
         """Its own parent says that it has ended, or was never forked."""
         self.failure = self.failure or failure
@@ -240,6 +243,7 @@ class ControlClient:
                 child = self._children.pop(report.id, None)
                 if child is not None:
                     child._set_exit(report)  # noqa: SLF001 - the parent is the one who knows
+                    self.take_exit(child)
             case Forked():
                 child = self._children.get(report.id)
                 if child is not None:

@@ -12,7 +12,7 @@ import structlog
 
 from executor.isolation.host import HostIsolation
 from executor.supervisor.base_zygote import BaseZygote
-from executor.supervisor.control import ParentLostError
+from executor.supervisor.control import Child, ParentLostError
 from executor.supervisor.parent_zygote import ParentZygote, wait_started
 from executor.supervisor.zygote import Zygote
 from protocol.checks import clip
@@ -44,6 +44,7 @@ class EnvironmentZygote(ParentZygote):
         self._base = base
         self._command = replace(command, name=clip(command.environment, MAX_NAME), plugin_root="")
         self._starting: asyncio.Task[Zygote] | None = None
+        self._prepared = False
 
     def close(self) -> None:
         """End it for good, and with it every zygote that was forked from it."""
@@ -76,11 +77,19 @@ class EnvironmentZygote(ParentZygote):
         self._starting = None
         self._zygote = None
         if not starting.cancelled() and starting.exception() is None:
-            self._zygote = starting.result()
+            self._zygote, self._prepared = starting.result(), False
             log.info("environment.ready", environment=self._command.environment, pid=self._zygote.pid)
             if self._closed:
                 self._let_go()
         self._end_use()
+
+    def _fork(self, parent: Zygote, command: ForkZygote) -> tuple[Child, Zygote]:
+        """Fork the first one as things are, since somebody waits for it; it prepares itself for the others."""
+        child, zygote = super()._fork(parent, command)
+        if not self._prepared:
+            self._prepared = zygote.provisional = True
+            parent.prepare_forks()
+        return child, zygote
 
     def _rest(self) -> None:
         log.info("environment.rested", environment=self._command.environment)

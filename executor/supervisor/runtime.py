@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.bytecode import BytecodeError, collect_bytecode
 from executor.supervisor.control import ParentLostError
 from executor.supervisor.output import Stream
-from executor.supervisor.parent_zygote import wait_started
+from executor.supervisor.plugin_zygote import PluginZygote
 from executor.supervisor.ready_worker import ReadyWorker, StartError, start_error
 from executor.supervisor.slots import LockdownError, Slot, SlotPool
 from executor.supervisor.spares import SpareBudget, SpareLine
@@ -103,17 +102,15 @@ class PluginRuntime:
         self._tree = tree
         self._environment = environment
         self._idle_s = ZYGOTE_IDLE_S if environment is None else ENVIRONMENT_IDLE_S
-        self._zygote: Zygote | None = None
-        self._starting: asyncio.Task[Zygote] | None = None
         self._closed = False
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._slots = SlotPool(name, tree.host, self._wait_zygote)
+        self._zygote = PluginZygote(name, self._fork_zygote, self._on_replaced)
+        self._slots = SlotPool(name, tree.host, self._zygote.obtain)
         self._budget = budget
         self._lines: dict[TaskKey, SpareLine] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._bytecode: int | None = None
         self._compiling: asyncio.Task[None] | None = None
 
     @property
@@ -213,6 +210,7 @@ class PluginRuntime:
         """Have no processes until somebody calls the plugin, once it is compiled; unless somebody does meanwhile."""
         if self._compiling is not None:
             await asyncio.wait({self._compiling})
+        await self._zygote.wait_settled()
         if self._users == 0 and not self._closed:
             self._slots.end_idle()
             await self._slots.wait_ended()
@@ -233,14 +231,7 @@ class PluginRuntime:
             self._idle_timer.cancel()
         if self._compiling is not None:
             self._compiling.cancel()
-        if self._bytecode is not None:
-            os.close(self._bytecode)
-            self._bytecode = None
-        if self._starting is not None:
-            self._starting.cancel()
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
+        self._zygote.close()
 
     async def wait_closed(self) -> None:
         """Wait until everything of a closed runtime is gone."""
@@ -275,10 +266,9 @@ class PluginRuntime:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._idle_timer = None
-        if self._users == 0 and self._zygote is not None and not self._slots.idle and not self._slots.busy:
-            zygote, self._zygote = self._zygote, None
-            zygote.close()
-            log.info("zygote.rested", plugin=self.name)
+        busy = self._users or self._zygote.starting or self._slots.idle or self._slots.busy
+        if self._zygote.there and not busy:
+            self._zygote.rest()
         elif self._users == 0 and not self._closed:
             self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
 
@@ -300,15 +290,14 @@ class PluginRuntime:
         try:
             async with asyncio.timeout(PROBE_TIME_S):
                 worker = await self.start_worker((COMPILE_SOURCE,), discard_output(), limits)
-                self._bytecode = await collect_bytecode(worker)
+                bytecode = await collect_bytecode(worker)
         except (StartError, BytecodeError, TimeoutError, OSError) as error:
             log.warning("bytecode.none", plugin=self.name, reason=str(error) or "it took too long")
             return
-        if self._zygote is not None:
-            self._zygote.store_bytecode(self._bytecode)
+        self._zygote.store_bytecode(bytecode)
 
     async def _describe(self) -> dict[str, object]:
-        zygote = await self._wait_zygote()
+        zygote = await self._zygote.obtain()
         return zygote.ready.result()
 
     async def _discard(self, handle: WorkerHandle | None, slot: Slot | None) -> None:
@@ -319,31 +308,11 @@ class PluginRuntime:
         if slot is not None:
             self._slots.release(slot)
 
-    async def _wait_zygote(self) -> Zygote:
-        """Return the zygote, starting it if need be: once for all who wait, and whoever stops waiting."""
-        if self._zygote is not None and self._zygote.alive:
-            return self._zygote
-        gone = f"plugin {self.name} is not served any more"
-        if self._closed:
-            raise ParentLostError(gone)
-        if self._starting is None:
-            if self._zygote is not None:
-                log.error("zygote.lost", zygote=self.name)
-            self._starting = asyncio.create_task(self._fork_zygote())
-            self._starting.add_done_callback(self._on_started)
-        return await wait_started(self._starting, gone)
-
     async def _fork_zygote(self) -> Zygote:
         return await self._tree.fork_plugin_zygote(self.name, self._shown, self._environment)
 
-    def _on_started(self, starting: asyncio.Task[Zygote]) -> None:
-        self._starting = None
-        if not starting.cancelled() and starting.exception() is None:
-            self._zygote = starting.result()
-            if self._bytecode is not None:
-                self._zygote.store_bytecode(self._bytecode)
-            if self._closed:
-                self.close()
+    def _on_replaced(self) -> None:
+        self._slots.end_idle()  # those of the one before
 
 
 def _start_times(slot: Slot, handle: WorkerHandle, asked: float) -> StartTimes:

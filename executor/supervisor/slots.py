@@ -83,6 +83,11 @@ class Slot:
         """Whether another worker can be forked in it. When its zygote is lost, its own end is near, if not yet seen."""
         return self.client.alive and self._zygote.alive and not self.spoilt
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another worker should be."""
+        return self.usable and not self._zygote.retired
+
     def limit(self, limits: Limits) -> None:
         """Put the limits of the next invocation in force, and begin to measure anew.
 
@@ -189,7 +194,7 @@ class SlotPool:
     def release(self, slot: Slot) -> None:
         """Take a slot back, when its worker is gone."""
         self.busy -= 1
-        if not slot.usable or self._closed:
+        if not slot.reusable or self._closed:
             self._discard(slot)
             return
         timer = asyncio.get_running_loop().call_later(IDLE_TIME_S, self._expire, slot)

@@ -15,7 +15,16 @@ from typing import Final
 import msgpack
 
 from executor.supervisor.control import Child, ControlClient, ParentLostError, close_all
-from protocol.control import ForkFailed, ForkSlot, ForkWorker, ForkZygote, LendFolder, PrepareWorker, StoreBytecode
+from protocol.control import (
+    ForkFailed,
+    ForkSlot,
+    ForkWorker,
+    ForkZygote,
+    LendFolder,
+    PrepareForks,
+    PrepareWorker,
+    StoreBytecode,
+)
 
 __all__ = ["CLEAN_ENVIRONMENT", "SlotClient", "WorkerTask", "Zygote", "make_command", "start_base_zygote"]
 
@@ -77,9 +86,16 @@ class SlotClient(ControlClient):
 
 
 class Zygote(ControlClient):
-    """Client of one zygote: the base zygote, or that of an environment or of a plugin."""
+    """Client of one zygote: the base zygote, or that of an environment or of a plugin.
+
+    Attributes:
+        provisional: Whether another one, forked now, would make workers that cost less.
+        retired: Whether it ends with the last of its children.
+    """
 
     kind = "zygote"
+    provisional = False
+    retired = False
 
     def fork_zygote(self, command: ForkZygote, descriptors: Sequence[int] = ()) -> tuple[Child, Zygote]:
         """Ask the base zygote, or that of an environment, for another one.
@@ -142,6 +158,25 @@ class Zygote(ControlClient):
         """
         if self.alive:
             self.send(StoreBytecode(), [os.dup(archive_fd)])
+
+    def prepare_forks(self) -> None:
+        """Have the zygote of an environment do what makes all that is forked from now on cost less."""
+        if self.alive:
+            self.send(PrepareForks(), ())
+
+    def retire(self) -> None:
+        """Have it end once it has no children any more; nobody asks it for another one."""
+        self.retired = True
+        self._end_if_done()
+
+    def take_exit(self, child: Child) -> None:
+        """One that is retired may have been waiting for this."""
+        super().take_exit(child)
+        self._loop.call_soon(self._end_if_done)
+
+    def _end_if_done(self) -> None:
+        if self.retired and not self._children:
+            self.close()
 
     def _new_parent(self, ours: socket.socket, descriptors: Sequence[int]) -> Child:
         try:

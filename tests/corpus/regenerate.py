@@ -484,7 +484,7 @@ INVALID: Final[dict[str, Case]] = {
     "turn-body-after-cancel": out_of_turn(W, SPARE, INVOKE, Cancel(""), Body(b"x")),
     "control-empty": Case("A datagram of nothing.", b"", receiver=None, error="payload"),
     "control-no-type": Case("An array of nothing.", b"\x90", receiver=None, error="unknown type"),
-    "control-type": Case("A type that does not exist.", b"\x91\x09", receiver=None, error="unknown type"),
+    "control-type": Case("A type that does not exist.", b"\x91\x0a", receiver=None, error="unknown type"),
     "control-lend-nothing": controlled("A folder without a name.", "plugin_root: 0 bytes", 8, "", True),
     "control-fields": Case("A field too few.", b"\x91\x01", receiver=None, error="0 fields"),
     "control-bool": controlled("A bool for an int.", "expected int", 3, True),

@@ -14,11 +14,19 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from protocol import Exited, ForkFailed, LendFolder
+from protocol import Exited, ForkFailed, LendFolder, PrepareForks
 from tests.environments import build_environment, plant
-from tests.worker.driver import AS_ROOT, BaseZygote, Plugin, ZygoteDriver, base_with_pipe, make_fork_zygote
+from tests.worker.driver import (
+    AS_ROOT,
+    BaseZygote,
+    Plugin,
+    ZygoteDriver,
+    base_with_pipe,
+    make_fork_zygote,
+    wait_readable,
+)
 from tests.worker.forked import in_child, in_user_namespace, open_descriptors
-from worker import lending
+from worker import backing, lending
 from worker.birth import become_root_of_own_namespace
 from worker.lending import fork_lender, receive_folder
 from worker.lockdown.calls import CLONE_NEWNS, MS_BIND, attach_tree, mount, umount, unshare
@@ -128,6 +136,31 @@ def test_threads_that_an_import_leaves(base: BaseZygote, environment: Path, tmp_
         status = Path(f"/proc/{plugin.zygote.pid}/status").read_text()
         assert "Threads:\t1\n" in status
         assert ask(plugin, "[__import__('planted').__name__, threading.active_count()]") == ["planted", 1]
+
+
+def test_forks_are_prepared_once(family: Family, tmp_path: Path) -> None:
+    """On command, by the zygote of the environment only; those that were forked before go on as they are."""
+    before = family.add(tmp_path / "a")
+    assert moved_bytes(family.zygote.pid) == moved_bytes(before.zygote.pid)
+    family.zygote.command(PrepareForks())
+    after = family.add(tmp_path / "b")
+    assert moved_bytes(after.zygote.pid) == moved_bytes(family.zygote.pid)
+    assert moved_bytes(after.zygote.pid) > moved_bytes(before.zygote.pid) or not backing.NATIVE
+    assert [ask(plugin, "1") for plugin in (before, after)] == [1, 1]
+    for zygote in (family.zygote, family.base):
+        zygote.command(PrepareForks())
+    wait_readable(family.base.stderr_fd)
+    assert os.read(family.base.stderr_fd, 4096) == b"zygote base: nothing is to be prepared here\n"
+    again = family.add(tmp_path / "c")
+    assert ask(again, "1") == 1
+    assert moved_bytes(again.zygote.pid) == moved_bytes(after.zygote.pid)
+
+
+def moved_bytes(pid: int) -> int:
+    """How much memory of a process was moved into files in memory."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    ranges = [line[0].split("-") for line in lines if line[5:6] == ["/memfd:shared"]]
+    return sum(int(end, 16) - int(start, 16) for start, end in ranges)
 
 
 def test_they_are_processes_of_their_own(family: Family, tmp_path: Path) -> None:

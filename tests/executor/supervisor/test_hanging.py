@@ -36,8 +36,7 @@ def test_what_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, which: str) -> 
         worker.handle.kill()
         await worker.finish(0)
         if which == "slot and zygote":
-            assert runtime._zygote is not None
-            hanging.append(psutil.Process(runtime._zygote.pid))
+            hanging.append(psutil.Process((await runtime._zygote.obtain()).pid))
         for process in hanging:
             process.suspend()
         with pytest.raises(TimeoutError):

@@ -76,11 +76,15 @@ async def start(runtime: PluginRuntime) -> ReadyWorker:
     return await runtime.start_worker(SOURCES, Nowhere(), Limits())
 
 
-async def serve_one(runtime: PluginRuntime) -> None:
-    """Start a worker and end it: all is well."""
-    worker = await start(runtime)
+async def end(worker: ReadyWorker) -> None:
+    """End a worker."""
     worker.handle.kill()
     await worker.finish(0)
+
+
+async def serve_one(runtime: PluginRuntime) -> None:
+    """Start a worker and end it: all is well."""
+    await end(await start(runtime))
 
 
 def test_every_step_of_a_start_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +201,7 @@ def test_a_slot_whose_zygote_is_lost_gets_no_worker() -> None:
         worker.handle.kill()
         await worker.finish(0)
         assert runtime.slots.idle == 1
-        assert runtime._zygote is not None
-        runtime._zygote.close()
+        (await runtime._zygote.obtain()).close()
         assert slot.client.alive
         assert not slot.usable
         again = await start(runtime)
@@ -335,6 +338,67 @@ def _fail_after(allowed: int, function: Callable[..., object]) -> Callable[..., 
     return limited
 
 
+def test_the_first_zygote_of_an_environment_is_replaced() -> None:
+    """By one that costs less, while the first serves whoever has a worker of it; with the last of these it ends."""
+    environment = find_environment(build_environment("werkzeug>=3"))
+
+    async def test(runtime: PluginRuntime) -> None:
+        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+        with own.in_use():
+            worker = await start(own)
+            first = await own._zygote.obtain()
+            assert first.provisional
+            while (second := await own._zygote.obtain()) is first:  # noqa: ASYNC110 - it is there until then
+                await asyncio.sleep(0.01)
+            assert (second.provisional, first.alive, worker.waits) == (False, True, True)
+            await serve_one(own)
+            assert own.slots.idle == 1
+            await end(worker)
+            await first.lost
+            assert own.slots.idle == 1
+            await serve_one(own)
+        own.close()
+        await own.wait_closed()
+
+    with_runtime(test)
+
+
+def test_both_zygotes_end_with_the_runtime() -> None:
+    """Whoever still has a worker of the first one."""
+    environment = find_environment(build_environment("werkzeug>=3"))
+
+    async def test(runtime: PluginRuntime) -> None:
+        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+        worker = await start(own)
+        first = await own._zygote.obtain()
+        while await own._zygote.obtain() is first:  # noqa: ASYNC110 - it is there until then
+            await asyncio.sleep(0.01)
+        own.close()
+        await worker.handle.child.exited
+        await worker.finish(0)
+        await own.wait_closed()
+
+    with_runtime(test)
+
+
+def test_a_runtime_cools_down_with_its_second_zygote() -> None:
+    """Nothing is left that nobody would end."""
+    environment = find_environment(build_environment("werkzeug>=3"))
+
+    async def test(runtime: PluginRuntime) -> None:
+        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+        with own.in_use():
+            await serve_one(own)
+            first = await own._zygote.obtain()
+        await own.cool()
+        assert not first.alive
+        assert not own._zygote.there
+        own.close()
+        await own.wait_closed()
+
+    with_runtime(test)
+
+
 def test_zygotes_rest_when_nobody_calls_their_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a plugin with an environment of its own do so later: to start one again takes long."""
     environment = find_environment(build_environment("werkzeug>=3"))
@@ -346,7 +410,7 @@ def test_zygotes_rest_when_nobody_calls_their_plugins(monkeypatch: pytest.Monkey
         with runtime.in_use(), own.in_use():
             await serve_one(runtime)
             await serve_one(own)
-            zygote, kept = await runtime._wait_zygote(), await own._wait_zygote()
+            zygote, kept = await runtime._zygote.obtain(), await own._zygote.obtain()
         await zygote.lost
         assert kept.alive
         await serve_one(runtime)

@@ -26,6 +26,7 @@ from protocol.control import (
     ForkZygote,
     Kill,
     PrepareWorker,
+    Shutdown,
     SlotReady,
     ZygoteReady,
     decode_control,
@@ -171,6 +172,35 @@ def test_what_cannot_work_says_why_before_it_ends() -> None:
             await zygote.client.wait_ready(60)
 
     play(Zygote, test)
+
+
+def test_one_that_is_retired_ends_with_its_last_child() -> None:
+    """At once, where it has none."""
+
+    async def test(zygote: Played[Zygote]) -> None:
+        zygote.client.fork_slot("slot", 0, groups=(), off=())
+        child, slot = zygote.client.fork_slot("slot", 1, groups=(), off=())
+        for number in (1, 2):
+            assert zygote.take() == ForkSlot(slot_id=number, name="slot", number=number - 1, off=())
+        zygote.client.retire()
+        zygote.say(replace(EXITED, id=1))
+        zygote.say(Forked(id=2))
+        while (child.forked_at, zygote.client.alive) == (None, True):  # noqa: ASYNC110 - reports are read in order
+            await asyncio.sleep(0)
+        assert zygote.client.alive
+        zygote.say(replace(EXITED, id=2))
+        await zygote.client.lost
+        while zygote.take() != Shutdown():  # before it, the slots may have been killed: their sockets have ended
+            pass
+        await slot.lost
+        idle = Played(Zygote, asyncio.get_running_loop())
+        idle.client.retire()
+        assert not idle.client.alive
+        idle.control.close()
+
+    with capture_logs() as logs:
+        play(Zygote, test)
+    assert logs == []
 
 
 def test_what_was_reported_before_the_end_is_read() -> None:

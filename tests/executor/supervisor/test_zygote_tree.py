@@ -130,6 +130,20 @@ def test_an_environment_is_imported_once(environment: Environment, tmp_path: Pat
     assert imports(logs) == 1
 
 
+def test_the_first_one_is_provisional(environment: Environment) -> None:
+    """It is there before its environment's zygote has prepared for forks, which it does once."""
+
+    async def test(tree: ZygoteTree) -> None:
+        zygotes = [await tree.fork_plugin_zygote(name, "", environment) for name in "abc"]
+        assert [zygote.provisional for zygote in zygotes] == [True, False, False]
+        psutil.Process(parent(zygotes[0])).kill()
+        await zygotes[-1].lost
+        assert (await tree.fork_plugin_zygote("a", "", environment)).provisional
+        assert not (await tree.fork_plugin_zygote("a", "")).provisional
+
+    with_tree(test)
+
+
 def test_what_has_changed_is_imported_again(environment: Environment) -> None:
     """The zygotes of the state before stay as long as they are used."""
 
