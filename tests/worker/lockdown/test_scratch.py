@@ -19,7 +19,7 @@ from tests.worker.forked import BLOCK, SlotOf, answer_from, in_plugin_zygote
 from worker.birth import fork_slot
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.scratch import Scratch
-from worker.view import SCRATCH
+from worker.view import SCRATCH, TEMPORARY, interpreter_trees
 
 T = TypeVar("T")
 
@@ -33,6 +33,18 @@ def seen(plugin: Plugin, expression: str, limits: Mapping[str, int] = LIMITS) ->
     answer = plugin.call(limits=limits)
     assert answer.error is None, answer.error
     return json.loads(answer.body)
+
+
+def names_shown(*trees: Path) -> list[str]:
+    """What the view shows in the folder: what leads to these trees and the interpreter, if the host has them there."""
+    below = [tree for tree in (*map(Path, interpreter_trees()), *trees) if tree.is_relative_to(TEMPORARY)]
+    return sorted({tree.relative_to(TEMPORARY).parts[0] for tree in below if tree.exists()})
+
+
+def names_in(folder: Path | int) -> list[str]:
+    """What is in a folder, by its path or its descriptor."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
 
 
 FILL = """
@@ -106,13 +118,12 @@ def test_nothing_is_left_for_the_next(plugin: Plugin) -> None:
 
 def test_what_is_shown_in_the_scratch_folder_stays(plugin: Plugin) -> None:
     """A plugin whose folder is below that path on the host is found there, read-only; the rest is the worker's."""
-    inside = str(plugin.root).startswith("/tmp/")
     expression = f"""[
         os.path.isfile({str(plugin.root)!r} + '/endpoints/main.py'), os.access({str(plugin.root)!r}, os.W_OK),
-        len(os.listdir('/tmp')),
+        sorted(os.listdir('/tmp')),
     ]"""
 
-    assert seen(plugin, " ".join(expression.split())) == [True, False, int(inside)]
+    assert seen(plugin, " ".join(expression.split())) == [True, False, names_shown(plugin.root)]
 
 
 def fingerprint() -> list[object]:
@@ -228,8 +239,7 @@ def test_provided_for_limits() -> None:
         assert len(set(devices)) == 4
         return [entry[1:] for entry in seen[1:4]] + [seen[4][1] > 2 << 20]
 
-    shown = in_new_slot(lambda _: len(list(FOLDER.iterdir())))
-    assert shown == 0
+    assert in_new_slot(lambda _: names_in(FOLDER)) == names_shown()
     assert in_new_slot(run) == [[1 << 20, 16], [1 << 20, 17], [2 << 20, 16], True]
 
 
@@ -243,11 +253,11 @@ def test_renewed() -> None:
         before = device()
         scratch.renew()
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {SCRATCH} " in line]
-        with os.scandir(kept) as entries:
-            names = [entry.name for entry in entries]
-        return [device() == before, list(FOLDER.iterdir()), os.statvfs(FOLDER).f_ffree, len(mounts), names]
+        free = os.statvfs(FOLDER).f_ffree
+        return [device() == before, free, len(mounts), names_in(FOLDER), names_in(kept)]
 
-    assert in_new_slot(run) == [False, [], 16, 1, ["file"]]
+    shown = names_shown()
+    assert in_new_slot(run) == [False, 16, 1, shown, sorted(["file", *shown])]
 
 
 def test_renewed_before_there_were_any() -> None:
