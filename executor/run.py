@@ -6,7 +6,8 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,7 +24,7 @@ from executor.hooks import Bound, bind_hooks
 from executor.notify import write_ready_file
 from executor.service import Addresses, Service
 
-__all__ = ["endpoint_table", "run_service", "write_addresses"]
+__all__ = ["endpoint_table", "list_commands", "run_service", "write_addresses"]
 
 log = structlog.get_logger("executor.config")
 
@@ -32,6 +33,9 @@ NOTHING: Final = """\
     executor plugin install PACKAGE{options}
     executor hook create NAME{options}"""
 NONE_CAN_BE: Final = "  nothing, for no hook can be served; the log says why"
+
+MOST_LISTED: Final = 20
+"""Addresses that are listed at the start: what fits on a screen. There may be a hundred thousand hooks."""
 
 
 def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: Path | None) -> None:
@@ -50,7 +54,9 @@ def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: P
         return load_config(config_file, overrides)
 
     def on_ready(addresses: Addresses, bound: Bound) -> None:
-        print(endpoint_table(addresses, bound, _store_options(config_file, overrides)), flush=True)
+        options = _store_options(config_file, overrides)
+        more = list_commands(bound, config, config_file, options)
+        print(endpoint_table(addresses, bound, options, more), flush=True)
         if ready_file is not None:
             write_addresses(ready_file, addresses)
 
@@ -67,25 +73,42 @@ def run_service(config_file: Path | None, overrides: Overrides, *, ready_file: P
         _exit(error.exit_status, *str(error).splitlines())
 
 
-def endpoint_table(addresses: Addresses, bound: Bound, options: str = "") -> str:
-    """List every method and full URL, a line each, aligned and without colours: made to be copied from.
+def endpoint_table(addresses: Addresses, bound: Bound, options: str = "", more: Collection[str] = ()) -> str:
+    """List methods and full URLs, a line each, aligned and without colours: made to be copied from.
 
     Args:
         addresses: Of the service.
         bound: What it serves.
         options: What commands must be given to change its store, from the space before on; they are listed where
             nothing is served.
+        more: Commands that list what is served; they are told where there is more than MOST_LISTED.
     """
+    hooks = [hook for hook in bound.hooks.values() if hook.enabled]
+    number = sum(len(hook.plugin.endpoints) for hook in hooks)
     rows = [
         (endpoint.method, f"{addresses.public}/e/{hook.hook_id}{endpoint.path}")
-        for hook in bound.hooks.values()
-        if hook.enabled
-        for endpoint in hook.plugin.endpoints
+        for hook, endpoint in islice(((hook, one) for hook in hooks for one in hook.plugin.endpoints), MOST_LISTED)
     ]
     width = max((len(method) for method, _ in rows), default=0)
     nothing = NONE_CAN_BE if bound.failed else NOTHING.format(options=options)
     lines = [f"  {method:<{width}}  {url}" for method, url in rows] or [nothing]
+    if number > len(rows):
+        lines.append(f"  and {number - len(rows):,} more of {number:,}; to list all of them:")
+        lines += [f"    {command}" for command in more]
     return "\n".join(["Serving:", *lines, f"Metrics, health and workers: {addresses.admin}"])
+
+
+def list_commands(bound: Bound, config: Config, config_file: Path | None, options: str) -> list[str]:
+    """Tell with which commands everything that is served can be listed: installed, configured, or given as a folder."""
+    folders = {Path(os.path.realpath(source.path)) for source in config.plugins}
+    commands = []
+    if any(plugin.root not in folders for plugin in bound.plugins):
+        commands.append(f"executor hook list{options}")
+    if folders and config_file is not None:
+        commands.append(f"executor config show --config {shlex.quote(str(config_file.absolute()))}")
+    elif folders:
+        commands.append("executor check PLUGIN... --format json")
+    return commands
 
 
 def _store_options(config_file: Path | None, overrides: Overrides) -> str:

@@ -31,6 +31,8 @@ Examples:
 
   executor check my_plugin --format json | jq -r '.plugins[].findings[].message'
 
+  executor check my_plugin --format json | jq -r '.plugins[].routes[] | [.method, .path] | @tsv'
+
 Every mistake is told at once, each with its file, line and column. Nothing of the plugin is run, unless --load is
 given. Errors keep a plugin from being served; warnings tell what Dify would refuse or do differently. Ends with 0 when
 there are no errors, with 1 when there are, with 2 when the command itself is wrong. docs/declarations.md explains every
@@ -145,9 +147,10 @@ def render_json(checked: Iterable[Checked]) -> dict[str, Any]:
 
     Returns:
         `errors` and `warnings`, numbers of findings in all; `plugins`, a list of maps with `path` as it was given,
-        `name`, `version` and `endpoints` (a number), all three null when there are errors, and `findings`, a list of
-        maps with `severity`, `code`, `file` (relative to the plugin), `line` and `column` (from 1, or null), `found`,
-        `expected` and `message`. Keys may be added in later versions.
+        `name`, `version`, `endpoints` (a number) and `routes` (a list of maps with `method` and `path`, as declared),
+        all four null when there are errors, and `findings`, a list of maps with `severity`, `code`, `file` (relative
+        to the plugin), `line` and `column` (from 1, or null), `found`, `expected` and `message`. Keys may be added in
+        later versions.
     """
     plugins = [_describe(plugin) for plugin in checked]
     counts = Counter(finding["severity"] for plugin in plugins for finding in plugin["findings"])
@@ -161,6 +164,7 @@ def _describe(checked: Checked) -> dict[str, Any]:
         "name": plugin.name if plugin else None,
         "version": plugin.version if plugin else None,
         "endpoints": len(plugin.endpoints) if plugin else None,
+        "routes": [{"method": one.method, "path": one.path} for one in plugin.endpoints] if plugin else None,
         "findings": [
             {
                 "severity": finding.severity,

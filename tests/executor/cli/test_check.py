@@ -87,8 +87,15 @@ def test_json() -> None:
     assert result.exit_code == 1
     assert (document["errors"], document["warnings"]) == (2, 1)
     bad, good = document["plugins"]
-    assert good == {"path": "good", "name": "cat", "version": "0.0.1", "endpoints": 1, "findings": []}
-    assert (bad["path"], bad["name"], bad["version"], bad["endpoints"]) == ("bad", None, None, None)
+    assert good == {
+        "path": "good",
+        "name": "cat",
+        "version": "0.0.1",
+        "endpoints": 1,
+        "routes": [{"method": "GET", "path": "/cat/<name>"}],
+        "findings": [],
+    }
+    assert (bad["path"], *(bad[key] for key in ("name", "version", "endpoints", "routes"))) == ("bad", *[None] * 4)
     assert bad["findings"][2] == {
         "severity": "error",
         "code": "manifest.name",
