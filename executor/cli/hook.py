@@ -10,7 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from executor.cli.desk import Desk, open_desk, put_in_force, tell_where
-from executor.cli.hooks import describe_hook, draw_hook, draw_hooks
+from executor.cli.hooks import describe_hook, describe_hooks, draw_hook, draw_hooks
 from executor.cli.opening import ConfigFile, StateDir
 from executor.cli.showing import Format, show_document
 from executor.cli.values import (
@@ -165,7 +165,7 @@ def list_hooks(
     with open_desk(config, state_dir) as desk:
         plugin_id = None if plugin is None else find_plugin_id(plugin, desk.store.plugins.list())
         hooks = desk.store.hooks.list(plugin_id=plugin_id)
-        documents = [describe_hook(desk, hook, settings=False) for hook in hooks]
+        documents = describe_hooks(desk, hooks)
     show_document({"hooks": documents}, output, lambda width: draw_hooks(documents, width))
 
 
@@ -270,7 +270,7 @@ def _enable(hooks: Sequence[str], config: ConfigFile, state_dir: StateDir, outpu
             desk.hooks.get(hook)
         switches = [desk.hooks.enable(hook, enabled=enabled) for hook in hooks]
         _finish(desk, [one.after for one in switches], lambda: _undo(desk, switches))
-        documents = [describe_hook(desk, one.after, settings=False) for one in switches]
+        documents = describe_hooks(desk, [one.after for one in switches])
     show_document({"hooks": documents}, output, lambda width: draw_hooks(documents, width))
 
 
@@ -299,5 +299,5 @@ def _check_ids(hook_id: str | None, tenant_id: str) -> None:
 
 
 def _show(desk: Desk, hook: StoredHook, output: Format) -> None:
-    document = describe_hook(desk, hook, settings=True)
+    document = describe_hook(desk, hook)
     show_document(document, output, lambda width: draw_hook(document, width))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from executor.cli.desk import Desk
     from executor.store.records import StoredHook
 
-__all__ = ["describe_hook", "draw_hook", "draw_hooks"]
+__all__ = ["describe_hook", "describe_hooks", "draw_hook", "draw_hooks"]
 
 COLUMNS: Final = (
     Column("HOOK", text=True),
@@ -30,37 +30,39 @@ COLUMNS: Final = (
 )
 
 
-def describe_hook(desk: Desk, hook: StoredHook, *, settings: bool) -> dict[str, Any]:
-    """Describe a hook as plain data; secrets are masked.
+def describe_hooks(desk: Desk, hooks: Sequence[StoredHook]) -> list[dict[str, Any]]:
+    """Describe hooks as plain data, without settings and endpoints."""
+    services = [instance.public for instance in find_instances(desk.config.state_dir)]
+    versions = {one: desk.hooks.version_of(one).version for one in {hook.active for hook in hooks}}
+    return [
+        {
+            "hook_id": hook.hook_id,
+            "plugin": hook.plugin_id,
+            "version": versions[hook.active],
+            "identifier": hook.active,
+            "previous": hook.previous,
+            "enabled": hook.enabled,
+            "tenant_id": hook.tenant_id,
+            "created_at": hook.created_at,
+            "updated_at": hook.updated_at,
+            "urls": [f"{public}/e/{hook.hook_id}/" for public in services],
+        }
+        for hook in hooks
+    ]
 
-    Args:
-        desk: Where it is.
-        hook: The hook.
-        settings: Whether its settings and endpoints are described, too; what is wrong with the settings is told then.
-    """
-    version = desk.hooks.version_of(hook.active)
-    document: dict[str, Any] = {
-        "hook_id": hook.hook_id,
-        "plugin": hook.plugin_id,
-        "version": version.version,
-        "identifier": hook.active,
-        "previous": hook.previous,
-        "enabled": hook.enabled,
-        "tenant_id": hook.tenant_id,
-        "created_at": hook.created_at,
-        "updated_at": hook.updated_at,
-        "urls": [f"{instance.public}/e/{hook.hook_id}/" for instance in find_instances(desk.config.state_dir)],
-    }
-    if settings:
-        plugin = desk.hooks.plugin_of(hook)
-        secret = secret_names(plugin) | set(hook.secrets)
-        values, problems = desk.hooks.values_of(hook)
-        for problem in problems.values():
-            print(f"warning: {printable_lines(problem)}", file=sys.stderr)
-        document["settings"] = mask_values({**values, **dict.fromkeys(problems)}, secret)
-        document["endpoints"] = [
-            {"method": endpoint.method, "path": f"/e/{hook.hook_id}{endpoint.path}"} for endpoint in plugin.endpoints
-        ]
+
+def describe_hook(desk: Desk, hook: StoredHook) -> dict[str, Any]:
+    """Describe a hook with its settings, secrets masked, and its endpoints; what is wrong with the settings is told."""
+    (document,) = describe_hooks(desk, [hook])
+    plugin = desk.hooks.plugin_of(hook)
+    secret = secret_names(plugin) | set(hook.secrets)
+    values, problems = desk.hooks.values_of(hook)
+    for problem in problems.values():
+        print(f"warning: {printable_lines(problem)}", file=sys.stderr)
+    document["settings"] = mask_values({**values, **dict.fromkeys(problems)}, secret)
+    document["endpoints"] = [
+        {"method": endpoint.method, "path": f"/e/{hook.hook_id}{endpoint.path}"} for endpoint in plugin.endpoints
+    ]
     return document
 
 

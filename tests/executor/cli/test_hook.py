@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from executor.cli.desk import open_desk
+from executor.cli.hooks import describe_hooks
+from executor.installed.hooks import HookDesk
+from executor.store.records import InstalledPlugin
 from executor.store.store import open_store
 from tests.executor.installed.support import Lab
 
@@ -81,6 +86,29 @@ def test_hooks_are_listed(lab: Lab) -> None:
     assert "enabled" in table
     assert "disabled" in table
     assert "no installed plugin is called dog" in lab.refuse("hook", "list", "--plugin", "dog")
+
+
+class Asked:
+    """Versions that can be asked for, and what was asked."""
+
+    def __init__(self, hooks: HookDesk) -> None:
+        self.hooks = hooks
+        self.identifiers: list[str] = []
+
+    def version_of(self, identifier: str) -> InstalledPlugin:
+        """Look a version up."""
+        self.identifiers.append(identifier)
+        return self.hooks.version_of(identifier)
+
+
+def test_a_list_of_many_hooks_looks_each_version_up_once(lab: Lab) -> None:
+    """A hundred thousand hooks are hooks of few versions."""
+    identifiers = {create(lab, "--id", hook_id)["identifier"] for hook_id in ("one", "two", "three")}
+    with open_desk(None, lab.state_dir) as desk:
+        asked = Asked(desk.hooks)
+        described = describe_hooks(replace(desk, hooks=cast("HookDesk", asked)), desk.store.hooks.list())
+    assert len(described) == 3
+    assert asked.identifiers == [*identifiers]
 
 
 def test_values_are_changed(lab: Lab) -> None:
