@@ -43,7 +43,9 @@ def compare(sample: Sample, mirror: str | None, *, verbose: bool) -> Result:
                 _compare(result, ours_copy, sdk_copy, verbose=verbose)
             except AssertionError as error:
                 result.problem = f"{_last_line(error)}; {_try_sdk(str(error), sdk_copy, sample)}"
-    except (SourceError, RuntimeError) as error:
+    except SourceError as error:
+        result.problem = str(error)
+    except RuntimeError as error:
         result.problem = _last_line(error)
     return result
 

@@ -40,7 +40,8 @@ def provide_source(sample: Sample, folder: Path, mirror: str | None) -> Path:
     else:
         repository = str(target / "git")
         _git("init", "--quiet", "--bare", repository)
-        _git("-C", repository, "remote", "add", "origin", f"{GITHUB}/{owner}/{name}")
+        # not by `remote add`, which fails where an earlier attempt has come so far
+        _git("-C", repository, "config", "remote.origin.url", f"{GITHUB}/{owner}/{name}")
         _git("-C", repository, "fetch", "--quiet", "--depth", "1", "--filter=blob:none", "origin", sample.commit)
     archive = target / "source.tar"
     _git("-C", repository, "archive", f"--output={archive}", sample.commit, sample.folder or ".")
@@ -53,4 +54,5 @@ def provide_source(sample: Sample, folder: Path, mirror: str | None) -> Path:
 def _git(*arguments: str) -> None:
     done = subprocess.run(["/usr/bin/env", "git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SourceError(f"git {' '.join(arguments[:3])}: {done.stderr.strip() or done.returncode}")
+        problem = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        raise SourceError(f"{problem} (git {' '.join(arguments)}); --mirror tells where else repositories are")
