@@ -23,7 +23,6 @@ from executor.cli.questions import (
     StateDir,
     author_state_dir,
     open_or_ask,
-    paragraphs,
 )
 from executor.cli.telling import fail
 from executor.config.overrides import Overrides
@@ -76,7 +75,7 @@ INTERRUPTED: Final = 130
 
 def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("call", help=about, epilog=paragraphs(EXAMPLES))(call)
+    app.command("call", help=about, epilog=EXAMPLES)(call)
 
 
 def call(

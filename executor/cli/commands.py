@@ -11,6 +11,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from executor.cli.examples import lay_out
+
 __all__ = ["ABOUT", "CommandGroup", "load_command"]
 
 ABOUT: Final = {
@@ -44,7 +46,10 @@ def load_command(name: str) -> Any:
     app.callback()(_no_options)  # so that typer makes a group of it, be it of one command
     importlib.import_module(f"executor.cli.{name}").register(app, ABOUT[name])
     group: Any = typer.main.get_command(app)
-    return group.commands[name]
+    command = group.commands[name]
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.epilog = lay_out(one.epilog or "")
+    return command
 
 
 class CommandGroup(TyperGroup):

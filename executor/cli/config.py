@@ -45,7 +45,8 @@ Example:
   executor config schema > executor.schema.json
 
 With this first line in the configuration, editors complete and check it:
-# yaml-language-server: $schema=executor.schema.json
+
+  # yaml-language-server: $schema=executor.schema.json
 """
 
 ConfigFile = Annotated[

@@ -20,7 +20,6 @@ from executor.cli.questions import (
     StateDir,
     answer_missing,
     author_state_dir,
-    paragraphs,
 )
 from executor.cli.telling import fail
 from executor.config.overrides import GivenValue, Overrides
@@ -60,7 +59,7 @@ GRACE: Final = "1s"
 
 def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("dev", help=about, epilog=paragraphs(EXAMPLES))(dev)
+    app.command("dev", help=about, epilog=EXAMPLES)(dev)
 
 
 def dev(

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from executor.authoring.scaffold import AUTHOR, NAME, NewPlugin, ScaffoldError, render_files, suggest, write_plugin
-from executor.cli.questions import paragraphs
 from executor.cli.telling import fail
 
 __all__ = ["init", "register"]
@@ -32,7 +31,7 @@ Nothing that is there already is overwritten.
 
 def register(app: typer.Typer, about: str) -> None:
     """Add the command to the program."""
-    app.command("init", help=about, epilog=paragraphs(EXAMPLES))(init)
+    app.command("init", help=about, epilog=EXAMPLES)(init)
 
 
 def init(

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from executor.cli.commands import CommandGroup
+from executor.cli.examples import lay_out
 from executor.version import __version__
 
 __all__ = ["create_app", "main"]
@@ -46,7 +47,7 @@ def create_app() -> typer.Typer:
         name="executor",
         cls=CommandGroup,
         help="Run Dify plugin endpoints, one short-lived worker process per HTTP request.",
-        epilog=EPILOG,
+        epilog=lay_out(EPILOG),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

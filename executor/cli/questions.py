@@ -27,7 +27,6 @@ __all__ = [
     "answer_missing",
     "author_state_dir",
     "open_or_ask",
-    "paragraphs",
 ]
 
 Settings = Annotated[
@@ -75,12 +74,6 @@ def author_state_dir(given: Path | None) -> Path:
         given: What the command line says.
     """
     return given or default_state_dir() / "dev"
-
-
-def paragraphs(text: str) -> str:
-    """Join the lines of each paragraph of a help text, for a terminal of any width; examples stay as they are."""
-    parts = text.strip().split("\n\n")
-    return "\n\n".join(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
 
 
 def open_or_ask(options: Options, *, may_ask: bool = True) -> Project:
