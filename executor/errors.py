@@ -1,10 +1,14 @@
-"""Errors that stop a command, with the exit status that it ends with."""
+"""Errors that stop a command, with the exit status that it ends with, and how they name what there is."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
-__all__ = ["ExecutorError", "StartupError"]
+__all__ = ["ExecutorError", "StartupError", "name_some"]
+
+MOST_NAMED: Final = 10
+"""Names in a message. There may be a hundred thousand hooks."""
 
 
 class ExecutorError(Exception):
@@ -23,3 +27,9 @@ class StartupError(ExecutorError):
     """The service cannot start."""
 
     code = "service.startup"
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Join names for a message: the first MOST_NAMED, and how many more there are; nothing for none."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -24,7 +24,7 @@ from executor.config.overrides import Overrides
 from executor.config.places import ConfigError
 from executor.config.units import Quantity, format_size
 from executor.config.worker import WorkerSettings
-from executor.errors import ExecutorError
+from executor.errors import ExecutorError, name_some
 from executor.hooks import Paired, pair_hooks
 from executor.isolation.enforcement import enforcement
 
@@ -190,7 +190,7 @@ def _find_plugin(hook_id: str, paired: Paired, config: Config) -> Plugin:
     except ExecutorError as error:
         fail(*(str(problem) for problem in paired.problems), *str(error).splitlines())
     if plugin is None:
-        known = ", ".join(sorted({*paired.hooks, *installed}))
+        known = name_some(sorted({*paired.hooks, *installed}))
         hint = f"there are: {known}" if known else "there are none; name a plugin folder or --config"
         fail(*(str(problem) for problem in paired.problems), f"no hook {hook_id!r} can be served; {hint}")
     return plugin

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from executor.cli.desk import tell_where
 from executor.cli.showing import Column, cell, draw_table
 from executor.cli.times import show_time
+from executor.errors import name_some
 
 if TYPE_CHECKING:
     from executor.catalog.plugin import Plugin
@@ -100,7 +101,7 @@ def draw_version(document: dict[str, Any], width: int) -> RenderableType:
         ("installed", show_time(document["installed_at"])),
         ("folder", document["folder"]),
         ("environment", document["environment"] or document["environment_problem"] or "that of the executor"),
-        ("hooks", ", ".join(document["hooks"]) or None),
+        ("hooks", name_some(document["hooks"]) or None),
     ]
     settings = [
         (cell(one["name"], "cyan"), cell(one["type"]), _need(one), cell(one["label"]), cell(one["help"] or None))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from executor.catalog.plugin import Plugin
+from executor.errors import name_some
 from executor.installed.catalog import InstalledCatalog
 from executor.installed.errors import InstalledError, SettingsRefusedError
 from executor.installed.values import change_values, complete_values, find_unknown, open_readable, secret_names
@@ -70,7 +71,7 @@ class HookDesk:
         """
         hook = self._store.hooks.get(hook_id)
         if hook is None:
-            known = ", ".join(one.hook_id for one in self._store.hooks.list()) or "none"
+            known = name_some([one.hook_id for one in self._store.hooks.list()]) or "none"
             raise NotStoredError(f"there is no hook {hook_id}; there are: {known}")
         return hook
 

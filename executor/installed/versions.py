@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from executor.errors import name_some
 from executor.installed.errors import InstalledError
 from executor.store.records import InstalledPlugin
 
@@ -72,7 +73,7 @@ def find_versions(text: str, versions: Iterable[InstalledPlugin]) -> tuple[Insta
     if not found:
         same = [version.identifier for version in installed if version.name == name.name]
         known = same or sorted({version.plugin_id for version in installed})
-        hint = f"there are: {', '.join(known)}" if known else "no plugin is installed; see `executor plugin install`"
+        hint = f"there are: {name_some(known)}" if known else "no plugin is installed; see `executor plugin install`"
         raise InstalledError(f"no installed plugin is called {text}; {hint}")
     expect_one_plugin(text, (version.plugin_id for version in found))
     return found

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from executor.errors import name_some
 from executor.store.changes import begin_change
 from executor.store.database import Database
 from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
@@ -95,7 +96,7 @@ class PluginRepository:
                 raise _missing(identifier)
             used_by = session.scalars(select(HookRow.hook_id).where(HookRow.active == identifier)).all()
             if used_by:
-                raise InUseError(f"{identifier} serves the hooks {', '.join(sorted(used_by))}; remove them first")
+                raise InUseError(f"{identifier} serves the hooks {name_some(sorted(used_by))}; remove them first")
             removed = _read(row)
             _forget_previous(session, identifier)
             session.delete(row)

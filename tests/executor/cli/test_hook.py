@@ -111,6 +111,16 @@ def test_a_list_of_many_hooks_looks_each_version_up_once(lab: Lab) -> None:
     assert asked.identifiers == [*identifiers]
 
 
+def test_what_there_is_is_named_in_part(lab: Lab) -> None:
+    """A message stays a message, however many hooks there are."""
+    for number in range(12):
+        create(lab, "--id", f"hook-{number:02}")
+    ten = ", ".join(f"hook-{number:02}" for number in range(10))
+    assert f"there is no hook nope; there are: {ten} and 2 more\n" in lab.refuse("hook", "show", "nope")
+    assert f"can be served; there are: {ten} and 2 more\n" in lab.refuse("limits", "nope")
+    assert f"serves the hooks {ten} and 2 more; remove them first" in lab.refuse("plugin", "remove", "cat:0.0.1")
+
+
 def test_values_are_changed(lab: Lab) -> None:
     """Those that are given; others stay; a default takes the place of one that is taken away."""
     create(lab, "--id", "one")
