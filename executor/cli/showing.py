@@ -71,7 +71,8 @@ class Column:
 
 def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Text]], width: int) -> Table:
     """Make a table of those columns for which there is room."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    heads = any(column.name for column in columns)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=heads)
     shown = [index for index, column in enumerate(columns) if width >= column.needs]
     for index in shown:
         column = columns[index]

@@ -51,6 +51,7 @@ def test_a_hook_is_made(lab: Lab) -> None:
     assert one["endpoints"] == [{"method": "GET", "path": f"/e/{one['hook_id']}/cat/<name>"}]
     assert show(lab, one["hook_id"]) == one
     text = lab("hook", "show", one["hook_id"])
+    assert text.startswith(f"hook     {one['hook_id']}"), "there is no head, not even an empty one"
     assert "a-*********et" in text
     assert f"/e/{one['hook_id']}/cat/<name>" in text
 
