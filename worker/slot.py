@@ -254,6 +254,8 @@ class Slot(ControlLoop):
 
     def _clear(self) -> int:
         """Kill everything that is left in our table and wait for it; how many there were."""
+        if self._was_alone():
+            return 0
         killed = 0
         while True:
             _kill_everything()
@@ -263,6 +265,19 @@ class Slot(ControlLoop):
                 return killed
             self._usages.append(usage)
             killed += 1
+
+    def _was_alone(self) -> bool:
+        """Whether the last worker has started neither a process nor a thread.
+
+        The kernel numbers them one after the other, and only we may set that. To kill all there are costs more the more
+        processes the host has, for the kernel looks at each of them.
+        """
+        if self._last_pid_fd is None:
+            return False
+        try:
+            return int(os.pread(self._last_pid_fd, 16, 0)) == self._worker_pid
+        except (OSError, ValueError):
+            return False
 
 
 class NewSlot:
@@ -370,9 +385,9 @@ _LAYERS: Final[tuple[tuple[str, Callable[[Sequence[int]], None]], ...]] = (
 
 
 def _open_numbering() -> int | None:
-    """Open the file that sets the numbering of processes, if it is there."""
+    """Open the file that tells and sets the numbering of processes, if it is there."""
     try:
-        return os.open(_LAST_PID, os.O_WRONLY | os.O_CLOEXEC)
+        return os.open(_LAST_PID, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None  # a kernel without CONFIG_CHECKPOINT_RESTORE
 

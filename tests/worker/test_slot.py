@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -355,12 +356,9 @@ def test_slot_that_must_not_be_used_again_ends(zygote: ZygoteDriver, workers: li
     slot.close()
 
 
-def test_slot_that_cannot_set_numbering_back() -> None:
-    """Where the kernel does not set the numbering of processes back, the slot serves one worker, whose number is 3."""
+def with_changed_slot(name: str, value: object, look: Callable[[SlotDriver], list[object]]) -> list[object]:
+    """What there is to be seen of a slot in whose module something is replaced; its layers were looked at before."""
     program, origin = load_program(), Origin.look()
-
-    def open_for_reading() -> int:
-        return os.open("/proc/sys/kernel/ns_last_pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def run() -> list[object]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -376,20 +374,72 @@ def test_slot_that_cannot_set_numbering_back() -> None:
             serve=load_runtime().serve,
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(slot_module, "_open_numbering", open_for_reading)
+            patch.setattr(slot_module, name, value)
             slot = fork_slot(new, BLOCK, 0)
         theirs.close()
         driver.wait_ready()
-        worker = WorkerDriver(driver)
+        seen = look(driver)
+        driver.close()
+        while os.wait()[0] != slot:
+            pass
+        return seen
+
+    return in_plugin_zygote(run)
+
+
+def test_slot_that_cannot_set_numbering_back() -> None:
+    """Where the kernel does not set the numbering of processes back, the slot serves one worker, whose number is 3."""
+
+    def open_for_reading() -> int:
+        return os.open("/proc/sys/kernel/ns_last_pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def look(slot: SlotDriver) -> list[object]:
+        worker = WorkerDriver(slot)
         inside = re.findall(r"^NSpid:.*\t(\d+)$", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE)
         worker.close_requests()
         code = os.waitstatus_to_exitcode(worker.exited().status)
-        driver.wait_end()
-        while os.wait()[0] != slot:
-            pass
-        return [driver.ready["reusable"], driver.ready["layers"]["pid_namespace"]["holds"], inside, code]
+        slot.wait_end()
+        return [slot.ready["reusable"], slot.ready["layers"]["pid_namespace"]["holds"], inside, code]
 
-    assert in_plugin_zygote(run) == [False, True, ["3"], 0]
+    assert with_changed_slot("_open_numbering", open_for_reading, look) == [False, True, ["3"], 0]
+
+
+def test_nobody_is_looked_for_after_a_worker_that_was_alone() -> None:
+    """To do so costs more the more processes the host has."""
+
+    def look(slot: SlotDriver) -> list[object]:
+        codes = []
+        for _ in range(3):
+            worker = WorkerDriver(slot)
+            worker.close_requests()
+            codes.append(os.waitstatus_to_exitcode(worker.exited().status))
+            worker.close()
+        return [slot.ready["reusable"], *codes]
+
+    assert with_changed_slot("_kill_everything", None, look) == [True, 0, 0, 0]
+    assert with_changed_slot("_open_numbering", lambda: None, look_at_one) == [False, 0]
+
+
+def look_at_one(slot: SlotDriver) -> list[object]:
+    """Whether a slot is reusable, and how its worker ends."""
+    worker = WorkerDriver(slot)
+    worker.close_requests()
+    return [slot.ready["reusable"], os.waitstatus_to_exitcode(worker.exited().status)]
+
+
+@pytest.mark.parametrize(
+    "work", ["threading.Thread(target=len, args=((),)).start()", "os._exit(0) if os.fork() == 0 else os.wait()"]
+)
+def test_whoever_had_company_is_looked_after(slot: SlotDriver, plugin: Plugin, work: str) -> None:
+    """Also when that has ended already: what it has left may still be there."""
+    plugin.endpoint(f"{work}; daemonize(); return Response('x')", top=DAEMON)
+    worker = WorkerDriver(slot)
+    assert isinstance(worker.wait_ready(), Ready)
+    worker.send(make_invoke())
+    assert worker.collect().body == b"x"
+    assert worker.exited().killed_descendants == 1
+    assert children(slot.pid) == []
+    worker.close()
 
 
 def test_fork_failure_is_reported(slot: SlotDriver, plugin: Plugin) -> None:
