@@ -168,7 +168,7 @@ class ControlClient:
         """A child was forked; the credentials that came along say `pid`."""
 
     def take_exit(self, child: Child) -> None:
-        """A child has ended."""
+        """A child has ended, or was never forked."""
 
     def take_end(self, failure: str) -> None:
         """Its own parent says that it has ended, or was never forked."""
@@ -269,6 +269,7 @@ class ControlClient:
         else:
             child.failure = f"not forked: {report.message}"
             child._set_exit(None)  # noqa: SLF001
+            self.take_exit(child)
 
     def _lose(self) -> None:
         if self.lost.done():

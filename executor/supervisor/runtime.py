@@ -235,7 +235,7 @@ class PluginRuntime:
 
     async def wait_closed(self) -> None:
         """Wait until everything of a closed runtime is gone."""
-        for line in self._lines.values():
+        for line in tuple(self._lines.values()):  # an invocation may still ask for one meanwhile
             await line.wait_closed()
         await self._slots.wait_ended()
 

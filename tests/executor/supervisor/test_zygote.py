@@ -203,6 +203,21 @@ def test_one_that_is_retired_ends_with_its_last_child() -> None:
     assert logs == []
 
 
+def test_one_that_is_retired_ends_though_its_last_child_was_never_forked() -> None:
+    """There is nothing left that could end."""
+
+    async def test(zygote: Played[Zygote]) -> None:
+        child, slot = zygote.client.fork_slot("slot", 0, groups=(), off=())
+        zygote.client.retire()
+        assert zygote.client.alive
+        zygote.say(ForkFailed(id=child.id, errno=11, message="Resource temporarily unavailable"))
+        async with asyncio.timeout(60):
+            await zygote.client.lost
+            await slot.lost
+
+    play(Zygote, test)
+
+
 def test_what_was_reported_before_the_end_is_read() -> None:
     """Also when a command meets the end first, as where the kernel kills a worker with its slot: that is no error."""
 
