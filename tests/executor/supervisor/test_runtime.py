@@ -338,18 +338,30 @@ def _fail_after(allowed: int, function: Callable[..., object]) -> Callable[..., 
     return limited
 
 
-def test_the_first_zygote_of_an_environment_is_replaced() -> None:
-    """By one that costs less, while the first serves whoever has a worker of it; with the last of these it ends."""
+def with_environment(test: Callable[[PluginRuntime], Awaitable[None]]) -> None:
+    """Run a test with a runtime that has an environment of its own, and look for what is left."""
     environment = find_environment(build_environment("werkzeug>=3"))
 
-    async def test(runtime: PluginRuntime) -> None:
+    async def run(runtime: PluginRuntime) -> None:
         own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+        await test(own)
+        own.close()
+        await own.wait_closed()
+
+    with_runtime(run)
+
+
+def test_the_first_zygote_of_an_environment_is_replaced() -> None:
+    """By one that costs less, while the first serves whoever has a worker of it; with the last of these it ends."""
+
+    async def test(own: PluginRuntime) -> None:
         with own.in_use():
             worker = await start(own)
             first = await own._zygote.obtain()
             assert first.provisional
-            while (second := await own._zygote.obtain()) is first:  # noqa: ASYNC110 - it is there until then
-                await asyncio.sleep(0.01)
+            await own._zygote.wait_settled()
+            second = await own._zygote.obtain()
+            assert second is not first
             assert (second.provisional, first.alive, worker.waits) == (False, True, True)
             await serve_one(own)
             assert own.slots.idle == 1
@@ -357,46 +369,37 @@ def test_the_first_zygote_of_an_environment_is_replaced() -> None:
             await first.lost
             assert own.slots.idle == 1
             await serve_one(own)
-        own.close()
-        await own.wait_closed()
 
-    with_runtime(test)
+    with_environment(test)
 
 
 def test_both_zygotes_end_with_the_runtime() -> None:
     """Whoever still has a worker of the first one."""
-    environment = find_environment(build_environment("werkzeug>=3"))
 
-    async def test(runtime: PluginRuntime) -> None:
-        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+    async def test(own: PluginRuntime) -> None:
         worker = await start(own)
         first = await own._zygote.obtain()
-        while await own._zygote.obtain() is first:  # noqa: ASYNC110 - it is there until then
-            await asyncio.sleep(0.01)
+        await own._zygote.wait_settled()
+        assert await own._zygote.obtain() is not first
         own.close()
         await worker.handle.child.exited
         await worker.finish(0)
-        await own.wait_closed()
 
-    with_runtime(test)
+    with_environment(test)
 
 
 def test_a_runtime_cools_down_with_its_second_zygote() -> None:
     """Nothing is left that nobody would end."""
-    environment = find_environment(build_environment("werkzeug>=3"))
 
-    async def test(runtime: PluginRuntime) -> None:
-        own = PluginRuntime("own", str(LAB), runtime._tree, environment=environment)
+    async def test(own: PluginRuntime) -> None:
         with own.in_use():
             await serve_one(own)
             first = await own._zygote.obtain()
         await own.cool()
         assert not first.alive
         assert not own._zygote.there
-        own.close()
-        await own.wait_closed()
 
-    with_runtime(test)
+    with_environment(test)
 
 
 def test_zygotes_rest_when_nobody_calls_their_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
