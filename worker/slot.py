@@ -61,6 +61,7 @@ from worker.lockdown.calls import (
 from worker.lockdown.evidence import Origin, Place
 from worker.lockdown.scratch import Scratch
 from worker.lockdown.seccomp import Program
+from worker.numbering import Numbering, open_numbering
 from worker.template import (
     END,
     FAILED,
@@ -83,7 +84,6 @@ MAX_ANSWER: Final = 65_536
 """Bytes of what the template says at once; what a scout has seen takes two thousand."""
 
 _FILTER: Final = "seccomp"
-_LAST_PID: Final = "/proc/sys/kernel/ns_last_pid"
 _MAX_USER_NAMESPACES: Final = "/proc/sys/user/max_user_namespaces"
 
 
@@ -95,7 +95,7 @@ class Slot(ControlLoop):
         name: For people.
         link: Our end of the socket of the template. Owned.
         scratch: The private files.
-        last_pid_fd: The file that sets the numbering of processes, or None.
+        numbering: Of the processes in our table.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class Slot(ControlLoop):
         link: socket,
         scratch: Scratch,
         *,
-        last_pid_fd: int | None,
+        numbering: Numbering,
     ) -> None:
         super().__init__(control, f"slot {name}")
         self._link = link
         self._scratch = scratch
-        self._last_pid_fd = last_pid_fd
+        self._numbering = numbering
         self._worker_pid = WORKER_PID
         self._reusable = True
         self._obstacle: OSError | None = OSError(errno.EINVAL, "nobody has said what workers are for")
@@ -244,18 +244,12 @@ class Slot(ControlLoop):
 
     def _reset_numbering(self) -> bool:
         """Have the next process be WORKER_PID again; whether that is possible."""
-        if self._last_pid_fd is None:
-            return False
-        try:
-            os.pwrite(self._last_pid_fd, b"%d" % (WORKER_PID - 1), 0)
-        except OSError:
-            return False
-        return True
+        return self._numbering.go_on_after(WORKER_PID - 1)
 
     def _clear(self) -> int:
         """Kill everything that is left in our table and wait for it; how many there were."""
-        if self._was_alone():
-            return 0
+        if self._numbering.last == self._worker_pid:
+            return 0  # it has started neither a process nor a thread: to kill all there are costs more on a full host
         killed = 0
         while True:
             _kill_everything()
@@ -265,19 +259,6 @@ class Slot(ControlLoop):
                 return killed
             self._usages.append(usage)
             killed += 1
-
-    def _was_alone(self) -> bool:
-        """Whether the last worker has started neither a process nor a thread.
-
-        The kernel numbers them one after the other, and only we may set that. To kill all there are costs more the more
-        processes the host has, for the kernel looks at each of them.
-        """
-        if self._last_pid_fd is None:
-            return False
-        try:
-            return int(os.pread(self._last_pid_fd, 16, 0)) == self._worker_pid
-        except (OSError, ValueError):
-            return False
 
 
 class NewSlot:
@@ -336,7 +317,7 @@ class NewSlot:
         close_other_descriptors({0, 1, 2, self._control_fd, link.fileno(), self._scratch.descriptor})
         set_dumpable(False)
         control = socket(fileno=self._control_fd)
-        slot = Slot(control, self._command.name, link, self._scratch, last_pid_fd=_open_numbering())
+        slot = Slot(control, self._command.name, link, self._scratch, numbering=Numbering(open_numbering()))
         try:
             _show_own_processes()
             layers = slot.look()
@@ -382,14 +363,6 @@ _LAYERS: Final[tuple[tuple[str, Callable[[Sequence[int]], None]], ...]] = (
     ("cgroup_namespace", _enter_cgroup),
 )
 """The layers that a slot gives to all its workers, in order. The scout looks at them."""
-
-
-def _open_numbering() -> int | None:
-    """Open the file that tells and sets the numbering of processes, if it is there."""
-    try:
-        return os.open(_LAST_PID, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None  # a kernel without CONFIG_CHECKPOINT_RESTORE
 
 
 def _show_own_processes() -> None:

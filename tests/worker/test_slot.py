@@ -401,30 +401,26 @@ def test_slot_that_cannot_set_numbering_back() -> None:
         slot.wait_end()
         return [slot.ready["reusable"], slot.ready["layers"]["pid_namespace"]["holds"], inside, code]
 
-    assert with_changed_slot("_open_numbering", open_for_reading, look) == [False, True, ["3"], 0]
+    assert with_changed_slot("open_numbering", open_for_reading, look) == [False, True, ["3"], 0]
 
 
 def test_nobody_is_looked_for_after_a_worker_that_was_alone() -> None:
     """To do so costs more the more processes the host has."""
 
     def look(slot: SlotDriver) -> list[object]:
-        codes = []
-        for _ in range(3):
-            worker = WorkerDriver(slot)
-            worker.close_requests()
-            codes.append(os.waitstatus_to_exitcode(worker.exited().status))
-            worker.close()
-        return [slot.ready["reusable"], *codes]
+        return [look_at_one(slot) for _ in range(3)]
 
-    assert with_changed_slot("_kill_everything", None, look) == [True, 0, 0, 0]
-    assert with_changed_slot("_open_numbering", lambda: None, look_at_one) == [False, 0]
+    assert with_changed_slot("_kill_everything", None, look) == [[True, 0]] * 3
+    assert with_changed_slot("open_numbering", lambda: None, look_at_one) == [False, 0]
 
 
 def look_at_one(slot: SlotDriver) -> list[object]:
     """Whether a slot is reusable, and how its worker ends."""
     worker = WorkerDriver(slot)
     worker.close_requests()
-    return [slot.ready["reusable"], os.waitstatus_to_exitcode(worker.exited().status)]
+    code = os.waitstatus_to_exitcode(worker.exited().status)
+    worker.close()
+    return [slot.ready["reusable"], code]
 
 
 @pytest.mark.parametrize(
