@@ -7,6 +7,7 @@ says it without waiting for anything but the client.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["HeadHolder"]
@@ -20,11 +21,13 @@ class HeadHolder(asyncio.Transport):
 
     Args:
         transport: The connection's.
+        end: Closes the connection when everything has been sent.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
         super().__init__()
         self._transport = transport
+        self._end = end
         self._head: bytes | None = None
         self._released = False
 
@@ -51,4 +54,4 @@ class HeadHolder(asyncio.Transport):
     def close(self) -> None:
         """Close the connection when everything has been sent."""
         self.release()
-        self._transport.close()
+        self._end()

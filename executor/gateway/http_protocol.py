@@ -13,6 +13,8 @@ Rules of this file
 3. A client that closes its half of the connection has gone, as for nginx: TCP does not tell it from one that has
    closed both.
 4. What cannot be understood is answered where it can be, after the answers that are due, and ends the connection.
+5. Where more of a request may be coming in, only our half is closed at first, and the rest is taken and dropped: to
+   close a socket with unread data resets the connection, and may take the answer with it (RFC 9112 section 9.6).
 """
 
 from __future__ import annotations
@@ -94,6 +96,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_complete = False
         self._quiet_bytes = 0
         self._refusal = 0
+        self._half_closed = False
         self._resuming = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -136,20 +139,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what could not be parsed, with the reason where it is one of our limits."""
         status = self._refusal = self._refusal or 400
-        if self._answering() and not self.cycle.more_body:
+        if self._half_closed:
+            self.transport.close()  # it was what is taken and dropped
+        elif self._answering() and not self.cycle.more_body:
             self.cycle.keep_alive = False  # the answers that are due come first, then the end
         elif self._answering() and (self.cycle is not self._running or self.cycle.response_started):
             self.transport.abort()  # in the middle of another answer there is no way to say it
         else:
             self.transport.write(_refusal_bytes(status, msg, self.server_state.default_headers))
             self._end_answer(disconnected=True)
-            self.transport.close()
+            self._close_half()
 
     def on_message_begin(self) -> None:
         """Begin to count a new head."""
         if self._resuming:
             return
-        if len(self.pipeline) >= PIPELINED:
+        if len(self.pipeline) >= PIPELINED or self._half_closed:
             raise _RefusedError
         super().on_message_begin()
         self._head_bytes = self._quiet_bytes = 0
@@ -203,7 +208,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.cycle.more_body = False
-        if not self._answering():  # the rest of a request that was answered before
+        if self._half_closed:
+            self.transport.close()
+        elif not self._answering():  # the rest of a request that was answered before
             self._close_in(self.limits.header_time_s)
 
     def on_response_complete(self) -> None:
@@ -211,7 +218,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._holder is not None:
             self._holder.release()
         super().on_response_complete()
-        if not self._answering() and self.cycle.more_body:
+        if self._half_closed:
+            self._unset_keepalive_if_required()
+        elif not self._answering() and self.cycle.more_body:
             self._close_in(LINGER_TIME_S)
 
     def cut(self, at_once: bool) -> None:  # noqa: FBT001 - called through the ASGI scope
@@ -233,7 +242,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        cycle.transport = self._holder = HeadHolder(self.transport)
+        cycle.transport = self._holder = HeadHolder(self.transport, self._end)
         super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -251,6 +260,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._resuming = False
         if rest:
             self.data_received(rest)
+
+    def _end(self) -> None:
+        """Close the connection after an answer, or because there will be none."""
+        whole = not self._answering()
+        if whole and not self.transport.is_closing() and (self.cycle.more_body or self._refusal):
+            self._close_half()
+        else:
+            self.transport.close()
+
+    def _close_half(self) -> None:
+        """Say that nothing more is coming, and take what the client still sends, for a while."""
+        self._half_closed = True
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._close_in(LINGER_TIME_S)
 
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete

@@ -225,6 +225,38 @@ def test_a_connection_can_be_used_again_once_the_body_has_come(patient: Executor
     assert answer.endswith(b"status 202")
 
 
+BULK = 8 << 20
+"""More than fits into the buffers of a connection: whoever sends it waits until it is read."""
+
+
+@pytest.mark.parametrize(
+    ("status", "head"),
+    [
+        (413, POST.replace(b"1.1", b"1.0") + b"Content-Length: %d\r\n\r\n" % BULK),
+        (413, closing(POST) + b"Content-Length: %d\r\n\r\n" % BULK),
+        (413, POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % BULK),
+        (404, closing(b"POST" + HEAD % b"nothing/here") + b"Content-Length: %d\r\n\r\n" % BULK),
+        (431, POST + b"X: "),
+        (414, b"GET /e/lab/"),
+    ],
+)
+def test_who_sends_all_before_it_reads_is_not_reset(patient: Executor, status: int, head: bytes) -> None:
+    """The answer comes early and ends the connection; what is still being sent is taken, as in one that stays open."""
+    with patient.raw() as connection:
+        connection.send(head + b"x" * BULK)
+        assert connection.read_all().startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_what_follows_the_rest_of_a_body_is_no_request(patient: Executor) -> None:
+    """The connection ends with it, as the answer said."""
+    with patient.raw() as connection:
+        connection.send(closing(POST) + b"Content-Length: %d\r\n\r\n" % BULK)
+        connection.read_until(b"413")
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.send(b"x" * BULK + LAST * 2)
+        assert b"HTTP/1.1" not in connection.read_all()
+
+
 def test_a_client_that_closes_its_half_has_gone(patient: Executor) -> None:
     """As for nginx: TCP does not tell it from one that has closed both."""
     with patient.raw() as connection:

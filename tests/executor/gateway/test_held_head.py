@@ -33,7 +33,7 @@ class Recorded(asyncio.Transport):
 def test_the_head_goes_with_the_first_piece() -> None:
     """Both are one call; later pieces go as they come."""
     transport = Recorded()
-    holder = HeadHolder(transport)
+    holder = HeadHolder(transport, transport.close)
     holder.write(HEAD)
     assert transport.calls == []
     holder.write(b"one")
@@ -44,7 +44,7 @@ def test_the_head_goes_with_the_first_piece() -> None:
 def test_a_head_alone_is_written_when_it_is_released() -> None:
     """Nothing follows the head of the answer to a HEAD; releasing it again changes nothing."""
     transport = Recorded()
-    holder = HeadHolder(transport)
+    holder = HeadHolder(transport, transport.close)
     holder.release()
     holder.write(HEAD)
     holder.release()
@@ -57,7 +57,7 @@ def test_a_head_alone_is_written_when_it_is_released() -> None:
 def test_an_end_does_not_lose_the_head() -> None:
     """A connection that is closed after the response sends all of it first."""
     transport = Recorded()
-    holder = HeadHolder(transport)
+    holder = HeadHolder(transport, transport.close)
     holder.write(HEAD)
     holder.close()
     assert transport.calls == [HEAD, b"(closed)"]
@@ -66,7 +66,7 @@ def test_an_end_does_not_lose_the_head() -> None:
 def test_an_interim_response_is_not_held() -> None:
     """Who is told to go on sending waits for exactly that."""
     transport = Recorded()
-    holder = HeadHolder(transport)
+    holder = HeadHolder(transport, transport.close)
     holder.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert transport.calls == [b"HTTP/1.1 100 Continue\r\n\r\n"]
     holder.write(HEAD)
