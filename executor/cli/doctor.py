@@ -107,25 +107,28 @@ def _enforced(examination: Any, name: str) -> str:
 
 
 def _print_text(examination: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("LAYER", "STATE", "REQUIRED", "WHAT A WORKER SEES"):
-        table.add_column(heading, no_wrap=heading != "WHAT A WORKER SEES", overflow="fold")
-    for layer in examination.layers:
-        state = Text(layer.state, STYLES[layer.state])
-        table.add_row(layer.name, state, "yes" if layer.required else "no", Text(layer.evidence))
-    console.print(table)
+    from executor.cli.showing import cell, open_console
+    from executor.cli.tables import Column, draw_table
+
+    console = open_console()
+    layers = [
+        (
+            cell(layer.name),
+            cell(layer.state, STYLES[layer.state]),
+            cell("yes" if layer.required else "no"),
+            cell(layer.evidence),
+        )
+        for layer in examination.layers
+    ]
+    names = ("LAYER", "STATE", "REQUIRED", "WHAT A WORKER SEES")
+    columns = [Column(name, text=True, folds=name == names[-1]) for name in names]
+    console.print(draw_table(columns, layers, console.width))
     console.print()
-    limits = Table(box=None, pad_edge=False, header_style="bold")
-    limits.add_column("LIMIT", no_wrap=True)
-    limits.add_column("ENFORCED BY", overflow="fold")
-    for name in BOUNDED:
-        limits.add_row(name, _enforced(examination, name))
-    console.print(limits)
+    limits = [(cell(name), cell(_enforced(examination, name))) for name in BOUNDED]
+    columns = [Column("LIMIT", text=True), Column("ENFORCED BY", text=True, folds=True)]
+    console.print(draw_table(columns, limits, console.width))
     console.print()
     groups = f"control groups: {examination.groups or 'none'} ({examination.place})"
     console.print(Text(groups), soft_wrap=True)

@@ -12,7 +12,8 @@ import typer
 from rich.text import Text
 
 from executor.cli.opening import ConfigFile, StateDir, read_sections
-from executor.cli.showing import Column, cell, draw_table, human_bytes, human_seconds, open_console
+from executor.cli.showing import cell, human_bytes, human_seconds, open_console
+from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail, tell_errors
 
 if TYPE_CHECKING:

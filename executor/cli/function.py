@@ -10,7 +10,8 @@ import typer
 
 from executor.cli.desk import put_in_force
 from executor.cli.opening import ConfigFile, StateDir, read_sections
-from executor.cli.showing import Column, Format, cell, draw_table, show_document
+from executor.cli.showing import Format, cell, show_document
+from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail, tell_errors
 from executor.cli.times import show_time
 
@@ -47,7 +48,7 @@ installed again in Dify.
 """
 
 COLUMNS: Final = (
-    Column("PLUGIN", text=True),
+    Column("PLUGIN", text=True, folds=True),
     Column("VERSION", text=True),
     Column("CHECKSUM", text=True),
     Column("LAUNCHED", text=True, needs=100),

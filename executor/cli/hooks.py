@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group, RenderableType
 
-from executor.cli.showing import Column, cell, draw_table
+from executor.cli.showing import cell
+from executor.cli.tables import Column, draw_table
 from executor.cli.telling import printable_lines
 from executor.cli.times import show_time
 from executor.config.instance import find_instances
@@ -23,7 +24,7 @@ __all__ = ["describe_hook", "describe_hooks", "draw_hook", "draw_hooks"]
 
 COLUMNS: Final = (
     Column("HOOK", text=True),
-    Column("PLUGIN", text=True),
+    Column("PLUGIN", text=True, folds=True),
     Column("VERSION", text=True),
     Column("STATE", text=True),
     Column("CHANGED", text=True, needs=80),

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from executor.catalog.plugin import Plugin
 from executor.cli.opening import StateDir
-from executor.cli.showing import Column, Format, cell, draw_table, show_document
+from executor.cli.showing import Format, cell, show_document
+from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail
 from executor.config.effective import Effective, Level, explain_limits, explain_worker
 from executor.config.limits import quantity_of
@@ -212,7 +213,7 @@ def _find_installed(hook_id: str, config: Config) -> tuple[Plugin | None, list[s
     with open_configured_store(config) as store:
         hook = store.hooks.get(hook_id)
         if hook is None:
-            return None, [one.hook_id for one in store.hooks.list()]
+            return None, [*store.hooks.ids()]
         version = store.plugins.get(hook.active)
         if version is None:
             raise NotStoredError(f"{hook.active} is not installed")

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from executor.cli.asking import Question, StateDir, Url, Watch, answer
-from executor.cli.showing import Column, Format, cell, draw_table, human_bytes, human_seconds
+from executor.cli.showing import Format, cell, human_bytes, human_seconds
+from executor.cli.tables import Column, draw_table
 
 __all__ = ["draw_workers", "ps", "register"]
 

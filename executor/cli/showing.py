@@ -1,24 +1,20 @@
-"""What commands show: tables and figures for people, JSON for programs."""
+"""What commands show: figures and pictures for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from executor.catalog.findings import printable
 
 __all__ = [
-    "Column",
     "Format",
     "cell",
-    "draw_table",
     "human_bytes",
     "human_seconds",
     "open_console",
@@ -50,36 +46,6 @@ def open_console() -> Console:
     """Make a console on standard output; where that is no terminal, lines are not folded."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(width=WIDE, highlight=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: Its head.
-        needs: Characters that a line must have for this column to be shown.
-        text: Whether it holds text, aligned to the left, and not figures.
-        folds: Whether long values may be cut.
-    """
-
-    name: str
-    needs: int = 0
-    text: bool = False
-    folds: bool = False
-
-
-def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Text]], width: int) -> Table:
-    """Make a table of those columns for which there is room."""
-    heads = any(column.name for column in columns)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=heads)
-    shown = [index for index, column in enumerate(columns) if width >= column.needs]
-    for index in shown:
-        column = columns[index]
-        table.add_column(column.name, justify="left" if column.text else "right", no_wrap=not column.folds)
-    for row in rows:
-        table.add_row(*(row[index] for index in shown))
-    return table
 
 
 def cell(value: object, style: str = "") -> Text:

@@ -10,7 +10,8 @@ from typing import Annotated, Final, Literal
 import typer
 
 from executor.cli.opening import ConfigFile, StateDir, opened_store
-from executor.cli.showing import Column, cell, draw_table, human_bytes, open_console
+from executor.cli.showing import cell, human_bytes, open_console
+from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail
 
 __all__ = ["backup", "clear", "register", "show", "usage"]

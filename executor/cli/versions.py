@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 
 from executor.cli.desk import tell_where
-from executor.cli.showing import Column, cell, draw_table
+from executor.cli.showing import cell
+from executor.cli.tables import Column, draw_table
 from executor.cli.times import show_time
 from executor.errors import name_some
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["describe_declaration", "describe_version", "draw_switches", "draw_version", "draw_versions"]
 
 COLUMNS: Final = (
-    Column("PLUGIN", text=True),
+    Column("PLUGIN", text=True, folds=True),
     Column("VERSION", text=True),
     Column("CHECKSUM", text=True),
     Column("HOOKS"),
@@ -42,11 +43,7 @@ def describe_version(desk: Desk, version: InstalledPlugin) -> dict[str, Any]:
         "installed_at": version.installed_at,
         "environment": version.environment,
         "environment_problem": version.environment_problem,
-        "hooks": [
-            hook.hook_id
-            for hook in desk.store.hooks.list(plugin_id=version.plugin_id)
-            if hook.active == version.identifier
-        ],
+        "hooks": [*desk.store.hooks.ids(active=version.identifier)],
     }
 
 

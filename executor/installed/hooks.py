@@ -71,7 +71,7 @@ class HookDesk:
         """
         hook = self._store.hooks.get(hook_id)
         if hook is None:
-            known = name_some([one.hook_id for one in self._store.hooks.list()]) or "none"
+            known = name_some(self._store.hooks.ids()) or "none"
             raise NotStoredError(f"there is no hook {hook_id}; there are: {known}")
         return hook
 

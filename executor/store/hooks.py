@@ -58,6 +58,14 @@ class HookRepository:
         with self._database.read() as session:
             return tuple(_read(row) for row in session.scalars(query))
 
+    def ids(self, *, active: str | None = None) -> tuple[str, ...]:
+        """List the ids of hooks, those that one version serves only where one is given, in the order of `list`."""
+        query = select(HookRow.hook_id).order_by(HookRow.created_at, HookRow.hook_id)
+        if active is not None:
+            query = query.where(HookRow.active == active)
+        with self._database.read() as session:
+            return tuple(session.scalars(query))
+
     def update(self, hook_id: str, change: Callable[[StoredHook], StoredHook]) -> StoredHook:
         """Change a hook, atomically: nobody else changes it between the reading and the writing.
 

@@ -146,6 +146,8 @@ def test_hooks_are_listed_by_plugin(store: Store) -> None:
         store.hooks.add(hook)
     assert store.hooks.list() == (first, second, third)
     assert store.hooks.list(plugin_id="tester/cat") == (first, second)
+    assert store.hooks.ids() == tuple(hook.hook_id for hook in (first, second, third))
+    assert store.hooks.ids(active=first.active) == (first.hook_id, second.hook_id)
 
 
 def test_every_change_is_counted(store: Store) -> None:
