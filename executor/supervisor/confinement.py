@@ -13,6 +13,7 @@ from typing import Final
 
 from executor.isolation.control_groups import ControlGroup
 from executor.isolation.host import HostIsolation
+from executor.supervisor.control import close_all
 from executor.supervisor.slots import remove_group
 from executor.supervisor.zygote_output import ZygoteOutput
 
@@ -48,12 +49,14 @@ class Confinement:
     ) -> None:
         self._group: ControlGroup | None = host.create_group(f"zygote-{next(_numbers)}")
         self._output: ZygoteOutput | None = None
+        groups: list[int] = []
         try:
             if self._group is not None:
                 self._group.apply(memory_bytes=MEMORY_BYTES, processes=PROCESSES, cpu_share=CPUS)
-            groups = self._group.open_procs() if self._group is not None else []
+                groups = self._group.open_procs()
             self._output = ZygoteOutput(owner, loop, flooded)
         except OSError:
+            close_all(groups)
             if self._group is not None:
                 self._group.remove()
             raise

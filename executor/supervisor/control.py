@@ -193,7 +193,10 @@ class ControlClient:
         return child
 
     def send(self, message: ControlMessage, descriptors: Sequence[int]) -> None:
-        """Send a command; the descriptors are taken over, and closed as soon as they are sent."""
+        """Send a command; the descriptors are taken over, and closed as soon as they are sent, or nobody is there."""
+        if not self.alive:  # since the command before this one could not be sent
+            close_all(descriptors)
+            return
         self._outgoing.append((encode_control(message), list(descriptors)))
         if len(self._outgoing) == 1:
             self._flush()

@@ -77,14 +77,12 @@ class PluginZygote:
             await asyncio.wait({self._starting})
 
     def store_bytecode(self, archive_fd: int) -> None:
-        """Have workers use the byte code in a file. Owned: closed with us.
-
-        Raises:
-            OSError: No descriptors left.
-        """
+        """Have workers use the byte code in a file. Owned: closed with us, or at once where that has been."""
+        if self._closed:
+            os.close(archive_fd)
+            return
         self._bytecode = archive_fd
-        if self._zygote is not None:
-            self._zygote.store_bytecode(archive_fd)
+        self._give_bytecode()
 
     def rest(self) -> None:
         """Let it go until somebody needs one."""
@@ -106,6 +104,15 @@ class PluginZygote:
                 zygote.close()
         self._zygote = self._retired = None
 
+    def _give_bytecode(self) -> None:
+        """Give the zygote what there is; its workers compile the plugin where that cannot be done."""
+        if self._zygote is None or self._bytecode is None:
+            return
+        try:
+            self._zygote.store_bytecode(self._bytecode)
+        except OSError as error:
+            log.warning("bytecode.not_given", plugin=self._name, reason=str(error))
+
     def _start(self) -> asyncio.Task[Zygote]:
         starting = asyncio.create_task(self._fork())
         starting.add_done_callback(self._on_started)
@@ -123,8 +130,7 @@ class PluginZygote:
         if self._closed:
             self.close()
             return
-        if self._bytecode is not None:
-            self._zygote.store_bytecode(self._bytecode)
+        self._give_bytecode()
         if previous is not None and previous.alive:
             self._retired = previous
             previous.retire()

@@ -69,6 +69,7 @@ class WorkerHandle:
             self._output = OutputPipes(stdout, stderr, readiness, sink)
         except BaseException:
             self.kill()
+            slot.spoilt = True  # whoever got it next would find the worker still there
             for descriptor in ours:
                 readiness.forget(descriptor)
             close_quietly(ours)
