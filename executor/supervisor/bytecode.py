@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from executor.supervisor.ending import complete
 from executor.supervisor.ready_worker import ReadyWorker
 from executor.supervisor.worker import describe_exit
 from protocol.control import COMPILE_SOURCE
@@ -37,14 +38,17 @@ async def collect_bytecode(worker: ReadyWorker) -> int:
     """
     archive = os.memfd_create("bytecode", os.MFD_CLOEXEC)
     try:
-        worker.handle.channel.send(_request())
-        await _receive(worker, archive)
+        try:
+            worker.handle.channel.send(_request())
+            await _receive(worker, archive)
+        except BaseException:
+            worker.handle.kill()
+            raise
+        finally:
+            await complete(worker.finish(EXIT_GRACE_S))  # also for a plugin that is given up meanwhile
     except BaseException:
         os.close(archive)
-        worker.handle.kill()
         raise
-    finally:
-        await worker.finish(EXIT_GRACE_S)
     return archive
 
 

@@ -65,7 +65,7 @@ async def tell_client(client: Client, verdict: Verdict, measured: Measurements, 
             client.cut(at_once=True)
 
 
-async def complete(conclusion: Awaitable[None]) -> None:
+async def complete(conclusion: Awaitable[object]) -> None:
     """Run something to its end, whoever cancels us meanwhile."""
     task = asyncio.ensure_future(conclusion)
     while not task.done():

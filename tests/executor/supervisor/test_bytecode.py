@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
+from executor.figures.figures import StartTimes
+from executor.supervisor.bytecode import collect_bytecode
+from executor.supervisor.ready_worker import ReadyWorker
+from executor.supervisor.slots import Slot, SlotPool
+from protocol.control import Exited
+from protocol.messages import Chunk, End, Ready, Response
 from tests.e2e.harness import Executor
+from tests.executor.supervisor.played_worker import PlayedWorker, play
 
 pytestmark = pytest.mark.e2e
 
@@ -64,3 +74,46 @@ def test_workers_import_it(tmp_path: Path) -> None:
             refused, answer = next(answer[2:] for answer in answers if answer[:2] == [2, []])
             assert (refused, answer) == (3, 42)
         assert executor.own_failures() == []
+
+
+class Pool:
+    """Where the slot of a played worker comes from."""
+
+    def __init__(self) -> None:
+        self.released = False
+
+    def release(self, _slot: Slot) -> None:
+        """Take the slot back."""
+        self.released = True
+
+
+def test_a_plugin_that_is_given_up_while_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker has answered, and is about to end: its slot is not given away before that, and no file stays open."""
+
+    async def test(worker: PlayedWorker) -> None:
+        ending, pool, wait_exit = asyncio.Event(), Pool(), worker.handle.wait_exit
+
+        async def wait(_grace_s: float) -> Exited | None:
+            ending.set()
+            return await wait_exit(60)
+
+        monkeypatch.setattr(worker.handle, "wait_exit", wait)
+        worker.begin()
+        assert isinstance(await worker.channel.receive(), Ready)
+        start = StartTimes(slot_s=None, fork_s=0.0, load_s=0.0)
+        ready = ReadyWorker(worker.handle, cast("Slot", worker), cast("SlotPool", pool), start)
+        compiling = asyncio.create_task(collect_bytecode(ready))
+        await asyncio.sleep(0)
+        worker.hear()
+        worker.say(Response(status=200, headers=()), Chunk(b"code"), End())
+        await ending.wait()
+        compiling.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not pool.released
+        worker.end()
+        with contextlib.suppress(asyncio.CancelledError):
+            os.close(await compiling)
+        assert pool.released
+
+    play(test)
