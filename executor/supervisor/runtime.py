@@ -132,7 +132,8 @@ class PluginRuntime:
             self._users -= 1
             if self._users == 0:
                 self._idle.set()
-                self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
+                if not self._closed:
+                    self._idle_timer = self._tree.loop.call_later(self._idle_s, self._rest)
 
     async def obtain_worker(
         self, sources: tuple[str, ...], sink: WorkerSink, limits: Limits, *, debug: bool = False, uses: int = 1

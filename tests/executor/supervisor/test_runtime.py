@@ -294,6 +294,17 @@ def test_a_start_is_given_up_with_the_runtime() -> None:
     with_runtime(test)
 
 
+def test_a_runtime_that_is_closed_while_it_is_used() -> None:
+    """Whoever uses it leaves no timer behind, which would keep it for half an hour."""
+
+    async def test(runtime: PluginRuntime) -> None:
+        with runtime.in_use():
+            runtime.close()
+        assert runtime._idle_timer is None
+
+    with_runtime(test)
+
+
 def test_a_zygote_that_does_not_start_is_tried_again() -> None:
     """One failure for all who waited; the next request begins anew."""
 
