@@ -1,11 +1,11 @@
-"""Errors that stop a command, with the exit status that it ends with, and how they name what there is."""
+"""Errors that stop a command, with the exit status that it ends with, and how they name and count what there is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-__all__ = ["ExecutorError", "StartupError", "name_some"]
+__all__ = ["ExecutorError", "StartupError", "name_some", "number_of"]
 
 MOST_NAMED: Final = 10
 """Names in a message. There may be a hundred thousand hooks."""
@@ -33,3 +33,14 @@ def name_some(names: Sequence[str]) -> str:
     """Join names for a message: the first MOST_NAMED, and how many more there are; nothing for none."""
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def number_of(number: int, one: str, several: str | None = None) -> str:
+    """Write a number of things for people: `1 hook`, `2 hooks`.
+
+    Args:
+        number: How many there are.
+        one: What one of them is called.
+        several: What others are called, where it is not that with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -24,7 +24,7 @@ from executor.config.instance import announce, make_state_dir
 from executor.config.model import Config
 from executor.config.places import ConfigError
 from executor.environments.builder import EnvironmentBuilder
-from executor.errors import StartupError
+from executor.errors import StartupError, number_of
 from executor.figures.admin import create_admin_app
 from executor.figures.figures import Figures
 from executor.figures.live import Snapshot
@@ -222,7 +222,7 @@ class Service:
         hooks = len(self._serving.bound.hooks)
         log.info("service.ready", public=addresses.public, admin=addresses.admin, pid=os.getpid(), hooks=hooks)
         self._on_ready(addresses, self._serving.bound)
-        notify_manager("READY=1", f"STATUS=Serving {hooks} hooks at {addresses.public}")
+        notify_manager("READY=1", f"STATUS=Serving {number_of(hooks, 'hook')} at {addresses.public}")
 
     async def _serve(self) -> None:
         looking = asyncio.create_task(self._watch.look())

@@ -14,6 +14,7 @@ import typer
 from executor.catalog.findings import Finding, has_errors, printable, shorten
 from executor.catalog.plugin import Loaded, Plugin, load_plugin
 from executor.cli.telling import printable_lines
+from executor.errors import number_of
 
 if TYPE_CHECKING:
     from executor.environments.errors import BuildError
@@ -208,12 +209,7 @@ def _summarise(checked: Sequence[Checked]) -> str:
     counts = Counter(finding.severity for plugin in checked for finding in plugin.loaded.findings)
     endpoints = sum(len(plugin.loaded.plugin.endpoints) for plugin in checked if plugin.loaded.plugin)
     ready = sum(1 for plugin in checked if plugin.loaded.plugin)
-    found = ", ".join(_count(counts[kind], kind) for kind in ("error", "warning") if counts[kind]) or "nothing wrong"
+    found = ", ".join(number_of(counts[kind], kind) for kind in ("error", "warning") if counts[kind]) or "nothing wrong"
     good = f"{ready} of {len(checked)}" if ready < len(checked) else "all" if len(checked) > 1 else "it"
-    return (
-        f"{_count(len(checked), 'plugin')} checked: {found}; {good} can be served, with {_count(endpoints, 'endpoint')}"
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    plugins = number_of(len(checked), "plugin")
+    return f"{plugins} checked: {found}; {good} can be served, with {number_of(endpoints, 'endpoint')}"

@@ -15,6 +15,7 @@ from executor.cli.opening import ConfigFile, StateDir, read_sections
 from executor.cli.showing import cell, human_bytes, human_seconds, open_console
 from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail, tell_errors
+from executor.errors import number_of
 
 if TYPE_CHECKING:
     from executor.environments.builder import EnvironmentBuilder
@@ -130,7 +131,7 @@ def collect(
         removed = builder.collect(0.0 if everything else None)
     for path in removed:
         typer.echo(f"removed {path}")
-    typer.echo(f"{len(removed)} environment{'' if len(removed) == 1 else 's'} removed")
+    typer.echo(f"{number_of(len(removed), 'environment')} removed")
 
 
 @contextmanager

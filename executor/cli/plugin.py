@@ -22,6 +22,7 @@ from executor.cli.versions import (
     draw_version,
     draw_versions,
 )
+from executor.errors import number_of
 
 if TYPE_CHECKING:
     from executor.installed.hooks import Switch
@@ -121,7 +122,10 @@ def install(
     typer.echo(f"signature: {_signature(done)}")
     verb = "upgrade" if served else "create"
     command = f"executor plugin upgrade {done.version.name}" if served else f"executor hook create {done.version.name}"
-    hint = f"its {len(served)} hooks stay with the versions that they have" if served else "it has no hook yet"
+    kept = "its hook stays with the version that it has"
+    if len(served) > 1:
+        kept = f"its {number_of(len(served), 'hook')} stay with the versions that they have"
+    hint = kept if served else "it has no hook yet"
     typer.echo(f"{hint}; to {verb}: {command}")
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from executor.cli.asking import Question, StateDir, Url, Watch, answer
 from executor.cli.showing import Format, cell, human_bytes, human_seconds
 from executor.cli.tables import Column, draw_table
+from executor.errors import number_of
 
 __all__ = ["draw_workers", "ps", "register"]
 
@@ -84,6 +85,5 @@ def _row(worker: dict[str, Any]) -> list[Text]:
 
 
 def _summary(document: dict[str, Any]) -> str:
-    count = len(document["workers"])
-    text = f"{count} live worker{'' if count == 1 else 's'}, {document['queued']} waiting"
+    text = f"{number_of(len(document['workers']), 'live worker')}, {document['queued']} waiting"
     return f"{text}; the executor is shutting down" if document["draining"] else text

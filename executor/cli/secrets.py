@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from executor.cli.opening import ConfigFile, StateDir, opened_store
+from executor.errors import number_of
 
 __all__ = ["check", "new_key", "register", "rotate"]
 
@@ -46,9 +47,11 @@ def rotate(
     with opened_store(config, state_dir) as (store, loaded):
         source = key_source(loaded.secrets.key, loaded.state_dir)
         done = rotate_keys(store.hooks, source, forget=forget_old)
-    typer.echo(
-        f"{done.secrets} secrets of {done.hooks} hooks are encrypted with the key {done.current} of {source.shown}"
-    )
+    typer.echo(f"the key is {done.current} of {source.shown}")
+    if done.secrets:
+        typer.echo(f"encrypted with it: {number_of(done.secrets, 'secret')} of {number_of(done.hooks, 'hook')}")
+    else:
+        typer.echo("there is no secret yet to encrypt with it")
     if done.kept:
         typer.echo(f"can still be read: {', '.join(done.kept)}")
     if done.dropped:
@@ -74,7 +77,10 @@ def check(*, config: ConfigFile = None, state_dir: StateDir = None) -> None:
                     bad += 1
                 else:
                     good += 1
-    typer.echo(f"{good} of {good + bad} secrets can be decrypted with {source.shown}")
+    if good + bad:
+        typer.echo(f"{good} of {number_of(good + bad, 'secret')} can be decrypted with {source.shown}")
+    else:
+        typer.echo("there is no secret to decrypt")
     if bad:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from executor.cli.opening import ConfigFile, StateDir, opened_store
 from executor.cli.showing import cell, human_bytes, open_console
 from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail
+from executor.errors import number_of
 
 __all__ = ["backup", "clear", "register", "show", "usage"]
 
@@ -69,10 +70,11 @@ def show(
         typer.echo(json.dumps({"store": store.shown, "kind": store.kind, **asdict(summary)}, indent=2))
         return
     typer.echo(f"store:    {store.shown} ({store.kind}, tables of revision {summary.revision})")
-    typer.echo(f"plugins:  {summary.plugins} versions")
-    typer.echo(f"hooks:    {summary.hooks}, {summary.enabled} of them enabled; {summary.secrets} secrets")
+    typer.echo(f"plugins:  {number_of(summary.plugins, 'version')}")
+    typer.echo(f"hooks:    {summary.hooks}, {summary.enabled} of them enabled; {number_of(summary.secrets, 'secret')}")
     used = human_bytes(summary.used_bytes)
-    typer.echo(f"storage:  {summary.keys} values in {summary.scopes} scopes, {used.plain}")
+    where = f"{number_of(summary.keys, 'value')} in {number_of(summary.scopes, 'scope')}"
+    typer.echo(f"storage:  {where}, {used.plain}")
 
 
 def backup(
@@ -87,7 +89,8 @@ def backup(
         summary = store.summary()
     typer.echo(f"{file}: a copy of {store.shown}")
     if summary.secrets:
-        typer.echo(f"its {summary.secrets} secrets can only be read with their key: keep a copy of that, elsewhere")
+        secrets = number_of(summary.secrets, "secret")
+        typer.echo(f"it has {secrets} in it, unreadable without the key: keep a copy of the key, elsewhere")
 
 
 def usage(
@@ -136,6 +139,6 @@ def clear(
             fail(f"{plugin} has nothing stored there; see `executor store usage`")
         if not yes:
             size = human_bytes(found.used_bytes).plain
-            typer.confirm(f"Remove {found.keys} values of {plugin}, {size}?", abort=True)
+            typer.confirm(f"Remove {number_of(found.keys, 'value')} of {plugin}, {size}?", abort=True)
         removed = store.storage.clear(scope)
-    typer.echo(f"{removed} values of {plugin} are removed")
+    typer.echo(f"removed {number_of(removed, 'value')} of {plugin}")

@@ -26,6 +26,7 @@ from executor.environments.indexes import IndexSettings, find_indexes
 from executor.environments.interpreters import choose_interpreter, read_wish
 from executor.environments.requirements import read_requirements
 from executor.environments.shelf import Record, Shelf, Use
+from executor.errors import number_of
 from executor.isolation.host import HostIsolation
 
 __all__ = ["EnvironmentBuilder", "Progress"]
@@ -162,7 +163,8 @@ class EnvironmentBuilder:
                     self.shelf.put(build.room, record)
                 except OSError as error:
                     raise BuildError(f"the environment could not be kept in {self.shelf.folder}: {error}") from error
-            progress(f"built with {len(result.packages)} packages, {result.size >> 20} MiB, {record.seconds:.1f} s")
+            packages = number_of(len(result.packages), "package")
+            progress(f"built with {packages}, {result.size >> 20} MiB, {record.seconds:.1f} s")
 
     def _key(self, plan: Plan, plugin_digest: str) -> str:
         """The digest of all that decides what comes of a build."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from executor.environments.errors import BuildError
 from executor.environments.indexes import hide_password
+from executor.errors import number_of
 
 if TYPE_CHECKING:
     from executor.environments.build import Plan
@@ -37,23 +38,26 @@ class Account:
         self._progress = progress
         self._lock = threading.Lock()
         self._total = 0
-        self._fetched = 0
+        self._fetched: set[str] = set()
 
     def on_file(self, name: str, size: int | None) -> None:
-        """Take account of a file that was fetched."""
+        """Take account of a file that was fetched, once: uv reads some for what they require, and again to install."""
         found = _ARCHIVE.fullmatch(name)
         shown = f"{found['name']} {found['version']}" if found else name
         with self._lock:
-            self._fetched += 1
-            of = f" of {self._total}" if self._total >= self._fetched else ""
-            self._progress(f"fetched {self._fetched}{of}: {shown}{'' if size is None else f' ({_size(size)})'}")
+            if name in self._fetched:
+                return
+            self._fetched.add(name)
+            number = len(self._fetched)
+            of = f" of {self._total}" if self._total >= number else ""
+            self._progress(f"fetched {number}{of}: {shown}{'' if size is None else f' ({_size(size)})'}")
 
     def on_line(self, line: str) -> None:
         """Take account of a line that uv has printed."""
         resolved = _RESOLVED.match(line)
         if resolved:
             self._total = int(resolved[1])
-            self._progress(f"resolved {self._total} packages")
+            self._progress(f"resolved {number_of(self._total, 'package')}")
         elif found := _BUILDING.match(line):
             self._progress(f"building {found[1]} from source")
         elif found := _BUILT.match(line):

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from executor.errors import number_of
 from executor.packages.errors import PackageError
 from executor.packages.limits import PackageLimits
 from executor.packages.names import check_name, check_names, decode_name
@@ -201,7 +202,8 @@ def _read_directory(data: bytes, start: int, stop: int, count: int) -> list[_Hea
     place = start
     for _ in range(count):
         if place + DIRECTORY.size > stop or data[place : place + 4] != DIRECTORY_MARK:
-            raise _damaged("", f"{len(headers)} entries in the directory", f"{count} entries")
+            found = number_of(len(headers), "entry", "entries")
+            raise _damaged("", f"{found} in the directory", number_of(count, "entry", "entries"))
         _, made_by, needed, flags, method, _, _, crc, compressed, size, *sizes, disk, _, attributes, offset = (
             DIRECTORY.unpack_from(data, place)
         )

@@ -25,6 +25,7 @@ from executor.catalog.findings import Finding
 from executor.catalog.manifest import MANIFEST
 from executor.catalog.plugin import Plugin, load_plugin
 from executor.durable import sync_folder
+from executor.errors import number_of
 from executor.packages.archive import Archive
 from executor.packages.checksum import compute_checksum, format_identifier
 from executor.packages.errors import PackageError
@@ -52,7 +53,7 @@ class InvalidPluginError(PackageError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         errors = [finding for finding in findings if finding.severity == "error"]
         lines = "".join(f"\n  {finding}" for finding in errors)
-        super().__init__("", found=f"{len(errors)} errors", expected="a plugin that can be served")
+        super().__init__("", found=number_of(len(errors), "error"), expected="a plugin that can be served")
         self.args = (f"{self.args[0]}:{lines}",)
         self.findings = tuple(findings)
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from executor.errors import ExecutorError
+from executor.errors import ExecutorError, number_of
 from executor.packages.errors import SignatureError
 
 __all__ = [
@@ -156,7 +156,7 @@ def verify_files(digests: Iterable[bytes], signature: Signature | None, keys: It
         SignatureError: None of them, or there is no signature.
     """
     trusted = tuple(keys)
-    expected = f"a signature by one of {len(trusted)} keys of packages.public_keys"
+    expected = f"a signature by one of packages.public_keys ({number_of(len(trusted), 'key')})"
     if signature is None:
         raise SignatureError("", found="no signature", expected=expected)
     signed = _signed(digests, signature.time)

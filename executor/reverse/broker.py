@@ -26,6 +26,7 @@ import structlog
 
 from executor.catalog.permissions import Permissions
 from executor.config.limits import Limits
+from executor.errors import number_of
 from executor.reverse.budget import ByteBudget, Hold
 from executor.reverse.call import CallFailedError, CallTarget, ReverseCall
 from executor.reverse.requests import RULES, check_request, refuse_kind
@@ -235,7 +236,8 @@ class CallBroker:
             return refusal
         limits = self._limits
         if self.count > limits.calls:
-            return f"{self.count} reverse calls in one request, at most {limits.calls} (limits.calls)"
+            count = number_of(self.count, "reverse call")
+            return f"{count} in one request, at most {limits.calls} (limits.calls)"
         if message.size > limits.call_request:
             return (
                 f"{message.kind}: a request of {message.size} bytes, at most {limits.call_request} "

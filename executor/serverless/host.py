@@ -199,7 +199,10 @@ class FunctionHost:
         known = self._functions.get(claimed.name)
         most = self._settings.functions
         if known is None and len(self._functions) >= most:
-            raise LaunchError(f"there are {most} functions already (serverless.functions)")
+            raise LaunchError(
+                f"there is no room for another function: serverless.functions is {most}; `executor function remove` "
+                "makes room"
+            )
         self._claimed[form.filename] = claimed
         return await asyncio.to_thread(self._preparing.unpack, form, known or claimed)
 

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from executor.errors import number_of
 from executor.outcome import Outcome
 
 __all__ = ["Admission", "RejectedError"]
@@ -117,9 +118,9 @@ class Admission:
 
     def _refuse_if_full(self, lane: _Lane, queue_length: int) -> None:
         if len(lane.waiters) >= queue_length:
-            raise self._rejection(lane, f"{queue_length} requests of this hook wait already")
+            raise self._rejection(lane, f"{number_of(queue_length, 'request')} of this hook in the queue already")
         if self.queued >= self.queue_length:
-            raise RejectedError(Outcome.QUEUE_FULL, f"{self.queue_length} requests wait already")
+            raise RejectedError(Outcome.QUEUE_FULL, f"{number_of(self.queue_length, 'request')} in the queue already")
 
     def _rejection(self, lane: _Lane, why: str) -> RejectedError:
         if lane.running >= lane.limit:

@@ -105,7 +105,7 @@ def test_the_number_of_functions_is_bounded(tmp_path: Path) -> None:
     config = {"serverless": {"port": 0, "key": KEY, "functions": 1}}
     with Executor(config=config) as executor, contextlib.closing(make_daemon(executor)) as daemon:
         daemon.install(*first)
-        with pytest.raises(ConnectorError, match=r"there are 1 functions already \(serverless.functions\)"):
+        with pytest.raises(ConnectorError, match=r"no room for another function: serverless\.functions is 1"):
             daemon.install(*second)
         daemon.install(*first, again=True)
 

@@ -143,7 +143,8 @@ def _look_at_mounts(scene: _Scene) -> Evidence:
 
 def _look_at_groups(scene: _Scene) -> Evidence:
     joined = bool(scene.place.groups) and "control_groups" not in scene.place.failed | dict.fromkeys(scene.place.off)
-    return Evidence(joined, f"{scene.place.groups} hierarchies joined" if joined else "none joined")
+    count = scene.place.groups
+    return Evidence(joined, f"{count} hierarch{'y' if count == 1 else 'ies'} joined" if joined else "none joined")
 
 
 def _look_at_limits(scene: _Scene) -> Evidence:

@@ -42,7 +42,7 @@ def test_what_to_do_next_is_said(lab: Lab) -> None:
     assert "to create: executor hook create cat" in lab("plugin", "install", folder)
     lab("hook", "create", "cat", "--from-env", "token=T", environment={"T": "x"})
     folder = write_version(lab.folder / "two", "0.0.2")
-    assert "its 1 hooks stay with the versions that they have; to upgrade: executor plugin upgrade cat" in lab(
+    assert "its hook stays with the version that it has; to upgrade: executor plugin upgrade cat" in lab(
         "plugin", "install", folder
     )
 

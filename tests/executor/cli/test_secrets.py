@@ -43,7 +43,8 @@ def test_a_new_key_can_be_used(state: Path) -> None:
     (state / "executor.yaml").write_text(f"state_dir: {state}\nsecrets: {{key: {{from_file: keys}}}}\n")
     done = run("rotate", "--config", state / "executor.yaml")
     assert done.exit_code == 0
-    assert f"1 secrets of 1 hooks are encrypted with the key {key.name} of secrets.key (the file " in done.stdout
+    assert done.stdout.startswith(f"the key is {key.name} of secrets.key (the file ")
+    assert "\nencrypted with it: 1 secret of 1 hook\n" in done.stdout
     assert (state / KEY_FILE).read_text() == old
     assert run("check", "--state-dir", state).exit_code == 1
 
@@ -55,13 +56,14 @@ def test_rotation(state: Path) -> None:
     assert done.exit_code == 0
     (after,) = parse_keys((state / KEY_FILE).read_text(), "")
     assert done.stdout.splitlines() == [
-        f"1 secrets of 1 hooks are encrypted with the key {after.name} of the key file {state / KEY_FILE}",
+        f"the key is {after.name} of the key file {state / KEY_FILE}",
+        "encrypted with it: 1 secret of 1 hook",
         f"removed: {before.name}",
     ]
     checked = run("check", "--state-dir", state)
     assert (checked.exit_code, checked.stdout) == (
         0,
-        f"1 of 1 secrets can be decrypted with the key file {state / KEY_FILE}\n",
+        f"1 of 1 secret can be decrypted with the key file {state / KEY_FILE}\n",
     )
 
 
@@ -83,3 +85,12 @@ def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.stderr.startswith("error: the store ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_secrets_there_is_nothing_to_do(tmp_path: Path) -> None:
+    """It is said so, rather than counting none."""
+    checked = run("check", "--state-dir", tmp_path)
+    assert (checked.exit_code, checked.stdout) == (0, "there is no secret to decrypt\n")
+    done = run("rotate", "--state-dir", tmp_path)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[1] == "there is no secret yet to encrypt with it"

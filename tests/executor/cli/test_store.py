@@ -35,9 +35,9 @@ def test_the_store_is_shown(state: Path) -> None:
     """For people, and for programs."""
     assert run("show", "--state-dir", state).stdout.splitlines() == [
         f"store:    {state / FILE} (sqlite, tables of revision {HEAD})",
-        "plugins:  1 versions",
-        "hooks:    1, 1 of them enabled; 1 secrets",
-        "storage:  1 values in 1 scopes, 2.0 KiB",
+        "plugins:  1 version",
+        "hooks:    1, 1 of them enabled; 1 secret",
+        "storage:  1 value in 1 scope, 2.0 KiB",
     ]
     shown = json.loads(run("show", "--state-dir", state, "--format", "json").stdout)
     assert shown == {
@@ -59,7 +59,7 @@ def test_a_backup_is_made(state: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     done = run("backup", copy, "--state-dir", state)
     assert done.exit_code == 0
-    assert f"{copy}: a copy of {state / FILE}\nits 1 secrets can only be read with their key" in done.stdout
+    assert f"{copy}: a copy of {state / FILE}\nit has 1 secret in it, unreadable without the key" in done.stdout
     (tmp_path / "other").mkdir()
     copy.rename(tmp_path / "other" / FILE)
     with open_store(None, tmp_path / "other") as store:
@@ -92,7 +92,7 @@ def test_only_what_matters_of_the_configuration_is_read(state: Path, tmp_path: P
     )
     assert "hooks:    1" in run("show", "--config", file).stdout
     done = run("clear", "tester/cat", "--yes", "--config", file)
-    assert (done.exit_code, done.stdout) == (0, "1 values of tester/cat are removed\n")
+    assert (done.exit_code, done.stdout) == (0, "removed 1 value of tester/cat\n")
 
 
 def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
@@ -110,9 +110,9 @@ def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
     ]
     refused = CliRunner().invoke(create_app(), ["store", "clear", "tester/cat", "--state-dir", str(state)], input="n\n")
     assert refused.exit_code == 1
-    assert "Remove 1 values of tester/cat, 1.0 KiB?" in refused.stdout
+    assert "Remove 1 value of tester/cat, 1.0 KiB?" in refused.stdout
     assert run("clear", "tester/cat", "--hook", "hook", "--yes", "--state-dir", state).exit_code == 0
-    assert run("clear", "tester/cat", "--yes", "--state-dir", state).stdout == "1 values of tester/cat are removed\n"
+    assert run("clear", "tester/cat", "--yes", "--state-dir", state).stdout == "removed 1 value of tester/cat\n"
     (left,) = json.loads(run("usage", "--state-dir", state, "--format", "json").stdout)
     assert left == {"tenant_id": "t", "plugin_id": "tester/cat", "hook_id": None, "keys": 1, "used_bytes": 2048}
     again = run("clear", "tester/cat", "--yes", "--state-dir", state)

@@ -49,7 +49,8 @@ def test_requirements_are_installed(builder: EnvironmentBuilder, plugin: Path, i
     assert record.packages == ("dify-plugin==9.0.0", "duck==2.0", "goose==1.0")
     assert {path.lstat().st_uid for path in environment.folder.rglob("*")} == {os.geteuid()}
     assert "resolved 3 packages" in lines
-    assert any(line.startswith("fetched ") for line in lines)
+    fetched = [line.split(": ")[1].split(" (")[0] for line in lines if line.startswith("fetched ")]
+    assert sorted(fetched) == ["dify_plugin 9.0.0", "duck 2.0", "goose 1.0"], "each is told once"
     assert "building goose==1.0 from source" in lines
     assert "importing dify_plugin" in lines
 

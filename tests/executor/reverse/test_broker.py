@@ -290,7 +290,7 @@ def test_the_end_of_the_invocation_ends_calls() -> None:
     [
         (Limits(), "encrypt", 1, "unsupported invoke type: encrypt"),
         (Limits(), "llm", 1, "permission denied, you need to enable llm access in plugin manifest"),
-        (Limits(calls=0), "app", 1, "1 reverse calls in one request, at most 0 (limits.calls)"),
+        (Limits(calls=0), "app", 1, "1 reverse call in one request, at most 0 (limits.calls)"),
         (Limits(call_request=1024), "app", 1025, "app: a request of 1025 bytes, at most 1024 (limits.call_request)"),
     ],
 )
