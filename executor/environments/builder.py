@@ -58,7 +58,7 @@ class EnvironmentBuilder:
         self.settings = settings
         self._host = host
         self._off = off
-        self._uses: list[Use] = []
+        self._uses: dict[str, Use] = {}
         self._indexes: tuple[EnvironmentSettings, IndexSettings] | None = None
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -72,7 +72,7 @@ class EnvironmentBuilder:
 
     def close(self) -> None:
         """Let environments be removed."""
-        for use in self._uses:
+        for use in self._uses.values():
             use.close()
         self._uses.clear()
 
@@ -92,8 +92,7 @@ class EnvironmentBuilder:
             BuildError: There is none; the text says what failed and what to do.
         """
         plan, key = self._plan(root, digest)
-        use = self.shelf.use(key)
-        self._uses.append(use)
+        self._keep(key)
         if self.shelf.find(key) is None:
             self._make(plan, key, progress)
         return Environment(self.shelf.venv(key) / "bin" / "python", (self.shelf.venv(key), *plan.python.trees), key)
@@ -136,6 +135,14 @@ class EnvironmentBuilder:
         now = time.time()
         DownloadCache(self.shelf.downloads, self.settings.download_cache).trim(now)
         return self.shelf.collect(keep_s=self.settings.keep_time if keep_s is None else keep_s, now=now)
+
+    def _keep(self, key: str) -> None:
+        """Keep an environment from being removed, and note that it is used now."""
+        use = self.shelf.use(key)
+        with self._lock:
+            before, self._uses[key] = self._uses.get(key), use
+        if before is not None:
+            before.close()
 
     def _make(self, plan: Plan, key: str, progress: Progress) -> None:
         with self.shelf.building(key, lambda: progress("another process is building this environment; waiting for it")):

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from executor.config.environments import BuildLimits, EnvironmentSettings
@@ -76,6 +77,15 @@ def test_it_is_built_once(builder: EnvironmentBuilder, plugin: Path, tmp_path: P
     assert lines == []
     (other / "requirements.txt").write_text("dify_plugin==9.0.0\n")
     assert build(builder, other).digest != first.digest
+
+
+def test_it_is_asked_for_again_and_again(builder: EnvironmentBuilder, plugin: Path) -> None:
+    """As with every reload: one descriptor keeps it from being removed, however often that was."""
+    build(builder, plugin)
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        build(builder, plugin)
+    assert psutil.Process().num_fds() == before
 
 
 def test_two_who_want_it_at_once_build_it_once(
