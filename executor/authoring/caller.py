@@ -141,8 +141,9 @@ class _Call:
             target = await asyncio.to_thread(open_target, config.reverse)
         except OSError as error:
             raise CallError(f"the state directory {config.state_dir} cannot be used: {error}") from error
-        stack.push_async_callback(target.close)
-        return CallDesk(config.reverse, target, storage=store.storage, figures=CallFigures(CollectorRegistry()))
+        desk = CallDesk(config.reverse, target, storage=store.storage, figures=CallFigures(CollectorRegistry()))
+        stack.push_async_callback(desk.close)
+        return desk
 
     async def _build(self, builder: EnvironmentBuilder) -> Environment:
         """Have the plugin's own environment, which takes a while the first time."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, final
 
 from executor.catalog.plugin import Plugin
 from executor.config.limits import Limits
@@ -21,6 +22,10 @@ from executor.store.storage import PluginStorage, StorageScope
 from protocol.messages import Invoke
 
 __all__ = ["CallDesk"]
+
+STORAGE_THREADS: Final = 8
+"""Threads that wait for the store, which has as many connections: their own, so that a store that is slow, or locked by
+another program, holds up nothing else that is done in threads."""
 
 
 @final
@@ -43,6 +48,7 @@ class CallDesk:
         self._target = target
         self._storage = storage
         self._figures = figures
+        self._threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,7 +71,8 @@ class CallDesk:
         await self.close()
 
     async def close(self) -> None:
-        """Close the target now."""
+        """Close the target now; no call is waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await self._target.close()
 
     def for_invocation(
@@ -107,7 +114,8 @@ class CallDesk:
             return self._target
         hook_id = caller.hook_id if settings.scope == "hook" else None
         scope = StorageScope(caller.tenant_id, caller.plugin_id, hook_id)
-        return StorageTarget(self._storage, scope, min(caller.permissions.storage_bytes, settings.quota))
+        quota_bytes = min(caller.permissions.storage_bytes, settings.quota)
+        return StorageTarget(self._storage, scope, quota_bytes, threads=self._threads)
 
     def begin(self, kind: str) -> None:
         """Count a call that begins."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from typing import Final, final
 
 from executor.reverse.call import CallFailedError, ReverseCall
@@ -40,16 +41,18 @@ class StorageTarget:
         storage: Keeps the values.
         scope: Whose they are.
         quota_bytes: Most that may be kept there.
+        threads: What waits for the storage. Borrowed.
     """
 
-    def __init__(self, storage: PluginStorage, scope: StorageScope, quota_bytes: int) -> None:
+    def __init__(self, storage: PluginStorage, scope: StorageScope, quota_bytes: int, *, threads: Executor) -> None:
+        self._threads = threads
         self._storage = storage
         self._scope = scope
         self._quota_bytes = quota_bytes
 
     async def call(self, call: ReverseCall) -> AsyncIterator[object]:
         """Answer one call."""
-        yield await asyncio.to_thread(self._answer, call.request)
+        yield await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, call.request)
 
     def _answer(self, request: dict[str, object]) -> dict[str, object]:
         operation = str(request["opt"])

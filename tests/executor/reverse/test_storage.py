@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ class Clock:
 class Kept:
     """A plugin's storage."""
 
-    def __init__(self, storage: PluginStorage, clock: Clock) -> None:
+    def __init__(self, storage: PluginStorage, clock: Clock, threads: ThreadPoolExecutor) -> None:
         self.clock = clock
-        self.target = StorageTarget(storage, StorageScope("t", "author/name"), 1000)
+        self.target = StorageTarget(storage, StorageScope("t", "author/name"), 1000, threads=threads)
 
     def ask(self, opt: object, key: object = "k", **given: object) -> Any:
         """The answer to one call."""
@@ -57,8 +58,8 @@ class Kept:
 def kept(tmp_path: Path) -> Iterator[Kept]:
     """An empty storage in SQLite."""
     clock = Clock()
-    with open_store(None, tmp_path) as store:
-        yield Kept(PluginStorage(store.storage._database, clock), clock)
+    with open_store(None, tmp_path) as store, ThreadPoolExecutor(1) as threads:
+        yield Kept(PluginStorage(store.storage._database, clock), clock, threads)
 
 
 def test_the_daemons_operations(kept: Kept) -> None:
