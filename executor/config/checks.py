@@ -12,6 +12,8 @@ from executor.config.limit_checks import check_limits
 from executor.config.model import Config
 from executor.config.places import Problem, dotted
 from executor.config.reverse_checks import check_reverse
+from executor.config.serverless import SHORTEST_KEY, tell_short_key
+from executor.errors import number_of
 from protocol.checks import check_map
 from protocol.errors import LocalProtocolError
 from protocol.limits import MAX_NODES, MAX_SETTINGS_BYTES
@@ -41,6 +43,7 @@ def check_config(config: Config) -> list[Problem]:
         *_check_store(config),
         *_check_signatures(config),
         *check_reverse(config),
+        *_check_serverless(config),
     )
     return [_locate(config, clash) for clash in clashes]
 
@@ -151,4 +154,17 @@ def _check_store(config: Config) -> Iterator[Clash]:
             message="other executors that use the database of store.url cannot read secrets that this one encrypts "
             "with a key in its state directory; give all of them the same secrets.key",
             severity="note",
+        )
+
+
+def _check_serverless(config: Config) -> Iterator[Clash]:
+    """Check a key that stands in the configuration; others are fetched, and checked, when the service starts."""
+    given = None if config.serverless is None else config.serverless.key.given
+    if isinstance(given, str) and len(given.strip()) < SHORTEST_KEY:
+        size = len(given.strip())
+        yield Clash(
+            path=("serverless", "key"),
+            found=number_of(size, "character"),
+            expected=f"at least {SHORTEST_KEY} characters",
+            message=tell_short_key(size),
         )

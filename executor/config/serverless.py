@@ -12,15 +12,29 @@ from executor.config.reverse_targets import DaemonSettings
 from executor.config.section import Section
 from executor.config.texts import HostName, Text
 from executor.config.units import Count, Duration, Size
+from executor.errors import number_of
 
-__all__ = ["FUNCTION_PATH", "Serverless"]
+__all__ = ["FUNCTION_PATH", "SHORTEST_KEY", "Serverless", "tell_short_key"]
 
 FUNCTION_PATH: Final = "/f/"
 """What comes before the token in the path of a function."""
 
+SHORTEST_KEY: Final = 16
+"""Characters that a key must have. Whoever has it installs plugins; nobody guesses 16 random ones by HTTP."""
+
 TOKEN_SIZE: Final = 32
 MAX_FUNCTION_URL: Final = 255
 """Characters that the daemon keeps of a function's URL."""
+
+
+def tell_short_key(size: int) -> str:
+    """Say what is wrong with a key of so many characters, and what to do."""
+    return (
+        f"the key has {number_of(size, 'character')}, and whoever guesses it installs plugins; expected at least "
+        f"{SHORTEST_KEY}: make one with `openssl rand -hex 32`, and give it to the daemon as "
+        "DIFY_PLUGIN_SERVERLESS_CONNECTOR_API_KEY, too"
+    )
+
 
 _base: Final = next(item for item in BaseUrl.__metadata__ if isinstance(item, Text))  # type: ignore[attr-defined]
 
@@ -39,7 +53,8 @@ class Serverless(Section):
     host: HostName = Field(default="127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Count(0, 65535)] = Field(default=8090, description="TCP port; 0 picks a free one.")
     key: Confidential = Field(
-        description="What the daemon has to say: its own `DIFY_PLUGIN_SERVERLESS_CONNECTOR_API_KEY`."
+        description="What the daemon has to say: its own `DIFY_PLUGIN_SERVERLESS_CONNECTOR_API_KEY`. At least 16 "
+        "characters, which nobody can guess: `openssl rand -hex 32` makes some."
     )
     url: Annotated[str, Text(_public_url, "a URL of at most 220 characters, without `=` and `,`")] | None = Field(
         default=None,

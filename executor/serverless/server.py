@@ -12,11 +12,8 @@ import structlog
 from executor.catalog.plugin import Plugin
 from executor.config.limits import Limits
 from executor.config.model import Config
-from executor.config.references import ResolveError
 from executor.config.reverse import Reverse, StorageSettings
-from executor.config.serverless import Serverless
 from executor.environments.builder import EnvironmentBuilder
-from executor.errors import StartupError
 from executor.figures.registry import Registry
 from executor.gateway.http_protocol import HeadLimits
 from executor.hooks import BoundHook
@@ -24,11 +21,11 @@ from executor.isolation.host import HostIsolation
 from executor.reverse.broker import CallBroker, CallLink
 from executor.reverse.budget import ByteBudget
 from executor.reverse.desk import CallDesk
-from executor.reverse.targets.keys import read_key
 from executor.server import HttpServer, open_listener
 from executor.serverless.app import ServerlessApp
 from executor.serverless.host import FunctionHost
 from executor.serverless.invoking import Invoking
+from executor.serverless.key import read_daemon_key
 from executor.serverless.raw_request import RawRequestLimits
 from executor.serverless.session_client import SessionClient
 from executor.store.storage import PluginStorage
@@ -57,7 +54,7 @@ class ServerlessServer:
         storage: What plugins keep, where no daemon keeps it.
 
     Raises:
-        StartupError: The port cannot be had, or the key not read.
+        StartupError: The port cannot be had, or the key not read, or it is too short.
     """
 
     def __init__(
@@ -100,7 +97,7 @@ class ServerlessServer:
         self._app = ServerlessApp(
             self._functions,
             self._invoking,
-            key=_read_key(settings),
+            key=read_daemon_key(settings),
             package_bytes=config.packages.limits.package_bytes,
             idle_time_s=idle_time_s,
         )
@@ -158,13 +155,6 @@ class _SessionDesk:
 
     def in_use(self) -> AbstractContextManager[None]:
         return self._desk.in_use()
-
-
-def _read_key(settings: Serverless) -> str:
-    try:
-        return read_key(settings.key)
-    except ResolveError as error:
-        raise StartupError(f"serverless.key: {error}") from error
 
 
 def _url(host: str, listener: socket.socket) -> str:

@@ -97,3 +97,19 @@ def test_a_shared_store_needs_a_shared_key(tmp_path: Path) -> None:
     assert (note.name, note.severity) == ("secrets.key", "note")
     assert "give all of them the same secrets.key" in note.message
     assert load(tmp_path, f"{url}\nsecrets: {{key: {{from_env: KEY}}}}").notes == ()
+
+
+@pytest.mark.parametrize(("key", "size"), [("hush", "4 characters"), ("x", "1 character"), ("a" * 15, "15 characters")])
+def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: str, size: str) -> None:
+    """With how long it is, and how to make a good one; and without the key."""
+    (problem,) = problems_of(tmp_path, f"serverless: {{key: {key}}}")
+    assert (problem.name, problem.found, problem.expected) == ("serverless.key", size, "at least 16 characters")
+    assert f"the key has {size}, and whoever guesses it installs plugins" in problem.message
+    assert "`openssl rand -hex 32`" in problem.message
+    assert len(key) == 1 or key not in str(problem)
+
+
+def test_a_long_key_is_taken(tmp_path: Path) -> None:
+    """So are keys that are elsewhere, which are read when the service starts."""
+    assert load(tmp_path, f"serverless: {{key: {'a' * 16}}}").notes == ()
+    assert load(tmp_path, "serverless: {key: {from_env: NOT_YET}}").notes == ()
