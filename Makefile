@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 SECONDS ?= 60
+REQUESTS ?= 10000
 JOBS ?= 3
 BIN = $(VENV)/bin
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup
@@ -46,8 +47,8 @@ test-sdk: setup ## Run the tests with every version of the real Dify SDK; takes 
 test-vm: setup ## Run the tests of isolation in a virtual machine with control groups of version 2; takes an hour
 	VENV="$(VENV)" scripts/test-vm.sh $(ARGS)
 
-soak: setup ## Run the load and soak tests; takes minutes
-	$(BIN)/pytest -m stress $(ARGS)
+soak: setup ## Run the load and soak tests; takes minutes, REQUESTS=500 ARGS="-k mixed" one
+	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m stress $(ARGS)
 
 bench: setup ## Measure against the alternatives (ARGS=--help tells how); takes half an hour
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -101,6 +101,14 @@ def test_make_help_lists_every_target() -> None:
         assert re.search(rf"^  make {target} +{re.escape(meaning)}$", printed, re.MULTILINE), target
 
 
+@pytest.mark.parametrize(("given", "sent"), [([], "10000"), (["REQUESTS=500"], "500")])
+def test_a_soak_may_be_short(given: list[str], sent: str) -> None:
+    """What `make` is told, the test is."""
+    command = ["make", "--no-print-directory", "--dry-run", "-C", str(ROOT), "soak", *given]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"SOAK_REQUESTS={sent} " in printed
+
+
 @PAGES
 def test_make_targets_exist(page: Path) -> None:
     """Every `make TARGET` of a page, within code, is one."""
