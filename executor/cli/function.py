@@ -80,7 +80,7 @@ def list_functions(*, config: ConfigFile = None, state_dir: StateDir = None, out
 def remove(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="cat, tester/cat, tester/cat:0.0.1, or sri-....", show_default=False),
+        typer.Argument(metavar="NAME", help="cat, tester/cat, tester/cat:0.0.1, or sri-....", show_default=False),
     ],
     *,
     every: Annotated[bool, typer.Option("--all", help="All versions that a name may mean.")] = False,

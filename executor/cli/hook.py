@@ -10,6 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from executor.cli.desk import Desk, open_desk, put_in_force, tell_where
+from executor.cli.hook_removal import REMOVE_EXAMPLES, remove
 from executor.cli.hooks import describe_hook, describe_hooks, draw_hook, draw_hooks
 from executor.cli.opening import ConfigFile, StateDir
 from executor.cli.showing import Format, show_document
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from executor.installed.hooks import Switch
     from executor.store.records import StoredHook
 
-__all__ = ["create", "disable", "enable", "list_hooks", "register", "remove", "rotate", "set_values", "show"]
+__all__ = ["create", "disable", "enable", "list_hooks", "register", "rotate", "set_values", "show"]
 
 VALUES = """
 Values are given by --set, --from-env, --from-file and --settings-file, or asked for in a terminal, with the labels that
@@ -98,7 +99,7 @@ NOTHING: Final = (
     "there is nothing to change; give --set, --from-env, --from-file, --settings-file, --unset or --version"
 )
 HookArgument = Annotated[str, typer.Argument(metavar="HOOK", help="The hook's id.", show_default=False)]
-HooksArgument = Annotated[list[str], typer.Argument(metavar="HOOK...", help="Ids of hooks.", show_default=False)]
+HooksArgument = Annotated[list[str], typer.Argument(metavar="HOOK", help="Ids of hooks.", show_default=False)]
 
 
 def register(app: typer.Typer, about: str) -> None:
@@ -112,7 +113,7 @@ def register(app: typer.Typer, about: str) -> None:
     add("enable", help="Serve hooks again.")(enable)
     add("disable", help="Answer 404 for hooks, and keep them.")(disable)
     add("rotate", help="Give a hook a new id.", epilog=ROTATE_EXAMPLES)(rotate)
-    add("remove", help="Remove hooks, with what they alone have stored.")(remove)
+    add("remove", help="Remove hooks, with what they alone have stored.", epilog=REMOVE_EXAMPLES)(remove)
     app.add_typer(group)
 
 
@@ -154,17 +155,16 @@ def create(
 
 def list_hooks(
     *,
-    plugin: Annotated[str | None, typer.Option(metavar="PLUGIN", help="Only hooks of this plugin.")] = None,
+    plugin: Annotated[
+        str | None, typer.Option(metavar="PLUGIN", help="Only hooks of this plugin, or of a version of it.")
+    ] = None,
     config: ConfigFile = None,
     state_dir: StateDir = None,
     output: Format = "table",
 ) -> None:
     """List hooks."""
-    from executor.installed.versions import find_plugin_id
-
     with open_desk(config, state_dir) as desk:
-        plugin_id = None if plugin is None else find_plugin_id(plugin, desk.store.plugins.list())
-        hooks = desk.store.hooks.list(plugin_id=plugin_id)
+        hooks = desk.store.hooks.list() if plugin is None else desk.hooks.find(plugin)
         documents = describe_hooks(desk, hooks)
     show_document({"hooks": documents}, output, lambda width: draw_hooks(documents, width))
 
@@ -249,19 +249,6 @@ def rotate(
         switch = desk.hooks.rotate(hook, new_id)
         _finish(desk, [switch.after], lambda: desk.hooks.undo(switch))
         _show(desk, switch.after, output)
-
-
-def remove(hooks: HooksArgument, *, config: ConfigFile = None, state_dir: StateDir = None) -> None:
-    """Remove hooks."""
-    with open_desk(config, state_dir) as desk:
-        for hook in hooks:
-            desk.hooks.get(hook)
-        for hook in hooks:
-            desk.hooks.remove(hook)
-        services = put_in_force(desk.config.state_dir, (), lambda: None)
-    for hook in hooks:
-        typer.echo(f"removed hook {hook}")
-    typer.echo(tell_where(services), err=True)
 
 
 def _enable(hooks: Sequence[str], config: ConfigFile, state_dir: StateDir, output: Format, *, enabled: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 from executor.cli.opening import ConfigFile, StateDir, opened_store
 from executor.cli.showing import cell, human_bytes, open_console
 from executor.cli.tables import Column, draw_table
-from executor.cli.telling import fail
+from executor.cli.telling import confirm, fail
 from executor.errors import number_of
 
 __all__ = ["backup", "clear", "register", "show", "usage"]
@@ -139,6 +139,6 @@ def clear(
             fail(f"{plugin} has nothing stored there; see `executor store usage`")
         if not yes:
             size = human_bytes(found.used_bytes).plain
-            typer.confirm(f"Remove {number_of(found.keys, 'value')} of {plugin}, {size}?", abort=True)
+            confirm(f"Remove {number_of(found.keys, 'value')} of {plugin}, {size}?")
         removed = store.storage.clear(scope)
     typer.echo(f"removed {number_of(removed, 'value')} of {plugin}")

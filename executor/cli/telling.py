@@ -13,7 +13,7 @@ from executor.catalog.findings import printable
 from executor.config.places import ConfigError
 from executor.errors import ExecutorError
 
-__all__ = ["fail", "printable_lines", "tell_errors"]
+__all__ = ["confirm", "fail", "printable_lines", "tell_errors"]
 
 
 def printable_lines(text: str) -> str:
@@ -26,6 +26,17 @@ def fail(*problems: str, status: int = 1) -> NoReturn:
     for problem in problems:
         print(f"error: {printable_lines(problem)}", file=sys.stderr)
     raise typer.Exit(status)
+
+
+def confirm(question: str) -> None:
+    """Ask whether to go on; end the command where the answer is no, or there is none, before anything was done."""
+    try:
+        agreed = typer.confirm(printable_lines(question), err=True)
+    except typer.Abort:  # nobody is there to answer
+        print(file=sys.stderr)
+        agreed = False
+    if not agreed:
+        fail("not confirmed, so nothing was done; --yes asks nothing")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from executor.errors import name_some
 from executor.installed.catalog import InstalledCatalog
 from executor.installed.errors import InstalledError, SettingsRefusedError
 from executor.installed.values import change_values, complete_values, find_unknown, open_readable, secret_names
+from executor.installed.versions import find_versions, names_version
 from executor.store.errors import NotStoredError
 from executor.store.records import DEFAULT_TENANT, InstalledPlugin, StoredHook, new_hook_id
 from executor.store.store import Store
@@ -227,6 +228,29 @@ class HookDesk:
         """
         self.get(hook_id)
         return self._store.hooks.remove(hook_id)
+
+    def remove_all(self, hook_ids: Collection[str]) -> int:
+        """Forget hooks and what they have stored for themselves, all or none; how many there were.
+
+        Raises:
+            NotStoredError: One of them is not there.
+        """
+        return self._store.hooks.remove_all(hook_ids)
+
+    def find(self, name: str) -> tuple[StoredHook, ...]:
+        """Find the hooks of a plugin, or of a version where the name says which.
+
+        Args:
+            name: As people give it, such as `cat`, `tester/cat` or `tester/cat:0.0.1`.
+
+        Raises:
+            InstalledError: It is none of an installed plugin, or may be that of several.
+        """
+        versions = find_versions(name, self._store.plugins.list())
+        hooks = self._store.hooks.list(plugin_id=versions[0].plugin_id)
+        if not names_version(name):
+            return hooks
+        return tuple(hook for hook in hooks if hook.active in {one.identifier for one in versions})
 
     def undo(self, switch: Switch) -> None:
         """Bring a hook back to what it was before a change, if it has not been changed again since."""

@@ -15,7 +15,15 @@ from executor.errors import name_some
 from executor.installed.errors import InstalledError
 from executor.store.records import InstalledPlugin
 
-__all__ = ["VersionName", "expect_one_plugin", "find_plugin_id", "find_version", "find_versions", "parse_name"]
+__all__ = [
+    "VersionName",
+    "expect_one_plugin",
+    "find_plugin_id",
+    "find_version",
+    "find_versions",
+    "names_version",
+    "parse_name",
+]
 
 NAME: Final = re.compile(
     r"(?:(?P<author>[A-Za-z0-9_-]+)/)?(?P<name>[a-z0-9_-]+)(?::(?P<version>[^@:/]+))?(?:@(?P<checksum>[0-9a-f]{4,64}))?"
@@ -51,6 +59,16 @@ def parse_name(text: str) -> VersionName:
     if match is None:
         raise InstalledError(f"expected a plugin such as cat, tester/cat or tester/cat:0.0.1, found {text!r}")
     return VersionName(**match.groupdict(""))
+
+
+def names_version(text: str) -> bool:
+    """Tell whether a name says which version of a plugin is meant.
+
+    Raises:
+        InstalledError: It is no name.
+    """
+    name = parse_name(text)
+    return bool(name.version or name.checksum)
 
 
 def find_versions(text: str, versions: Iterable[InstalledPlugin]) -> tuple[InstalledPlugin, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from executor.store.changes import begin_change
@@ -17,6 +18,9 @@ from executor.store.tables import HookRow, PluginRow, ScopeRow
 from executor.store.values import check_row
 
 __all__ = ["HookRepository"]
+
+BATCH: Final = 1000
+"""Ids in one statement; databases take some ten thousand parameters."""
 
 
 class HookRepository:
@@ -115,6 +119,31 @@ class HookRepository:
                 session.delete(scope)
             session.delete(row)
             return removed
+
+    def remove_all(self, hook_ids: Iterable[str]) -> int:
+        """Forget hooks, and what they alone have in plugin storage, all or none.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            NotStoredError: There is one that is not there.
+        """
+        ids = [*dict.fromkeys(hook_ids)]
+        with self._database.write() as session:
+            begin_change(session)
+            for some in _batches(ids):
+                there = set(session.scalars(select(HookRow.hook_id).where(HookRow.hook_id.in_(some))))
+                for hook_id in some:
+                    if hook_id not in there:
+                        raise _missing(hook_id)
+                session.execute(delete(ScopeRow).where(ScopeRow.hook_id.in_(some)))
+                session.execute(delete(HookRow).where(HookRow.hook_id.in_(some)))
+        return len(ids)
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
 
 
 def _refuse_id(session: Session, hook_id: str) -> None:

@@ -96,7 +96,9 @@ class PluginRepository:
                 raise _missing(identifier)
             used_by = session.scalars(select(HookRow.hook_id).where(HookRow.active == identifier)).all()
             if used_by:
-                raise InUseError(f"{identifier} serves the hooks {name_some(sorted(used_by))}; remove them first")
+                hint = f"`executor hook remove --plugin {identifier.partition('@')[0]}`"
+                serves = f"{identifier} serves the hooks {name_some(sorted(used_by))}"
+                raise InUseError(f"{serves}; upgrade or remove them first, as with {hint}")
             removed = _read(row)
             _forget_previous(session, identifier)
             session.delete(row)

@@ -119,7 +119,9 @@ def test_what_there_is_is_named_in_part(lab: Lab) -> None:
     ten = ", ".join(f"hook-{number:02}" for number in range(10))
     assert f"there is no hook nope; there are: {ten} and 2 more\n" in lab.refuse("hook", "show", "nope")
     assert f"can be served; there are: {ten} and 2 more\n" in lab.refuse("limits", "nope")
-    assert f"serves the hooks {ten} and 2 more; remove them first" in lab.refuse("plugin", "remove", "cat:0.0.1")
+    assert f"serves the hooks {ten} and 2 more; upgrade or remove them first" in lab.refuse(
+        "plugin", "remove", "cat:0.0.1"
+    )
 
 
 def test_values_are_changed(lab: Lab) -> None:
@@ -181,6 +183,57 @@ def test_hooks_are_removed(lab: Lab) -> None:
     assert "there is no hook three" in lab.refuse("hook", "remove", "one", "three")
     assert lab("hook", "remove", "one", "two").splitlines() == ["removed hook one", "removed hook two"]
     assert json.loads(lab("hook", "list", "--format", "json")) == {"hooks": []}
+
+
+def test_a_hook_that_is_named_twice_is_removed_once(lab: Lab) -> None:
+    """And it is no error."""
+    create(lab, "--id", "one")
+    assert lab("hook", "remove", "one", "one") == "removed hook one\n"
+
+
+def test_all_hooks_of_a_plugin_are_removed(lab: Lab) -> None:
+    """When that is confirmed, or need not be; those of others stay."""
+    lab.install("0.0.1", author="other")
+    kept = lab("hook", "create", "other/cat", "--id", "kept", "--from-env", "token=T", environment=TOKEN)
+    assert "kept" in kept
+    for hook in ("one", "two"):
+        lab("hook", "create", "tester/cat", "--id", hook, "--from-env", "token=T", environment=TOKEN)
+    assert "cat may be other/cat or tester/cat" in lab.refuse("hook", "remove", "--plugin", "cat", "--yes")
+    for answer in ("n\n", ""):
+        refused = lab.run("hook", "remove", "--plugin", "tester/cat", stdin=answer)
+        assert refused.exit_code == 1
+        assert "Remove 2 hooks of tester/cat (one, two), with what they alone have stored?" in refused.stderr
+        assert "error: not confirmed, so nothing was done; --yes asks nothing" in refused.stderr
+    done = lab("hook", "remove", "--plugin", "tester/cat", stdin="y\n")
+    assert done.splitlines()[-1] == "removed 2 hooks of tester/cat: one, two"
+    assert [one["hook_id"] for one in json.loads(lab("hook", "list", "--format", "json"))["hooks"]] == ["kept"]
+    assert "tester/cat has no hook, so there is nothing to remove" in lab.refuse(
+        "hook", "remove", "--plugin", "tester/cat", "--yes"
+    )
+    assert lab("hook", "remove", "--plugin", "other/cat", "--yes") == "removed 1 hook of other/cat: kept\n"
+
+
+def test_hooks_of_one_version_are_listed_and_removed(lab: Lab) -> None:
+    """A name that says the version means no other."""
+    lab.install("0.0.2")
+    for hook, version in (("old", "0.0.1"), ("new", "0.0.2")):
+        lab("hook", "create", f"cat:{version}", "--id", hook, "--from-env", "token=T", environment=TOKEN)
+    listed = json.loads(lab("hook", "list", "--plugin", "cat:0.0.2", "--format", "json"))["hooks"]
+    assert [one["hook_id"] for one in listed] == ["new"]
+    assert "executor hook remove --plugin tester/cat:0.0.1`" in lab.refuse("plugin", "remove", "cat:0.0.1")
+    assert lab("hook", "remove", "--plugin", "cat:0.0.1", "--yes") == "removed 1 hook of cat:0.0.1: old\n"
+    lab("plugin", "remove", "cat:0.0.1")
+    assert show(lab, "new")["enabled"]
+
+
+@pytest.mark.parametrize(("hooks", "said"), [([], "--plugin"), (["one", "--plugin", "cat"], "and not both")])
+def test_what_to_remove_must_be_clear(lab: Lab, hooks: list[str], said: str) -> None:
+    """Hooks or a plugin; the command line is wrong otherwise."""
+    create(lab, "--id", "one")
+    refused = lab.run("hook", "remove", *hooks, "--yes")
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert show(lab, "one")["enabled"]
 
 
 def test_all_problems_are_told_at_once(lab: Lab) -> None:

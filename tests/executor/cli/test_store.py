@@ -110,7 +110,8 @@ def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
     ]
     refused = CliRunner().invoke(create_app(), ["store", "clear", "tester/cat", "--state-dir", str(state)], input="n\n")
     assert refused.exit_code == 1
-    assert "Remove 1 value of tester/cat, 1.0 KiB?" in refused.stdout
+    assert "Remove 1 value of tester/cat, 1.0 KiB?" in refused.stderr
+    assert "error: not confirmed, so nothing was done; --yes asks nothing" in refused.stderr
     assert run("clear", "tester/cat", "--hook", "hook", "--yes", "--state-dir", state).exit_code == 0
     assert run("clear", "tester/cat", "--yes", "--state-dir", state).stdout == "removed 1 value of tester/cat\n"
     (left,) = json.loads(run("usage", "--state-dir", state, "--format", "json").stdout)

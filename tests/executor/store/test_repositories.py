@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from executor.store import hooks
 from executor.store.errors import AlreadyStoredError, InUseError, NotStoredError
 from executor.store.records import InstalledPlugin, StoredHook, new_hook_id
 from executor.store.storage import StorageScope
@@ -132,6 +133,26 @@ def test_a_hook_gets_another_id_and_keeps_what_it_has_stored(store: Store) -> No
     store.hooks.remove("moved")
     assert store.storage.exist(replace(own, hook_id="moved"), "key") == 0
     assert [hook.hook_id for hook in store.hooks.list()] == ["other"]
+
+
+def test_many_hooks_are_removed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one change, with what they alone have stored; none of them where one is not there."""
+    monkeypatch.setattr(hooks, "BATCH", 2)
+    store.plugins.add(make_plugin())
+    ids = [f"hook-{number}" for number in range(6)]
+    for hook_id in ids:
+        store.hooks.add(make_hook(hook_id))
+    shared, own = StorageScope("default", "tester/cat"), StorageScope("default", "tester/cat", "hook-4")
+    for scope in (shared, own):
+        store.storage.set(scope, "key", b"value", quota_bytes=10)
+    before = store.generation()
+    with pytest.raises(NotStoredError, match="hook-9"):
+        store.hooks.remove_all([*ids, "hook-9"])
+    assert (store.hooks.ids(), store.generation()) == (tuple(ids), before)
+    assert store.hooks.remove_all([*ids[1:], ids[1]]) == 5
+    assert (store.hooks.ids(), store.generation()) == (("hook-0",), before + 1)
+    assert (store.storage.exist(own, "key"), store.storage.exist(shared, "key")) == (0, 1)
+    assert store.hooks.remove_all([]) == 0
 
 
 def test_hooks_are_listed_by_plugin(store: Store) -> None:
