@@ -14,7 +14,7 @@ import pytest
 
 from tests.worker.driver import AS_ROOT
 from tests.worker.forked import in_child
-from worker.forking import fork_alone, remember_fork_hooks, start_alone
+from worker.forking import fork_alone, has_parent_hooks, remember_fork_hooks, remember_generators, start_alone
 
 
 def tell(function: Callable[[], object]) -> object:
@@ -145,6 +145,38 @@ def test_lock_that_is_held_over_a_fork() -> None:
         return [tell(lambda: lock.acquire(blocking=False)), lock.acquire(blocking=False)]
 
     assert in_child(run) == [True, True]
+
+
+def test_hooks_of_the_standard_library() -> None:
+    """They are there for threads, of which there is one: they are run by `os.fork` alone."""
+
+    def run() -> list[object]:
+        remember_fork_hooks()
+        called: list[str] = []
+        library = {"__name__": "concurrent.futures.later", "os": os, "called": called}
+        exec("os.register_at_fork(before=lambda: called.append('before'))", library)  # noqa: S102 - in a module's place
+        return [tell(lambda: called), has_parent_hooks()]
+
+    assert in_child(run) == [[], False]
+
+
+def test_generators_of_others() -> None:
+    """Those without a seed that are still there differ from child to child; others go on as they are."""
+
+    def run() -> list[object]:
+        with remember_generators():
+            free, fixed, fixed_later = random.Random(), random.Random(1), random.Random()
+            fixed_later.seed(2)
+            random.Random()
+            system = random.SystemRandom()
+        after = random.Random(3)
+        mine = [generator.random() for generator in (fixed, fixed_later, after)]
+        fixed, fixed_later, after = random.Random(1), random.Random(2), random.Random(3)
+        children = [tell(lambda: [free.random(), system.random()]) for _ in range(3)]
+        numbers = {number for child in children if isinstance(child, list) for number in child}
+        return [len(numbers), mine == [generator.random() for generator in (fixed, fixed_later, after)]]
+
+    assert in_child(run) == [6, True]
 
 
 @pytest.mark.parametrize("when", ["before", "after_in_parent", "after_in_child"])
