@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 from protocol.checks import check_bool, check_float, check_int, check_limits, check_map, check_text, check_texts
 from protocol.codec import decode_payload, pack
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.limits import MAX_CONTROL, MAX_ENTRIES, MAX_ID, MAX_LAYERS, MAX_NAME, MAX_PATH, MAX_PATHS, MAX_WORD
+from protocol.limits import (
+    MAX_CONTROL,
+    MAX_ENTRIES,
+    MAX_ID,
+    MAX_IMPORT,
+    MAX_IMPORTS,
+    MAX_LAYERS,
+    MAX_NAME,
+    MAX_PATH,
+    MAX_PATHS,
+    MAX_WORD,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,6 +123,8 @@ class ForkZygote:
         zygote_id: Identifier, in the same space as those of workers and slots.
         name: For people: process title and logs.
         preload: Names of modules to import, in order.
+        imports: What the plugin's sources import from outside of its folder: `package.module`, or `package.module:name`
+            for a name that is imported from one. Imported by the plugin's zygote, as far as that works.
         sys_path: Directories to put before `sys.path`.
         plugin_root: Absolute path of the plugin's folder, to be seen read-only; empty where there is no plugin.
         environment: Absolute path of the virtual environment to import from; empty for that of the executor.
@@ -124,6 +137,7 @@ class ForkZygote:
     zygote_id: int
     name: str
     preload: tuple[str, ...]
+    imports: tuple[str, ...]
     sys_path: tuple[str, ...]
     plugin_root: str
     environment: str
@@ -136,6 +150,7 @@ class ForkZygote:
         check_int("zygote_id", self.zygote_id, 0, MAX_ID)
         check_text("name", self.name, 0, MAX_NAME)
         check_texts("preload", self.preload, MAX_PATHS, MAX_PATH)
+        check_texts("imports", self.imports, MAX_IMPORTS, MAX_IMPORT)
         check_texts("sys_path", self.sys_path, MAX_PATHS, MAX_PATH)
         check_text("plugin_root", self.plugin_root, 0, MAX_PATH)
         check_text("environment", self.environment, 0, MAX_PATH)

@@ -28,6 +28,8 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_HEAD_FRAME",
     "MAX_ID",
+    "MAX_IMPORT",
+    "MAX_IMPORTS",
     "MAX_LAYERS",
     "MAX_LIMITS_BYTES",
     "MAX_LOGGER_NAME",
@@ -119,6 +121,12 @@ MAX_PATHS: Final = 256
 
 MAX_PATH: Final = 4096
 """Bytes of one file name. PATH_MAX of limits.h."""
+
+MAX_IMPORTS: Final = 128
+"""Imports of a plugin's sources in FORK_ZYGOTE. Real endpoints have a dozen."""
+
+MAX_IMPORT: Final = 128
+"""Bytes of one of them: a module, and a name that is imported from it."""
 
 MAX_LAYERS: Final = 64
 """Layers of isolation in one list. namespaces(7) has 8 kinds, and there are about as many other layers."""

@@ -54,6 +54,7 @@ __all__ = [
     "become_worker",
     "enter_plugin",
     "limit",
+    "look_like_worker",
     "place_descriptors",
     "prepare_birth",
     "start_session",
@@ -154,11 +155,9 @@ def prepare_birth(root: str, serve: Serve) -> Birth:
     Raises:
         OSError: The folder is not there.
     """
-    os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
+    look_like_worker(root)
     tempfile.tempdir = None
     os.chdir("/")
-    sys.argv[:] = [os.path.join(root or "/", "main.py")]
-    sys.dont_write_bytecode = True
     provide_sdk()
     if root:
         os.stat(root)
@@ -168,6 +167,17 @@ def prepare_birth(root: str, serve: Serve) -> Birth:
     register_at_fork(after_in_child=channel.abandon)
     start_logging(channel, logging.INFO)
     return Birth(root=root, loader=Loader(root), channel=channel, serve=serve)
+
+
+def look_like_worker(root: str) -> None:
+    """Have this process show modules that are imported what a worker would.
+
+    Args:
+        root: The plugin's folder; empty where there is none.
+    """
+    os.environ["HOME"] = os.environ["TMPDIR"] = TEMPORARY
+    sys.argv[:] = [os.path.join(root or "/", "main.py")]
+    sys.dont_write_bytecode = True
 
 
 def become_worker(birth: Birth) -> int:

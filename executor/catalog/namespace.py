@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from executor.catalog.python_source import SourceTooComplexError
 
-__all__ = ["Importer", "Meaning", "Name", "Namespace", "is_class_like", "read_namespace"]
+__all__ = ["Importer", "Meaning", "Name", "Namespace", "is_class_like", "never_runs", "read_namespace"]
 
 REFLECTION: Final = frozenset({"eval", "exec", "globals", "locals", "setattr", "vars"})
 """Built-in functions that can make names out of nothing."""
@@ -150,7 +150,7 @@ class _Reader:
             case ast.With() | ast.AsyncWith():
                 self.read(statement.body)
             case ast.If():
-                self._branch([] if _never_runs(statement.test) else statement.body, statement.orelse)
+                self._branch([] if never_runs(statement.test) else statement.body, statement.orelse)
             case ast.For() | ast.While():
                 self._branch(statement.body, [])
                 self.read(statement.orelse)
@@ -255,7 +255,7 @@ def _merge(found: Sequence[Name | None]) -> Name:
     return first if sure else replace(first, meaning=Meaning.UNKNOWN)
 
 
-def _never_runs(test: ast.expr) -> bool:
+def never_runs(test: ast.expr) -> bool:
     """Recognise `if TYPE_CHECKING` and `if __name__ == "__main__"`."""
     match test:
         case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):

@@ -14,6 +14,7 @@ from executor.catalog.files import FileError, PluginFiles
 from executor.catalog.findings import Code, Finding, Findings, has_errors
 from executor.catalog.group import Group, read_group
 from executor.catalog.i18n import LocalText
+from executor.catalog.imports import find_imports
 from executor.catalog.manifest import MANIFEST, Manifest, read_manifest
 from executor.catalog.permissions import NO_PERMISSIONS, Permissions
 from executor.catalog.scalars import Kind
@@ -49,6 +50,7 @@ class Plugin:
         digest: SHA-256 over its files, in hexadecimal.
         environment: What its workers import from; `None` for the executor's own. Nothing in its folder says which.
         permissions: What it may ask of Dify.
+        imports: What its sources import from outside of `root` (`executor.catalog.imports`).
     """
 
     root: Path
@@ -63,6 +65,7 @@ class Plugin:
     digest: str
     environment: Environment | None = None
     permissions: Permissions = NO_PERMISSIONS
+    imports: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -136,6 +139,7 @@ class _Loader:
         self._check_count(top, groups, drafts)
         self._check_duplicates(drafts)
         self._check_icons(manifest.icons)
+        endpoints = self._finish_endpoints(drafts)
         return Plugin(
             root=self._files.root,
             name=manifest.name,
@@ -143,12 +147,13 @@ class _Loader:
             version=manifest.version,
             label=manifest.label,
             groups=tuple(at.file for at in tops),
-            endpoints=self._finish_endpoints(drafts),
+            endpoints=endpoints,
             settings=self._merge_settings([draft for group in groups for draft in group.settings]),
             memory_hint_bytes=manifest.memory_hint_bytes,
             digest=compute_digest(self._files.root),
             environment=self._environment,
             permissions=manifest.permissions,
+            imports=find_imports(self._files, dict.fromkeys(endpoint.source for endpoint in endpoints)),
         )
 
     def _read_groups(self, manifest: Manifest) -> list[Cursor]:

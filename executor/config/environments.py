@@ -107,6 +107,11 @@ class EnvironmentSettings(Section):
     python_downloads: Flag = Field(
         default=False, description="Whether uv may download a Python that a plugin asks for and this host has not."
     )
+    preload: Flag = Field(
+        default=True,
+        description="Whether a plugin's zygote imports what the plugin's sources import from outside of its folder, "
+        "once, so that workers need not. Off: each worker imports it.",
+    )
     keep_time: Annotated[float, Duration("0s", "8760h", "168h")] = Field(
         default=7 * 86_400.0, description="How long an environment is kept that nobody uses."
     )

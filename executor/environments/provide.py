@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.catalog.plugin import Plugin
+from executor.config.environments import EnvironmentSettings
 from executor.config.instance import make_state_dir
 from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
+from executor.environments.environment import Environment
 from executor.environments.errors import BuildError
 from executor.isolation.host import HostIsolation
 
-__all__ = ["Provided", "build_alone", "provide_environments"]
+__all__ = ["Provided", "build_alone", "equip", "provide_environments"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ def build_alone(plugin: Plugin, config: Config, progress: Callable[[str], None])
         host.close()
 
 
+def equip(plugin: Plugin, environment: Environment | None, settings: EnvironmentSettings) -> Plugin:
+    """Say what a plugin's workers import from, and what its zygote imports for them.
+
+    Args:
+        plugin: As it was read.
+        environment: Its own; `None` for the executor's.
+        settings: Whether zygotes import anything for workers.
+    """
+    return replace(plugin, environment=environment, imports=plugin.imports if settings.preload else ())
+
+
 def provide_environments(
     plugins: Collection[Plugin],
     own: frozenset[Path],
@@ -75,7 +88,7 @@ def provide_environments(
 
         try:
             built = builder.build(plugin.root, plugin.digest, tell) if plugin.root in own else plugin.environment
-            provided.append(replace(plugin, environment=built))
+            provided.append(equip(plugin, built, builder.settings))
         except BuildError as error:
             provided.append(plugin)
             problems[plugin.root] = f"plugin {plugin.name}: no environment: {error}"

@@ -16,6 +16,7 @@ from executor.catalog.plugin import Plugin, load_plugin
 from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
 from executor.environments.choice import wants_own
+from executor.environments.provide import equip
 from executor.packages.folders import PackageFolders, find_checksum
 from executor.packages.signature import load_public_key
 from executor.serverless.errors import FunctionError, LaunchError
@@ -110,6 +111,6 @@ class Preparing:
         plugin = load_plugin(folder).plugin
         if plugin is None:
             raise FunctionError(f"{function.identifier} cannot be served by this version of the executor")
-        if not wants_own(plugin.root, None, self._config.environments.default):
-            return plugin
-        return replace(plugin, environment=self._builder.build(plugin.root, plugin.digest, progress))
+        settings = self._config.environments
+        own = wants_own(plugin.root, None, settings.default)
+        return equip(plugin, self._builder.build(plugin.root, plugin.digest, progress) if own else None, settings)

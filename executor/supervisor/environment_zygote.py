@@ -42,7 +42,7 @@ class EnvironmentZygote(ParentZygote):
     ) -> None:
         super().__init__(loop, host, ENVIRONMENT_IDLE_S)
         self._base = base
-        self._command = replace(command, name=clip(command.environment, MAX_NAME), plugin_root="")
+        self._command = replace(command, name=clip(command.environment, MAX_NAME), plugin_root="", imports=())
         self._starting: asyncio.Task[Zygote] | None = None
         self._prepared = False
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ from executor.isolation.host import OutOfSlotsError
 from executor.isolation.worker_limits import worker_limits
 from executor.supervisor.bytecode import BytecodeError, collect_bytecode
 from executor.supervisor.control import ParentLostError
+from executor.supervisor.imports import ImportList
 from executor.supervisor.output import Stream
 from executor.supervisor.plugin_zygote import PluginZygote
 from executor.supervisor.ready_worker import ReadyWorker, StartError, start_error
@@ -84,6 +86,7 @@ class PluginRuntime:
         budget: Bounds its spare workers; without, there are none.
         has_files: Whether workers are to see the folder.
         environment: What workers import from; not given: the executor's own.
+        imports: What the plugin's sources import from outside of its folder.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class PluginRuntime:
         budget: SpareBudget | None = None,
         has_files: bool = True,
         environment: Environment | None = None,
+        imports: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.root = root
@@ -106,6 +110,7 @@ class PluginRuntime:
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._imports = ImportList(name, imports)
         self._zygote = PluginZygote(name, self._fork_zygote, self._on_replaced)
         self._slots = SlotPool(name, tree.host, self._zygote.obtain)
         self._budget = budget
@@ -310,7 +315,8 @@ class PluginRuntime:
             self._slots.release(slot)
 
     async def _fork_zygote(self) -> Zygote:
-        return await self._tree.fork_plugin_zygote(self.name, self._shown, self._environment)
+        fork = partial(self._tree.fork_plugin_zygote, self.name, self._shown, self._environment)
+        return await self._imports.fork(fork)
 
     def _on_replaced(self) -> None:
         self._slots.end_idle()  # those of the one before

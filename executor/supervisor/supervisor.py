@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -42,8 +42,15 @@ WARM_MOST: Final = 64
 """Plugins that may keep their processes for a while when they have been probed together. Of a thousand they would take
 some 10 GiB, for requests that perhaps never come."""
 
-RuntimeKey = tuple[str, Path, str, str]
-"""A plugin's name, folder, the digest of its content, and that of its environment."""
+
+class _RuntimeKey(NamedTuple):
+    """What decides whether a plugin is served by the same processes as before; digests are of what folders hold."""
+
+    name: str
+    root: Path
+    digest: str
+    environment: str
+    imports: tuple[str, ...]
 
 
 class InvocationDesk(Protocol):
@@ -85,9 +92,9 @@ class Supervisor:
         self._budget = SpareBudget(spares)
         self._tree = ZygoteTree(asyncio.get_running_loop(), host)
         self._record = record
-        self._runtimes: dict[RuntimeKey, PluginRuntime] = {}
-        self._good: dict[RuntimeKey, ProbeResult] = {}
-        self._pinned: set[RuntimeKey] = set()
+        self._runtimes: dict[_RuntimeKey, PluginRuntime] = {}
+        self._good: dict[_RuntimeKey, ProbeResult] = {}
+        self._pinned: set[_RuntimeKey] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._live: set[Invocation] = set()
         self._kept = KeptWorkers()
@@ -143,6 +150,7 @@ class Supervisor:
                     self._tree,
                     budget=self._budget,
                     environment=plugin.environment,
+                    imports=plugin.imports,
                 )
                 self._runtimes[key] = runtime
             if key not in self._good:
@@ -180,7 +188,7 @@ class Supervisor:
         if key in self._runtimes:
             self._retire(key)
 
-    def _retire(self, key: RuntimeKey) -> None:
+    def _retire(self, key: _RuntimeKey) -> None:
         self._good.pop(key, None)
         task = asyncio.create_task(self._runtimes.pop(key).retire())
         self._retiring.add(task)
@@ -225,7 +233,7 @@ class Supervisor:
 
     def live_folders(self) -> frozenset[str]:
         """List the folders of plugins that invocations run in, or may begin to."""
-        served = {str(root) for _, root, _, _ in self._runtimes}
+        served = {str(key.root) for key in self._runtimes}
         return frozenset(served | {invocation.runtime.root for invocation in self._live})
 
     def count_slots(self) -> dict[str, int]:
@@ -274,8 +282,9 @@ class Supervisor:
             await runtime.wait_closed()
 
 
-def _key(plugin: Plugin) -> RuntimeKey:
-    return plugin.name, plugin.root, plugin.digest, plugin.environment.digest if plugin.environment is not None else ""
+def _key(plugin: Plugin) -> _RuntimeKey:
+    environment = plugin.environment.digest if plugin.environment is not None else ""
+    return _RuntimeKey(plugin.name, plugin.root, plugin.digest, environment, plugin.imports)
 
 
 def _emit_log(hook_id: str, invocation_id: str, line: LogRecord) -> None:

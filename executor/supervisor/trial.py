@@ -30,7 +30,7 @@ def try_sources(plugin: Plugin) -> Mapping[str, str]:
 async def _try_sources(plugin: Plugin) -> Mapping[str, str]:
     host = HostIsolation(Isolation())
     tree = ZygoteTree(asyncio.get_running_loop(), host)
-    runtime = PluginRuntime(plugin.name, str(plugin.root), tree, environment=plugin.environment)
+    runtime = PluginRuntime(plugin.name, str(plugin.root), tree, environment=plugin.environment, imports=plugin.imports)
     try:
         results = {source: await runtime.probe((source,), Limits(), PROBE_TIME_S) for source in plugin.sources}
     finally:

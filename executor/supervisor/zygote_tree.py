@@ -46,13 +46,16 @@ class ZygoteTree:
         self._bases: dict[Path | None, BaseZygote] = {}
         self._environments: dict[tuple[BaseZygote, Environment], EnvironmentZygote] = {}
 
-    async def fork_plugin_zygote(self, name: str, root: str, environment: Environment | None = None) -> Zygote:
+    async def fork_plugin_zygote(
+        self, name: str, root: str, environment: Environment | None = None, imports: tuple[str, ...] = ()
+    ) -> Zygote:
         """Fork a zygote for one plugin and wait until it has done its imports.
 
         Args:
             name: Of the plugin.
             root: Its folder; empty for none.
             environment: What its workers import from; not given: that of the executor.
+            imports: What its sources import from elsewhere, to be imported as far as that works.
 
         Raises:
             ParentLostError: It, or what it comes from, did not become ready, or the environment is not fit.
@@ -69,6 +72,7 @@ class ZygoteTree:
             zygote_id=0,
             name=name,
             preload=PRELOAD,
+            imports=imports,
             sys_path=(),
             plugin_root=root,
             environment=str(environment.folder) if environment is not None else "",

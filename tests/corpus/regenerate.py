@@ -504,13 +504,15 @@ INVALID: Final[dict[str, Case]] = {
     "control-slot-offs": controlled("More layers than allowed.", "off: 65 entries", 5, 7, "s", 0, ["a"] * 65),
     "control-slot-off-long": controlled("A name over its limit.", "off: 65 bytes", 5, 7, "s", 0, ["a" * 65]),
     "control-slot-off-nested": controlled("A list of a list.", "off: expected str", 5, 7, "s", 0, [["seccomp"]]),
-    "control-zygote-of-version-1": controlled("No block of ids.", "4 fields, expected 10", 2, 1, "p", [], []),
-    "control-zygote-root": controlled("Ids from 0 on.", "first_id: 0", 2, 1, "p", [], [], "/p", "", [], 0, 1, []),
+    "control-zygote-of-version-1": controlled("No block of ids.", "4 fields, expected 11", 2, 1, "p", [], []),
+    "control-zygote-root": controlled("Ids from 0 on.", "first_id: 0", 2, 1, "p", [], [], [], "/p", "", [], 0, 1, []),
     "control-zygote-beyond": controlled(
-        "Too many ids.", "first_id: ", 2, 1, "p", [], [], "/p", "", [], 2, 2**32 - 2, []
+        "Too many ids.", "first_id: ", 2, 1, "p", [], [], [], "/p", "", [], 2, 2**32 - 2, []
     ),
-    "control-zygote-ids": controlled("Fewer ids than none.", "ids: -1", 2, 1, "p", [], [], "/p", "", [], 1, -1, []),
-    "control-zygote-off": controlled("A layer that is no text.", "off: ", 2, 1, "p", [], [], "/p", "", [], 1, 1, [1]),
+    "control-zygote-ids": controlled("Fewer ids than none.", "ids: -1", 2, 1, "p", [], [], [], "/p", "", [], 1, -1, []),
+    "control-zygote-off": controlled(
+        "A layer that is no text.", "off: ", 2, 1, "p", [], [], [], "/p", "", [], 1, 1, [1]
+    ),
     "control-zygote-pid": controlled("A process id.", "2 fields, expected 1", 0x41, 100, {}),
     "control-forked-pid": controlled("A process id.", "2 fields, expected 1", 0x42, 7, 101),
     "control-slot-number": controlled("A negative number.", "number: -1", 5, 7, "s", -1, []),

@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from protocol import call_messages, control, messages
-from protocol.limits import MAX_CALL_BYTES, MAX_CREDIT, MAX_ERROR_TEXT, MAX_ID, MAX_LAYERS
+from protocol.limits import MAX_CALL_BYTES, MAX_CREDIT, MAX_ERROR_TEXT, MAX_ID, MAX_IMPORTS, MAX_LAYERS
 from protocol.messages import ERROR_CODES, LOG_LEVELS, VALUE_KINDS, Message
 from protocol.states import Role
 
@@ -33,6 +33,7 @@ plain: Final[st.SearchStrategy[object]] = st.recursive(
 plain_map = st.dictionaries(text, plain, max_size=6)
 count = st.integers(0, MAX_ID)
 paths = st.lists(name, max_size=5).map(tuple)
+imports = st.lists(token, max_size=5).map(tuple) | st.just(("json",) * MAX_IMPORTS)
 layers = st.lists(token, max_size=5).map(tuple) | st.just(("seccomp",) * MAX_LAYERS)
 data = st.binary(min_size=1, max_size=600)
 
@@ -118,6 +119,7 @@ def fork_zygote(draw: st.DrawFn) -> control.ForkZygote:
         zygote_id=draw(count),
         name=draw(text),
         preload=draw(paths),
+        imports=draw(imports),
         sys_path=draw(paths),
         plugin_root=draw(text),
         environment=draw(text),

@@ -180,7 +180,7 @@ def from_json(value: object) -> object:
 def message_from_json(shown: dict[str, object]) -> Message | ControlMessage:
     """Return a message from its JSON form."""
     values = {name: from_json(value) for name, value in shown.items() if name != "type"}
-    for name in ("sources", "off", "headers", "values", "preload", "sys_path", "trees"):
+    for name in ("sources", "off", "headers", "values", "preload", "imports", "sys_path", "trees"):
         value = values.get(name)
         if isinstance(value, list):
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)

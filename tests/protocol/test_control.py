@@ -35,6 +35,8 @@ from protocol.limits import (
     MAX_CONTROL,
     MAX_ENTRIES,
     MAX_ID,
+    MAX_IMPORT,
+    MAX_IMPORTS,
     MAX_LAYERS,
     MAX_LIMITS_BYTES,
     MAX_NAME,
@@ -56,6 +58,7 @@ FORK_ZYGOTE = ForkZygote(
     zygote_id=1,
     name="plugin",
     preload=("dify_plugin",),
+    imports=("json", "yaml:safe_load"),
     sys_path=("/venv/lib",),
     plugin_root="/plugins/rainbow",
     environment="/environments/rainbow",
@@ -96,6 +99,7 @@ EXAMPLES: list[ControlMessage] = [
                 zygote_id=1,
                 name="p",
                 preload=("m",),
+                imports=("a.b:c",),
                 sys_path=(),
                 plugin_root="/p",
                 environment="",
@@ -104,7 +108,7 @@ EXAMPLES: list[ControlMessage] = [
                 ids=2,
                 off=("x",),
             ),
-            "9b 02 01 a170 91 a16d 90 a22f70 a0 90 ce00030d40 02 91 a178",
+            "9c 02 01 a170 91 a16d 91 a5612e623a63 90 a22f70 a0 90 ce00030d40 02 91 a178",
         ),
         (Kill(300), "92 03 cd012c"),
         (Shutdown(), "91 04"),
@@ -243,6 +247,7 @@ NO_REPORTS: list[object] = [[], None, {1: 1}, {"a": (1,)}, {"a": "b" * MAX_CONTR
         (PREPARE_WORKER, "debug", [True, False], [None, 0, 1, "yes"]),
         (FORK_ZYGOTE, "zygote_id", [0, MAX_ID], COUNTS),
         (FORK_ZYGOTE, "name", ["", "a" * MAX_NAME], [None, "a" * (MAX_NAME + 1)]),
+        (FORK_ZYGOTE, "imports", [(), ("a" * MAX_IMPORT,), ("a",) * MAX_IMPORTS], [["a"], ("a" * 129,), ("a",) * 129]),
         (FORK_ZYGOTE, "preload", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [["a"], ("a" * 4097,), ("a",) * 257]),
         (FORK_ZYGOTE, "sys_path", [(), ("a" * MAX_PATH,), ("a",) * MAX_PATHS], [[""], ("",), (b"a",)]),
         (FORK_ZYGOTE, "plugin_root", ["", "/", "a" * MAX_PATH], [None, b"/", "\ud800", "a" * (MAX_PATH + 1)]),
@@ -312,7 +317,7 @@ def test_a_block_of_host_ids_is_never_that_of_root(first_id: int, ids: int, lega
 def test_long_commands_take_keywords_only() -> None:
     """Eight positions, of which two are counts of ids, would be too easy to confuse."""
     with pytest.raises(TypeError):
-        ForkZygote(1, "p", (), (), "/p", "", (), 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
+        ForkZygote(1, "p", (), (), (), "/p", "", (), 1, 1, ())  # type: ignore[call-arg]  # that is what is tested
     with pytest.raises(TypeError):
         PrepareWorker((), {}, False)  # type: ignore[call-arg]  # likewise
 

@@ -209,13 +209,20 @@ class ZygoteDriver(ControlDriver):
         environment: Path | str = "",
         block: bool = AS_ROOT,
         lender: ZygoteDriver | None = None,
+        imports: Sequence[str] = (),
     ) -> ZygoteDriver:
         """Have a plugin's zygote forked, its folder lent by another one if that is given; it may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         zygote = ZygoteDriver(ours, self.next_id())
         with theirs, contextlib.ExitStack() as stack:
             message = make_fork_zygote(
-                zygote.id, preload, sys_path, plugin_root=plugin_root, environment=environment, block=block
+                zygote.id,
+                preload,
+                sys_path,
+                plugin_root=plugin_root,
+                environment=environment,
+                block=block,
+                imports=imports,
             )
             descriptors = [theirs.fileno(), *([2] if environment else [])]
             if lender is not None:
@@ -619,12 +626,14 @@ def make_fork_zygote(
     plugin_root: Path | str = "",
     environment: Path | str = "",
     block: bool = AS_ROOT,
+    imports: Sequence[str] = (),
 ) -> ForkZygote:
     """A FORK_ZYGOTE with a block of host ids, which only root has, or without."""
     return ForkZygote(
         zygote_id=zygote_id,
         name="plugin",
         preload=tuple(preload),
+        imports=tuple(imports),
         sys_path=tuple(sys_path),
         plugin_root=str(plugin_root),
         environment=str(environment),

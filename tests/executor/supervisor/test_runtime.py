@@ -312,7 +312,7 @@ def test_a_zygote_that_does_not_start_is_tried_again() -> None:
         starts = 0
         host = None
 
-        async def fork_plugin_zygote(self, _name: str, _root: str, _environment: object) -> Zygote:
+        async def fork_plugin_zygote(self, _name: str, _root: str, _environment: object, _imports: object) -> Zygote:
             self.starts += 1
             await asyncio.sleep(0)
             raise ParentLostError("played")

@@ -39,6 +39,7 @@ COMMAND = ForkZygote(
     zygote_id=0,
     name="inner",
     preload=(),
+    imports=(),
     sys_path=(),
     plugin_root="",
     environment="",
