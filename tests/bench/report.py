@@ -58,6 +58,9 @@ RATIOS: Final = (
     _within("p99 / p50 of W1 at half load", "hello-half", "p99_ms", "p50_ms"),
     Ratio("rate of W1, 16 clients / the SDK's", ("hello-16", "executor", "rate"), ("hello-16", "sdk", "rate")),
     Ratio("rate of W2 / the SDK's", ("stream-8", "executor", "rate"), ("stream-8", "sdk", "rate")),
+    _within(
+        "CPU per W1 of a plugin that imports httpx / of one that does not", "imports", "importing_cpu_ms", "bare_cpu_ms"
+    ),
     _within("CPU per W1 with 200 in flight / with 1", "flights", "cpu_200_ms", "cpu_1_ms"),
     _within("p50 with many plugins / with one", "plugins", "many_p50_ms", "one_p50_ms"),
     _within("CPU with many plugins / with one", "plugins", "many_cpu_ms", "one_cpu_ms"),

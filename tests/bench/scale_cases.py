@@ -16,6 +16,7 @@ from tests.bench.services import (
     SIBLING,
     end_zygote,
     find_zygote,
+    importing,
     many_hooks,
     many_plugins,
     many_workers,
@@ -32,6 +33,7 @@ __all__ = [
     "measure_cold_sdk",
     "measure_flights",
     "measure_hooks",
+    "measure_imports",
     "measure_plugins",
     "measure_slow_streams",
     "measure_spares",
@@ -85,6 +87,12 @@ def measure_hooks(system: HttpSystem, options: Options, _: dict[str, Figures]) -
     """Call one of many hooks."""
     with many_hooks(options.hooks) as many:
         return _one_and_many(system, many, options)
+
+
+def measure_imports(system: HttpSystem, options: Options, _: dict[str, Figures]) -> Figures:
+    """Call a plugin that imports something, and one that does not."""
+    with importing() as other:
+        return _by_turns({"bare": system, "importing": other}, options)
 
 
 def measure_cold_plugin(_system: HttpSystem, _options: Options, _: dict[str, Figures]) -> Figures:
@@ -160,13 +168,18 @@ def _slow_streams(system: HttpSystem, count: int) -> Figures:
 
 
 def _one_and_many(one: HttpSystem, many: HttpSystem, options: Options) -> Figures:
-    """Put the same load on both by turns, so that a machine that becomes slower or faster does so for both."""
     settle(many.pid)
-    found: Figures = {"many_start_ms": many.start_s * 1000, "many_mib": proportional_bytes(many.pid) / MIB}
-    times: dict[str, list[float]] = {"one": [], "many": []}
-    cpu_ms = {"one": 0.0, "many": 0.0}
-    for name in ("one", "many", "many", "one"):
-        system = one if name == "one" else many
+    facts = {"many_start_ms": many.start_s * 1000, "many_mib": proportional_bytes(many.pid) / MIB}
+    return facts | _by_turns({"one": one, "many": many}, options)
+
+
+def _by_turns(systems: dict[str, HttpSystem], options: Options) -> Figures:
+    """Put the same load on two systems by turns, so that a machine that becomes slower or faster does so for both."""
+    found: Figures = {}
+    times: dict[str, list[float]] = {name: [] for name in systems}
+    cpu_ms = dict.fromkeys(systems, 0.0)
+    for name in (*systems, *reversed(systems)):
+        system = systems[name]
         warm_up(system, options)
         load, used = with_usage(system, seconds=options.seconds / 2)
         times[name] += load.times_ms

@@ -22,6 +22,7 @@ __all__ = [
     "SIBLING",
     "end_zygote",
     "find_zygote",
+    "importing",
     "many_hooks",
     "many_plugins",
     "many_workers",
@@ -31,6 +32,10 @@ __all__ = [
 
 SIBLING: Final = "sibling"
 """Hook of a plugin that is the same but for its name."""
+
+IMPORTING: Final = "importing"
+PACKAGE: Final = "httpx"
+"""What that plugin imports: a client for HTTP, as many plugins have one. It takes 80 ms."""
 
 HEADROOM: Final = 64
 """Workers beyond those that are wanted, such as spare ones."""
@@ -97,6 +102,18 @@ def many_workers(count: int) -> Iterator[OurService]:
     config = {"plugins": [str(PLUGIN)], "admission": {"concurrency": most}, "limits": {"concurrency": most}}
     with _running(OurService(config)) as service:
         yield service
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[OurService]:
+    """One plugin, whose sources import a package that takes its time."""
+    with _folder() as folder:
+        plugin = _copy_plugin(folder, IMPORTING)
+        source = plugin / "endpoints" / "hello.py"
+        source.write_text(f"import {PACKAGE}\n{source.read_text(encoding='utf-8')}", encoding="utf-8")
+        with _running(OurService({"plugins": [str(plugin)]})) as service:
+            service.hook = IMPORTING
+            yield service
 
 
 @contextlib.contextmanager
