@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from executor.isolation.host import HostIsolation
+from executor.supervisor.control import ParentLostError
 from executor.supervisor.parent_zygote import ZYGOTE_READY_TIME_S, ParentZygote
 from executor.supervisor.zygote import Zygote, start_base_zygote
 from protocol.control import ForkZygote
@@ -78,17 +79,27 @@ class BaseZygote(ParentZygote):
 
     async def _wait_ready(self) -> Zygote:
         async with self._lock:
-            if self._zygote is not None and self._zygote.alive:
-                return self._zygote
-            if self._zygote is not None:
-                log.error("zygote.lost", zygote=self._zygote.name)
-            await self._reap()
-            self._zygote, self._process = start_base_zygote(self._loop, self._host.group_folders, self._interpreter)
-            ready = self._zygote
-            await ready.wait_ready(ZYGOTE_READY_TIME_S)
-            interpreter = str(self._interpreter) if self._interpreter is not None else None
-            log.info("zygote.ready", plugin=None, pid=ready.pid, interpreter=interpreter)
-            return ready
+            if self._zygote is None or not self._zygote.alive:
+                if self._zygote is not None:
+                    log.error("zygote.lost", zygote=self._zygote.name)
+                await self._reap()
+                self._zygote, self._process = start_base_zygote(self._loop, self._host.group_folders, self._interpreter)
+            zygote = self._zygote
+            if not zygote.ready.done():
+                await self._wait_begun(zygote)
+            return zygote
+
+    async def _wait_begun(self, zygote: Zygote) -> None:
+        """Wait until one that was started takes commands; one that does not, in all that time, is ended."""
+        try:
+            await zygote.wait_ready(ZYGOTE_READY_TIME_S)
+        except ParentLostError:
+            if self._process is not None:
+                self._process.kill()
+            self._let_go()
+            raise
+        interpreter = str(self._interpreter) if self._interpreter is not None else None
+        log.info("zygote.ready", plugin=None, pid=zygote.pid, interpreter=interpreter)
 
     async def _reap(self) -> None:
         process, self._process = self._process, None

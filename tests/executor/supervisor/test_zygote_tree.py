@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ except BlockingIOError:
 signal.pause()
 """
 """Forks until it may not any more; then it ends, and with it all that it has started."""
+
+PYTHON = Path(sys.executable).resolve()
 
 Test = Callable[[ZygoteTree], Awaitable[None]]
 
@@ -405,6 +408,27 @@ def test_a_program_that_is_no_python_is_told(environment: Environment, tmp_path:
 
     async def test(tree: ZygoteTree) -> None:
         with pytest.raises(ParentLostError, match=r"it ended"):
+            await tree.fork_plugin_zygote("a", "", replace(environment, python=tmp_path / "env/bin/python"))
+
+    with_tree(test)
+
+
+def test_a_program_that_hangs_is_replaced(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited is told, and the next one starts it anew: it is not asked for a zygote again and again."""
+    (tmp_path / "env/bin").mkdir(parents=True)
+    (tmp_path / "env/bin/python").symlink_to(tmp_path / "python3")
+    (tmp_path / "python3").write_text(f'#!/bin/sh\n[ -e {tmp_path}/well ] && exec {PYTHON} "$@"\nexec sleep 1000\n')
+    (tmp_path / "python3").chmod(0o755)
+
+    async def test(tree: ZygoteTree) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(base_zygote, "ZYGOTE_READY_TIME_S", 0.5)
+            with pytest.raises(ParentLostError, match=r"not ready within"):
+                await tree.fork_plugin_zygote("a", "", replace(environment, python=tmp_path / "env/bin/python"))
+        (tmp_path / "well").touch()
+        with pytest.raises(ParentLostError, match=r"has no packages"):  # for which it must have been started
             await tree.fork_plugin_zygote("a", "", replace(environment, python=tmp_path / "env/bin/python"))
 
     with_tree(test)
