@@ -103,20 +103,28 @@ class Serving:
         installed = await asyncio.to_thread(self._installed.bind, config)
         self._builder.settings = config.environments
         wanted, problems = await self._provide(join_hooks(configured, installed))
-        problems |= await self._probe(wanted, problems)
-        refused = [
-            Refusal(problems[plugin.root], self._tracebacks.get(plugin.root, ""))
-            for plugin in configured.plugins
-            if plugin.root in problems
-        ]
+        try:
+            problems |= await self._probe(wanted, problems)
+            refused = self._list_refusals(configured, problems)
+            if not refused:
+                await self._open_desk(config)
+        except Exception:
+            self._supervisor.keep_only(self.bound.plugins)
+            raise
         if refused:
             self._supervisor.keep_only(self.bound.plugins)  # and not what was tried
             return Applied(), refused
-        await self._open_desk(config)
         self._warn_of_fixed_settings(config)
         self._put_in_force(config, settle(wanted, problems, self.bound.hooks))
         self.configured = configured
         return Applied(installed.generation, self.bound.failed, folders=self._supervisor.live_folders()), []
+
+    def _list_refusals(self, configured: Bound, problems: Mapping[Path, str]) -> list[Refusal]:
+        return [
+            Refusal(problems[plugin.root], self._tracebacks.get(plugin.root, ""))
+            for plugin in configured.plugins
+            if plugin.root in problems
+        ]
 
     async def _open_desk(self, config: Config) -> None:
         """Have reverse calls answered as a configuration says; the same one goes on as it is."""

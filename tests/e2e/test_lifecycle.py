@@ -226,6 +226,22 @@ def test_a_bad_reload_changes_nothing(tmp_path: Path) -> None:
         assert executor.get("/status/200").status_code == 200
 
 
+def test_a_bad_reload_leaves_nothing_of_what_was_tried(tmp_path: Path) -> None:
+    """A changed plugin had been tried already, with processes of its own, when the configuration was refused."""
+    lab = copy_lab(tmp_path)
+    config = {"plugins": [str(lab)]}
+    with Executor(config=config) as executor:
+        serving = executor.resting_processes()
+        descriptors = executor.resting_descriptors()
+        (lab / "worker.py").write_text("changed = True\n")
+        executor.write_config(config | {"reverse": {"target": "fixtures", "fixtures": str(tmp_path / "missing.yaml")}})
+        executor.process.send_signal(signal.SIGHUP)
+        executor.wait_refused("missing.yaml")
+        assert executor.resting_processes() == serving
+        executor.wait_descriptors(descriptors)
+        assert executor.get("/status/200").status_code == 200
+
+
 def test_nothing_is_left_of_files(lab: Executor) -> None:
     """Whatever an endpoint writes is gone with its worker, even folders it has locked itself out of."""
     answer = lab.get("/files")
