@@ -87,10 +87,10 @@ def parent(zygote: Zygote) -> int:
 
 def base_of(zygote: Zygote) -> int:
     """The base zygote that a plugin's zygote came from."""
-    pid = parent(zygote)
-    if pid not in bases():
+    pid, known = parent(zygote), bases()
+    while pid not in known:  # an environment's zygote, and before it perhaps the midwife, which is about to end
         pid = psutil.Process(pid).ppid()
-    assert pid in bases()
+        assert pid
     return pid
 
 
