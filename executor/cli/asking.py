@@ -25,12 +25,12 @@ __all__ = ["Question", "StateDir", "Url", "Watch", "answer"]
 Url = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="The admin listener to ask, such as http://127.0.0.1:8081.  (default: found by itself)"
+        metavar="URL", help="The admin listener to ask, such as http://127.0.0.1:8081. (default: found by itself)"
     ),
 ]
 StateDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where running executors are looked for.  (default: in $XDG_STATE_HOME)"),
+    typer.Option(metavar="DIR", help="Where running executors are looked for. (default: in $XDG_STATE_HOME)"),
 ]
 Watch = Annotated[
     float | None,

@@ -25,9 +25,9 @@ ABOUT: Final = {
     "doctor": "Show what isolation this host gives, and what to do about what is missing.",
     "ps": "List the live workers: what runs now, for whom, since when, at what cost.",
     "stats": "Show what finished invocations have cost: counts, times, CPU, memory.",
-    "plugin": "Install plugins, and make packages of them.",
-    "hook": "Make, list and change hooks of installed plugins.",
-    "function": "List and remove what a Dify daemon has launched.",
+    "plugin": "Install, list, upgrade and remove plugins; make packages of them.",
+    "hook": "Make, list, change and remove hooks of installed plugins.",
+    "function": "List and remove what a Dify daemon has launched here.",
     "environment": "List, build and remove the environments of plugins.",
     "config": "Show, check and document the configuration.",
     "store": "The database of plugins, hooks and plugin storage.",
@@ -49,6 +49,7 @@ def load_command(name: str) -> Any:
     command = group.commands[name]
     for one in (command, *getattr(command, "commands", {}).values()):
         one.epilog = lay_out(one.epilog or "")
+        _hide_types(one)
     return command
 
 
@@ -58,6 +59,7 @@ class CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         commands = {name: _LaterCommand(name, help=about) for name, about in ABOUT.items()}
         super().__init__(**{**attributes, "commands": commands})
+        _hide_types(self)
 
 
 class _LaterCommand(TyperCommand):
@@ -66,6 +68,24 @@ class _LaterCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Have the real command read its arguments. What click does next, it does with the command of the context."""
         return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
+
+
+def _hide_types(command: Any) -> None:
+    """Leave types of Python out of a help text: `--yes <bool>` looks as if it took a value."""
+    get_params = command.get_params
+
+    def named(context: Any) -> Any:
+        parameters = get_params(context)
+        for one in parameters:
+            if one.param_type_name == "argument" or getattr(one, "is_flag", False):
+                one.display_type_rich = _no_type
+        return parameters
+
+    command.get_params = named
+
+
+def _no_type(ctx: Any) -> None:
+    """Show nothing."""
 
 
 def _no_options() -> None:

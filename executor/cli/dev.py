@@ -65,10 +65,10 @@ def register(app: typer.Typer, about: str) -> None:
 def dev(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The plugin's folder.", show_default=False)],
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  (default: 127.0.0.1)")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.  (default: 8080)")] = None,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on. (default: 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="Port; 0 picks a free one. (default: 8080)")] = None,
     admin_port: Annotated[
-        int | None, typer.Option(help="Port of metrics and workers.  (default: the port after --port)")
+        int | None, typer.Option(metavar="PORT", help="Port of metrics and workers. (default: the port after --port)")
     ] = None,
     settings: Settings = None,
     settings_file: SettingsFile = None,

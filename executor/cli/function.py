@@ -27,7 +27,7 @@ Examples:
 
   executor function list
 
-  executor function list --format json | jq -r '.functions[] | select(.used_at < now - 90 * 86400) | .identifier'
+  executor function list --format json | jq -r '.functions[] | select(.used_at < now - 7776000).identifier'
 
 A function is a version of a plugin that a Dify daemon has launched here: see the section `serverless` of the
 configuration. USED tells when it was launched or called last. Metrics, log and `executor ps` name it as in FUNCTION,

@@ -123,7 +123,7 @@ def create(
     ],
     *,
     hook_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="The hook's id.  (default: one that cannot be guessed)")
+        str | None, typer.Option("--id", metavar="ID", help="The hook's id. (default: one that cannot be guessed)")
     ] = None,
     plain: Set = None,
     environment: FromEnvironment = None,
@@ -237,7 +237,7 @@ def rotate(
     hook: HookArgument,
     *,
     new_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="The new id.  (default: one that cannot be guessed)")
+        str | None, typer.Option("--id", metavar="ID", help="The new id. (default: one that cannot be guessed)")
     ] = None,
     config: ConfigFile = None,
     state_dir: StateDir = None,

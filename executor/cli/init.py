@@ -40,13 +40,17 @@ def init(
     ],
     *,
     name: Annotated[
-        str | None, typer.Option(help="The plugin's name: a-z, 0-9, _ and -.  (default: from the folder)")
+        str | None,
+        typer.Option(metavar="NAME", help="The plugin's name: a-z, 0-9, _ and -. (default: from the folder)"),
     ] = None,
     author: Annotated[
-        str | None, typer.Option(help="Who publishes it: a-z, 0-9, _ and -.  (default: your user's name)")
+        str | None,
+        typer.Option(metavar="NAME", help="Who publishes it: a-z, 0-9, _ and -. (default: your user's name)"),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Its name for people.  (default: from the name)")] = None,
-    description: Annotated[str | None, typer.Option(help="What it does, in one line.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Its name for people. (default: from the name)")
+    ] = None,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it does, in one line.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
 ) -> None:
     """Write a new plugin."""

@@ -23,7 +23,7 @@ ConfigFile = Annotated[
 ]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="The state folder of the service.  (default: in $XDG_STATE_HOME)"),
+    typer.Option("--state-dir", metavar="DIR", help="The state folder of the service. (default: in $XDG_STATE_HOME)"),
 ]
 
 SECTIONS: Final = ("state_dir", "store", "secrets", "packages", "environments", "isolation", "reverse")

@@ -35,7 +35,7 @@ def package(
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The package.  (default: NAME-VERSION.difypkg)"),
+        typer.Option("--output", "-o", metavar="FILE", help="The package. (default: NAME-VERSION.difypkg)"),
     ] = None,
     sign: Annotated[
         Path | None, typer.Option(metavar="KEY", help="A private RSA key (PEM) to sign the package with.")

@@ -49,7 +49,7 @@ Environment = Annotated[
         "--environment",
         metavar="own|shared|DIR",
         help="What workers import from: `own`, built of what the plugin requires; `shared`, the executor's, with the "
-        "bundled SDK; or a virtual environment that is there.  (default: own, if it requires more than the SDK)",
+        "bundled SDK; or a virtual environment that is there. (default: own, if it requires more than the SDK)",
     ),
 ]
 Fixtures = Annotated[
@@ -60,7 +60,7 @@ Fixtures = Annotated[
 ]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="Folder for state.  (default: dev, in that of the service)"),
+    typer.Option("--state-dir", metavar="DIR", help="Folder for state. (default: dev, in that of the service)"),
 ]
 
 ASKABLE: Final = frozenset({SettingType.SECRET_INPUT, SettingType.TEXT_INPUT, SettingType.SELECT, SettingType.BOOLEAN})

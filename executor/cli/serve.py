@@ -43,11 +43,15 @@ def serve(
         typer.Argument(metavar="PLUGIN", help="Plugin folders, each with a manifest.yaml.", show_default=False),
     ] = None,
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the hooks; 0 picks a free one. (default: 8080)")] = None,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on. (default: 127.0.0.1)")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Port of the hooks; 0 picks a free one. (default: 8080)")
+    ] = None,
     admin_port: Annotated[
         int | None,
-        typer.Option(help="Port of metrics, health and workers, on loopback. (default: the port after --port)"),
+        typer.Option(
+            metavar="PORT", help="Port of metrics, health and workers, on loopback. (default: the port after --port)"
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration file (YAML).")] = None,
     state_dir: Annotated[

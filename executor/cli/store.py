@@ -123,8 +123,10 @@ def usage(
 def clear(
     plugin: Annotated[str, typer.Argument(metavar="AUTHOR/NAME", help="The plugin.", show_default=False)],
     *,
-    tenant: Annotated[str | None, typer.Option(help="The tenant. (default: `reverse.tenant`)")] = None,
-    hook: Annotated[str | None, typer.Option(help="The hook that has values of its own.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="TENANT", help="The tenant. (default: `reverse.tenant`)")
+    ] = None,
+    hook: Annotated[str | None, typer.Option(metavar="HOOK", help="The hook that has values of its own.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: ConfigFile = None,
     state_dir: StateDir = None,

@@ -59,3 +59,20 @@ def test_shells_complete_commands(words: str, expected: list[str]) -> None:
     }
     done = RUNNER.invoke(create_app(), [], prog_name="executor", env=environment)
     assert done.stdout.split() == expected
+
+
+def all_commands() -> list[list[str]]:
+    """The words of every command, the top and groups included."""
+    below = [[name, one] for name in ABOUT for one in getattr(load_command(name), "commands", {})]
+    return [[], *([name] for name in ABOUT), *below]
+
+
+@pytest.mark.parametrize("words", all_commands(), ids=" ".join)
+def test_help_is_for_people(words: list[str]) -> None:
+    """No option that takes no value looks as if it did, no type of Python is named, no line is too long."""
+    shown = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(create_app(), [*words, "--help"]).stdout
+    assert "Show this message and exit." in shown
+    assert not re.findall(r"<(?:bool|str|int|list\[\w+\])>", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+    commands = re.findall(r"^ +(?:executor|\||--).*$", shown.partition("Examples:")[2], re.MULTILINE)
+    assert not [line for line in commands if line.count("'") % 2], "no line ends within quotes"
