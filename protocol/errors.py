@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import final
 
-__all__ = ["LocalProtocolError", "ProtocolError", "RemoteProtocolError"]
+__all__ = ["LocalProtocolError", "ProtocolError", "RemoteProtocolError", "StreamCutError"]
 
 
 class ProtocolError(Exception):
@@ -24,6 +24,10 @@ class LocalProtocolError(ProtocolError, ValueError):
     """
 
 
-@final
 class RemoteProtocolError(ProtocolError):
     """The peer sent something illegal. The stream is unusable: close it; if the peer is a worker, kill it."""
+
+
+@final
+class StreamCutError(RemoteProtocolError):
+    """The peer's stream ended within a frame: it was killed while it wrote, or has broken the protocol."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, final
 
-from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.errors import LocalProtocolError, RemoteProtocolError, StreamCutError
 from protocol.limits import MAX_RECEIVE_BUFFER
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class FrameReader:
         """Return the next (type, payload), or None if more bytes are needed or the stream has ended.
 
         Raises:
-            RemoteProtocolError: Wrong preface, unknown type, payload over its limit, or end within a frame.
+            StreamCutError: The stream has ended within a frame.
+            RemoteProtocolError: Wrong preface, unknown type, or payload over its limit.
         """
         if not self._preface_seen:
             self._read_preface()
@@ -115,7 +116,7 @@ class FrameReader:
                 self._drop(end)
                 return kind, payload
         if self._eof and source:
-            raise RemoteProtocolError(f"the stream ended within a frame, after {len(source)} bytes of it")
+            raise StreamCutError(f"the stream ended within a frame, after {len(source)} bytes of it")
         return None
 
     def next_payloads(self, kind: int, most: int) -> list[memoryview]:

@@ -26,7 +26,7 @@ from executor.supervisor.readiness import Readiness
 from protocol.call_messages import Call, CallCancel, CallCredit, CallData, CallResult
 from protocol.calls import CallState
 from protocol.connection import Connection
-from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, StreamCutError
 from protocol.messages import Credit, End, Log, Message
 from protocol.states import Role, WorkerState
 
@@ -77,7 +77,7 @@ class Channel:
         read_fd: Our end of the pipe that it writes; owned.
         readiness: Waits for the latter.
         sink: Takes log messages.
-        violated: Called when the worker has broken the protocol. It is to be killed.
+        violated: Called when the worker has broken the protocol. It is to be killed. Not called for one that was cut.
 
     Attributes:
         sink: May be replaced.
@@ -112,6 +112,11 @@ class Channel:
     def quiet(self) -> bool:
         """Whether nothing has come of it that was not received, neither a message nor its end."""
         return not self._inbox and not self._at_end and self.violation is None
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether its words ended within a frame: how its process has ended tells whether that is a violation."""
+        return isinstance(self.violation, StreamCutError)
 
     @property
     def mid_message(self) -> bool:
@@ -306,7 +311,7 @@ class Channel:
                 message, self.violation = None, error
             if message is None:
                 if self.violation is not None or self._connection.at_eof:
-                    if self.violation is not None:
+                    if self.violation is not None and not self.was_cut:
                         self._violated()
                     self._pause_reading()
                     self._end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +11,7 @@ from executor.config.limits import Limits
 from executor.isolation.control_groups import GroupUsage
 from executor.outcome import Outcome
 from executor.supervisor.ready_worker import ReadyWorker, StartError
-from executor.supervisor.worker import describe_exit
+from executor.supervisor.worker import WorkerHandle, describe_exit
 from protocol.messages import Error
 
 __all__ = ["ERROR_OUTCOMES", "Verdict", "crash_verdict", "end_verdict", "error_verdict", "start_verdict"]
@@ -24,6 +26,9 @@ ERROR_OUTCOMES: Final = {
     "internal": Outcome.WORKER_INTERNAL,
 }
 """The `code` of a worker's `ERROR` message and the outcome that it means."""
+
+CUT_TIME_S: Final = 1.0
+"""For how long the end of a worker is waited for that has stopped within a frame; it is told within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,21 @@ async def end_verdict(worker: ReadyWorker, message: object, limits: Limits) -> V
     handle = worker.handle
     if isinstance(message, Error):
         return error_verdict(message)
-    if handle.channel.violation is not None:
+    if handle.channel.violation is not None and not (handle.channel.was_cut and await _was_killed(handle)):
         return Verdict(Outcome.WORKER_PROTOCOL, private_detail=str(handle.channel.violation))
     report = await handle.wait_exit(0)
     peak_bytes = report.max_rss_bytes if report is not None and worker.slot.group is None else 0
     return crash_verdict(describe_exit(report, handle.child.failure), worker.usage(), limits, peak_bytes=peak_bytes)
+
+
+async def _was_killed(handle: WorkerHandle) -> bool:
+    """Whether a worker whose words ended within a frame was killed while it wrote, as for want of memory."""
+    exited = handle.child.exited
+    await asyncio.wait({exited}, timeout=CUT_TIME_S)
+    if not exited.done():
+        return False
+    report = exited.result()
+    return report is None or os.WIFSIGNALED(report.status)
 
 
 def crash_verdict(exit_text: str, usage: GroupUsage | None, limits: Limits, *, peak_bytes: int = 0) -> Verdict:

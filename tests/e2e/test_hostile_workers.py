@@ -36,9 +36,9 @@ BEFORE = {
     "worker.protocol": (
         *("garbage", "oversized", "unknown-type", "second-ready", "chunk-before-head", "end-before-head"),
         *("status-100", "status-600", "header-injection", "header-name", "header-count", "unknown-error"),
-        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "calls-unread", "calls"),
+        *("not-msgpack", "bad-log", "huge-credit", "half-a-frame", "closed-within-a-frame", "calls-unread", "calls"),
     ),
-    "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes"),
+    "worker.crashed": ("close-all", "close-writing", "child-keeps-pipes", "killed-within-a-frame"),
     "endpoint.load": ("forged-load-error",),
     "limit.log_output": ("logs", "stderr-and-exit"),
     "timeout.first_byte": ("stop", "close-reading", "ignore-everything", "credits"),
@@ -48,6 +48,7 @@ CUT = {
     "two-heads-late": "worker.protocol",
     "too-long": "worker.protocol",
     "too-short": "worker.protocol",
+    "killed-within-a-chunk": "worker.crashed",
     "stop-late": "timeout.idle",
     "tiny-chunks": "timeout.wall",
 }

@@ -105,7 +105,6 @@ def test_side_messages_do_not_wait_in_line() -> None:
         ("an endless frame", PREFACE + b"\xff\xff\xff\xff\x43", "payload of 4294967295 bytes"),
         ("an unknown type", PREFACE + b"\x00\x00\x00\x01\xee\x90", "0xee"),
         ("not msgpack", PREFACE + b"\x00\x00\x00\x01\x41\xc1", "Ready: payload is not msgpack"),
-        ("half a frame", PREFACE + b"\x00\x00\x00\x09\x46\x90", "ended within a frame"),
     ],
 )
 def test_bytes_that_break_the_protocol(name: str, data: bytes, told: str) -> None:
@@ -113,11 +112,24 @@ def test_bytes_that_break_the_protocol(name: str, data: bytes, told: str) -> Non
 
     async def test(worker: PlayedWorker) -> None:
         os.write(worker.responses, data)
-        if name == "half a frame":
-            worker.end(status=9)
         assert await worker.channel.receive() is None
         assert told in str(worker.channel.violation)
         assert worker.killed
+        assert not worker.channel.was_cut
+
+    play(test)
+
+
+def test_an_end_within_a_frame() -> None:
+    """It may be the worker's doing or not: the worker is not killed for it, since its own end has to tell."""
+
+    async def test(worker: PlayedWorker) -> None:
+        os.write(worker.responses, PREFACE + b"\x00\x00\x00\x09\x46\x90")
+        worker.end(status=11)
+        assert await worker.channel.receive() is None
+        assert "ended within a frame" in str(worker.channel.violation)
+        assert worker.channel.was_cut
+        assert not worker.killed
 
     play(test)
 

@@ -89,6 +89,19 @@ class Forge(Endpoint):
         say(struct.pack(">IB", 100, RESPONSE) + b"\x92")
         os._exit(0)
 
+    def killed_within_a_frame(self):
+        say(struct.pack(">IB", 100, RESPONSE) + b"\x92")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed_within_a_chunk(self):
+        say(head(), frame(CHUNK, b"first"), struct.pack(">IB", 100, CHUNK) + b"\x91")
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def closed_within_a_frame(self):
+        say(struct.pack(">IB", 100, RESPONSE) + b"\x92")
+        os.close(WRITES)
+        for_ever()
+
     def credits(self):
         while True:
             say(frame(CREDIT, 1) * 4096)
