@@ -21,13 +21,14 @@ import msgpack
 from worker.backing import back_libraries
 from worker.environment import LateModules, load_runtime
 from worker.forking import remember_fork_hooks
+from worker.heritage import Heritage
 from worker.hiding import hide_ourselves
 from worker.kernel import set_process_name
 from worker.lockdown.evidence import Origin
 from worker.lockdown.seccomp import load_program
 from worker.logs import prepare_output
 from worker.view import interpreter_trees
-from worker.zygote import Heritage, Zygote
+from worker.zygote import Zygote
 
 __all__ = ["run_base_zygote"]
 

@@ -101,26 +101,39 @@ class ControlLoop:
         while self._running:
             self.turn()
 
-    def watch(self, link: socket, handle: Callable[[], None]) -> None:
-        """Have a function called whenever there is something to read from another socket."""
-        self._watched[link.fileno()] = handle
-        self._poller.register(link, POLLIN)
+    def watch(self, descriptor: int, handle: Callable[[], None]) -> None:
+        """Have a function called whenever there is something to read from another descriptor, or its end has come."""
+        self._watched[descriptor] = handle
+        self._poller.register(descriptor, POLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        """End what `watch` has begun, before the descriptor is closed."""
+        del self._watched[descriptor]
+        self._poller.unregister(descriptor)
+
+    def takes_commands(self) -> bool:
+        """Whether there is room for what another command leads to."""
+        return len(self._outgoing) < BACKLOG_HIGH
+
+    def patience_ms(self) -> float | None:
+        """How long a turn may wait, in milliseconds; None for any time."""
+        return None
 
     def turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        events = POLLIN if len(self._outgoing) < BACKLOG_HIGH else 0
+        events = POLLIN if self.takes_commands() else 0
         if self._outgoing:
             events |= POLLOUT
         if events != self._events:
             self._events = events
             self._poller.register(self._control, events)
-        for descriptor, happened in self._poller.poll():
+        for descriptor, happened in self._poller.poll(self.patience_ms()):
             if descriptor in self._watched:
                 self._watched[descriptor]()
             elif descriptor == self._wakeup_r:
                 _drain(self._wakeup_r)
                 self._reap()
-            else:
+            elif descriptor == self._control.fileno():  # and not one that was forgotten a moment ago
                 if happened & POLLOUT:
                     self._flush()
                 if happened & ~POLLOUT:

@@ -29,7 +29,7 @@ from signal import signal as set_handler
 from socket import MSG_CMSG_CLOEXEC, recv_fds, send_fds, socket
 from typing import TYPE_CHECKING, Final
 
-from worker.birth import become_root_of_own_namespace, end_as
+from worker.birth import end_as
 from worker.descriptors import close_other_descriptors
 from worker.kernel import die_with_parent, set_process_name
 from worker.lockdown.calls import (
@@ -46,6 +46,7 @@ from worker.lockdown.calls import (
     restrict_mount,
     unshare,
 )
+from worker.user_namespace import become_root_of_own_namespace
 from worker.view import BASES, ViewError, copy_folder, is_open
 
 if TYPE_CHECKING:

@@ -41,8 +41,9 @@ from protocol import (
     SlotReady,
     encode_control,
 )
-from worker.birth import EXIT_INTERNAL, WORKER_PID, blame
+from worker.birth import EXIT_INTERNAL, WORKER_PID
 from worker.control import ControlLoop, describe_end
+from worker.delivery import blame
 from worker.descriptors import close_other_descriptors
 from worker.environment import Serve
 from worker.kernel import set_process_name
@@ -117,7 +118,7 @@ class Slot(ControlLoop):
         self._worker_id: int | None = None
         self._doomed = False
         self._usages: list[struct_rusage] = []
-        self.watch(link, self._hear_template)
+        self.watch(link.fileno(), self._hear_template)
 
     @property
     def reusable(self) -> bool:
@@ -262,7 +263,7 @@ class Slot(ControlLoop):
 
 
 class NewSlot:
-    """A slot and its template, being born (`worker.birth.fork_slot`).
+    """A slot and its template, being born (`worker.birth.begin_slot`).
 
     Args:
         command: What kind of slot.

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from os import kill, waitpid
 from signal import SIG_DFL, SIGCHLD, SIGKILL, set_wakeup_fd
 from signal import signal as set_handler
@@ -43,65 +41,30 @@ from protocol import (
     StoreBytecode,
     ZygoteReady,
 )
-from worker.backing import back_heap, back_libraries
-from worker.birth import BirthError, IdBlock, Mapper, blame, fork_slot, fork_zygote, lock_mounts
+from worker.birth import begin_slot, fork_zygote
 from worker.bytecode import store_bytecode
 from worker.control import ControlLoop, describe_end
+from worker.delivery import BirthError, Deliveries, Delivery, blame
 from worker.descriptors import close_other_descriptors
 from worker.environment import (
     EnvironmentUnfitError,
-    Runtime,
-    enter_environment,
-    import_trusted,
-    load_runtime,
 )
-from worker.forking import remember_generators
-from worker.greenlets import end_event_loop
-from worker.immortal import share_memory
+from worker.heritage import Heritage, add_imports, enter_view, import_all, keep_memory, prepare_forks
 from worker.kernel import adopt_orphans, set_process_name
 from worker.lending import fork_lender, receive_folder
-from worker.loader import SDK, STAGE, STAND_IN, provide_sdk, sdk_version
-from worker.lockdown.calls import CLONE_NEWNET, CLONE_NEWNS, unshare
-from worker.lockdown.evidence import Origin
-from worker.lockdown.seccomp import Program
-from worker.preloading import preload
-from worker.rehearsal import rehearse
 from worker.slot import NewSlot
 from worker.tracebacks import describe_error
-from worker.versions import installed_version
-from worker.view import ViewError, build_view
+from worker.user_namespace import IdBlock, Mapper, lock_mounts
+from worker.view import ViewError
 
 if TYPE_CHECKING:
     from resource import struct_rusage
 
-__all__ = ["Heritage", "Zygote"]
+__all__ = ["Zygote"]
 
 
-MUCH: Final = 50
-"""Modules that a plugin has imported, from which on its zygote moves what they are made of into files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heritage:
-    """What everything that is forked from the base zygote is born with.
-
-    Attributes:
-        report: What ZYGOTE_READY says.
-        origin: What the host looked like from here.
-        program: The filter of system calls for workers.
-        trees: Folders that the interpreter imports from.
-        runtime: What needs `werkzeug`, as soon as it is there.
-        environment: What this process, or the one that it was forked from, has imported from; empty for none.
-        imported: How many modules it has imported for the sources of its plugin.
-    """
-
-    report: dict[str, object]
-    origin: Origin
-    program: Program
-    trees: tuple[str, ...]
-    runtime: Runtime | None
-    environment: str = ""
-    imported: int = 0
+BIRTHS_AT_ONCE: Final = 2 * len(os.sched_getaffinity(0))
+"""Slots that are born side by side: a birth waits for the kernel half of the time."""
 
 
 class Zygote(ControlLoop):
@@ -125,6 +88,7 @@ class Zygote(ControlLoop):
         self._heritage = heritage
         self._ids = ids
         self._pids: dict[int, int] = {}
+        self._births = Deliveries(self.watch, self.forget, self._on_born, self._on_unborn)
         self._prepared = False
 
     def serve(self) -> None:
@@ -134,6 +98,19 @@ class Zygote(ControlLoop):
             self.run(ZygoteReady(report=self._heritage.report | {"threads": threading.active_count()}))
         finally:
             self._end_children()
+
+    def takes_commands(self) -> bool:
+        """Whether there is room for what another command leads to."""
+        return len(self._births) < BIRTHS_AT_ONCE and super().takes_commands()
+
+    def patience_ms(self) -> float | None:
+        """How long a turn may wait: until a birth has taken too long."""
+        return self._births.left_ms()
+
+    def turn(self) -> None:
+        """Wait for something to happen, and handle it."""
+        super().turn()
+        self._births.finish_overdue()
 
     def handle(self, command: ControlMessage, descriptors: Sequence[int]) -> None:
         """Fork, or kill, or stop."""
@@ -149,6 +126,8 @@ class Zygote(ControlLoop):
             case StoreBytecode():
                 self._store_bytecode(descriptors)
             case Kill():
+                if command.worker_id in self._births:
+                    self._births.finish(command.worker_id)
                 if command.worker_id in self._pids:
                     kill(self._pids[command.worker_id], SIGKILL)
             case Shutdown():
@@ -157,7 +136,8 @@ class Zygote(ControlLoop):
                 self.complain(f"{type(command).__name__} is not for a zygote")
 
     def on_ended(self, pid: int, status: int, usage: struct_rusage) -> None:
-        """Report the end of a child that is known; the others were midwives."""
+        """Report the end of a child that is known; the others were midwives, who may have said something."""
+        self._births.on_ended(pid)
         for child_id, known in self._pids.items():
             if known == pid:
                 del self._pids[child_id]
@@ -168,21 +148,25 @@ class Zygote(ControlLoop):
         if len(descriptors) < 1 + self._count_extra(command):
             self.fail(child_id, f"{len(descriptors)} descriptors came with {type(command).__name__}")
             return
-        if child_id in self._pids:
+        if child_id in self._pids or child_id in self._births:
             self.complain(f"identifier {child_id} is in use")
             return
         try:
             if isinstance(command, ForkSlot):
-                pid = self._fork_slot(command, descriptors)
+                self._births.add(child_id, self._begin_slot(command, descriptors))
             else:
-                pid = self._fork_zygote(command, descriptors)
+                self._on_born(child_id, self._fork_zygote(command, descriptors))
         except BirthError as error:
-            self.fail(child_id, str(error), error.errno)
+            self._on_unborn(child_id, error)
         except OSError as error:
             self.fail(child_id, str(error), error.errno or 0)
-        else:
-            self._pids[child_id] = pid
-            self.send(Forked(id=child_id))
+
+    def _on_born(self, child_id: int, pid: int) -> None:
+        self._pids[child_id] = pid
+        self.send(Forked(id=child_id))
+
+    def _on_unborn(self, child_id: int, error: BirthError) -> None:
+        self.fail(child_id, str(error), error.errno)
 
     def _fork_zygote(self, command: ForkZygote, descriptors: Sequence[int]) -> int:
         if self._ids is None:
@@ -193,7 +177,7 @@ class Zygote(ControlLoop):
             raise BirthError(f"no zygote for {command.environment or command.name} comes from here")
         return fork_zygote(lambda _: self._be_zygote(command, own, descriptors, None), None)
 
-    def _fork_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> int:
+    def _begin_slot(self, command: ForkSlot, descriptors: Sequence[int]) -> Delivery:
         heritage = self._heritage
         if self._ids is None or heritage.runtime is None:
             raise BirthError("a base zygote has no slots")
@@ -206,7 +190,7 @@ class Zygote(ControlLoop):
             forget=self._forget,
             serve=heritage.runtime.serve,
         )
-        return fork_slot(birth, self._ids, command.number)
+        return begin_slot(birth, self._ids, command.number)
 
     def _count_extra(self, command: ForkZygote | ForkSlot) -> int:
         """How many descriptors come with a command besides the socket and the files of control groups."""
@@ -250,13 +234,13 @@ class Zygote(ControlLoop):
                 for group in groups:
                     os.write(group, b"0")
             lent_fd = receive_folder(links[0], command.plugin_root) if links else -1
-            bytecode_fd = self._enter_view(command, copy_private=mapper is not None, lent_fd=lent_fd)
+            bytecode_fd = enter_view(self._heritage, command, copy_private=mapper is not None, lent_fd=lent_fd)
             if mapper is not None:
                 mapper.enter(as_root=True)
             elif not self._heritage.environment:
                 lock_mounts()  # of a zygote that is root of the user namespace that it has built its view in
             close_other_descriptors({0, 1, 2, control_fd, bytecode_fd})
-            heritage = self._inherit(command) if self._heritage.environment else self._import(command)
+            heritage = (add_imports if self._heritage.environment else import_all)(self._heritage, command)
         except (BirthError, ViewError, EnvironmentUnfitError) as error:
             failed = Zygote(control, command.name, self._heritage, ids)
             failed.fail(command.zygote_id, str(error), getattr(error, "errno", 0))
@@ -266,21 +250,9 @@ class Zygote(ControlLoop):
         if command.environment and not self._heritage.environment:
             gc.freeze()  # it is prepared later
         else:
-            share_memory()
-            self._back(command, heritage)
+            keep_memory(heritage, prepared=self._prepared)
         zygote.serve()
         return 0
-
-    def _back(self, command: ForkZygote, heritage: Heritage) -> None:
-        """Move memory into files, unless that of the environment has done so, or somebody waits for a first one.
-
-        What a plugin imports besides is worth it where that is much: 0.3 s, for a sixth of each worker's price.
-        """
-        much = heritage.imported >= MUCH
-        if much and (self._prepared or not command.environment):
-            back_libraries(text=False)
-        if not command.environment or (much and self._prepared):
-            back_heap()
 
     def _prepare_forks(self) -> None:
         """Do once, in the zygote of an environment, what that of a plugin without one has done before it is ready."""
@@ -289,62 +261,7 @@ class Zygote(ControlLoop):
             self.complain("nothing is to be prepared here")
             return
         self._prepared = True
-        gc.unfreeze()
-        if SDK in sys.modules:
-            rehearse(runtime)
-        share_memory()
-        back_libraries(text=False)  # of the environment; those of the interpreter are moved already
-        back_heap()
-
-    def _inherit(self, command: ForkZygote) -> Heritage:
-        """Have what the zygote of the environment has imported, and none of its sockets."""
-        _leave_network(command.off)
-        with remember_generators():
-            preloaded = preload(command.imports, command.plugin_root)
-        report = self._heritage.report | {"name": command.name} | preloaded.report()
-        return replace(self._heritage, report=report, imported=preloaded.modules)
-
-    def _import(self, command: ForkZygote) -> Heritage:
-        """Import what all workers of the plugin have in common.
-
-        What is in its environment was chosen by the plugin: it is imported without a network. Nothing of it is run
-        with the rights of the executor, which were given up before.
-        """
-        if bool(command.environment) != (self._heritage.runtime is None):
-            raise EnvironmentUnfitError(
-                f"this interpreter is not for the environment {command.environment or 'of ours'}"
-            )
-        if command.environment or command.imports:
-            _leave_network(command.off)
-        if command.environment:
-            enter_environment(command.environment)
-        sys.path[:0] = command.sys_path
-        provide_sdk()
-        with remember_generators():
-            import_trusted(command.preload, command.environment)
-            preloaded = preload(command.imports, command.plugin_root)
-        runtime = self._heritage.runtime or load_runtime()
-        if not command.environment and SDK in sys.modules:
-            rehearse(runtime)
-        end_event_loop()
-        werkzeug = sys.modules["werkzeug"]
-        facts = {
-            "name": command.name,
-            "preload": list(command.preload),
-            "sdk": sdk_version(),
-            "werkzeug": installed_version("werkzeug", werkzeug.__file__ or ""),
-        }
-        report = self._heritage.report | facts | preloaded.report()
-        return replace(
-            self._heritage, report=report, runtime=runtime, environment=command.environment, imported=preloaded.modules
-        )
-
-    def _enter_view(self, command: ForkZygote, *, copy_private: bool, lent_fd: int) -> int:
-        environment = (command.environment,) if command.environment else ()
-        trees = (*self._heritage.trees, *command.sys_path, *environment, *command.trees, STAND_IN, STAGE)
-        with blame("mount_namespace"):
-            unshare(CLONE_NEWNS)
-            return build_view(trees, command.plugin_root, copy_private=copy_private, lent_fd=lent_fd)
+        prepare_forks(runtime)
 
     def _forget(self) -> None:
         """Let go of what belongs to the parent, in a child."""
@@ -354,15 +271,9 @@ class Zygote(ControlLoop):
 
     def _end_children(self) -> None:
         """Kill every child and wait for it: with it goes all that was below."""
+        self._births.end_all()
         for pid in self._pids.values():
             kill(pid, SIGKILL)
         for pid in self._pids.values():
             with suppress(ChildProcessError):
                 waitpid(pid, 0)
-
-
-def _leave_network(off: Sequence[str]) -> None:
-    """See no network but a loopback that is down, with nobody else in it."""
-    if "network_namespace" not in off:
-        with blame("network_namespace"):
-            unshare(CLONE_NEWNET)

@@ -12,7 +12,7 @@ from socket import socket
 from typing import Final, NoReturn, TypeVar
 
 from tests.worker.driver import AS_ROOT, FIRST_ID, IDS
-from worker.birth import IdBlock, Mapper, fork_slot, fork_zygote
+from worker.birth import begin_slot, fork_zygote
 from worker.descriptors import close_other_descriptors
 from worker.lockdown.calls import (
     CLONE_NEWNS,
@@ -25,6 +25,7 @@ from worker.lockdown.calls import (
     mount,
     unshare,
 )
+from worker.user_namespace import IdBlock, Mapper
 from worker.view import build_view, interpreter_trees
 
 __all__ = [
@@ -131,7 +132,7 @@ def in_plugin_zygote(function: Callable[[], T], *trees: Path) -> T:
 
 def in_slot(function: Callable[[], T], number: int = 0) -> T:
     """Run a function in a child that was born as slots are, with those of their ids that have this number."""
-    return in_zygote(lambda: answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, number), function))
+    return in_zygote(lambda: answer_from(lambda be: begin_slot(SlotOf(be), BLOCK, number).wait(), function))
 
 
 def show_processes() -> None:

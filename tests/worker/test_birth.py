@@ -25,17 +25,10 @@ from tests.worker.forked import (
     show_processes,
     status_field,
 )
-from worker.birth import (
-    EXIT_INTERNAL,
-    BirthError,
-    IdBlock,
-    blame,
-    end_as,
-    fork_slot,
-    fork_zygote,
-    lock_mounts,
-)
+from worker.birth import EXIT_INTERNAL, begin_slot, end_as, fork_zygote
+from worker.delivery import BirthError, blame
 from worker.lockdown.calls import CLONE_NEWNS, CLONE_NEWPID, MS_BIND, mount, umount
+from worker.user_namespace import IdBlock, lock_mounts
 
 MS_RDONLY = 0x1
 MS_REMOUNT = 0x20
@@ -124,7 +117,7 @@ def test_template_is_outside_of_the_table() -> None:
                 os.write(up, b"%d" % os.getpid())
                 return 0
 
-        slot = fork_slot(Pair(int), BLOCK, 0)
+        slot = begin_slot(Pair(int), BLOCK, 0).wait()
         found = [int(text) for text in read_all(down, up)]
         template, _ = os.wait()
         os.kill(slot, signal.SIGKILL)
@@ -149,7 +142,7 @@ def test_slot_and_template_are_connected() -> None:
                 link.send(b"hello")
                 return 0
 
-        fork_slot(Pair(int), BLOCK, 0)
+        begin_slot(Pair(int), BLOCK, 0).wait()
         return [*read_all(down, up)]
 
     assert in_zygote(give_birth) == ["slot:hello"]
@@ -170,7 +163,10 @@ def test_slot_that_cannot_settle() -> None:
             with blame("layer"):
                 raise OSError(errno.EBUSY, "busy")
 
-    assert in_zygote(lambda: refusal(lambda: fork_slot(Unsettled(int), BLOCK, 0))) == ["layer: busy", errno.EBUSY]
+    assert in_zygote(lambda: refusal(lambda: begin_slot(Unsettled(int), BLOCK, 0).wait())) == [
+        "layer: busy",
+        errno.EBUSY,
+    ]
 
 
 def test_everything_below_ends_with_process_1() -> None:
@@ -187,7 +183,7 @@ def test_everything_below_ends_with_process_1() -> None:
             signal.pause()
             return 0
 
-        fork_slot(SlotOf(be_slot), BLOCK, 0)
+        begin_slot(SlotOf(be_slot), BLOCK, 0).wait()
         if os.fork() == 0:
             signal.pause()
         assert os.read(down, 4) == b"slot"
@@ -262,7 +258,7 @@ def test_slot_is_refused(kind: str) -> None:
 
     def provoke() -> list[object]:
         forbid(kind)
-        return refusal(lambda: fork_slot(SlotOf(lambda: 0), BLOCK, 0))
+        return refusal(lambda: begin_slot(SlotOf(lambda: 0), BLOCK, 0).wait())
 
     layer, number = in_zygote(provoke)
     assert str(layer).startswith(f"{kind}_namespace: ")
@@ -273,7 +269,7 @@ def test_ids_that_cannot_be_mapped() -> None:
     """Ids that this user may not map are an error of the user namespace."""
 
     def provoke() -> list[object]:
-        return refusal(lambda: fork_slot(SlotOf(lambda: 0), IdBlock(7, 8), 0))
+        return refusal(lambda: begin_slot(SlotOf(lambda: 0), IdBlock(7, 8), 0).wait())
 
     text, number = in_user_namespace(0, provoke)
     assert str(text).startswith("user_namespace: ")
@@ -323,7 +319,7 @@ def test_namespaces_are_new() -> None:
         return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("user", "pid")]
 
     def be_zygote() -> list[str]:
-        return spaces() + answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, 0), spaces)
+        return spaces() + answer_from(lambda be: begin_slot(SlotOf(be), BLOCK, 0).wait(), spaces)
 
     found = spaces() + in_zygote(be_zygote)
     assert len(set(found)) == 6

@@ -27,9 +27,9 @@ from tests.worker.driver import (
 )
 from tests.worker.forked import in_child, in_user_namespace, open_descriptors
 from worker import backing, lending
-from worker.birth import become_root_of_own_namespace
 from worker.lending import fork_lender, receive_folder
 from worker.lockdown.calls import CLONE_NEWNS, MS_BIND, attach_tree, mount, umount, unshare
+from worker.user_namespace import become_root_of_own_namespace
 from worker.view import MAX_COPY, ViewError
 
 T = TypeVar("T")

@@ -44,7 +44,7 @@ from tests.worker.driver import (
 )
 from tests.worker.forked import BLOCK, in_plugin_zygote
 from worker import slot as slot_module
-from worker.birth import fork_slot
+from worker.birth import begin_slot
 from worker.environment import load_runtime
 from worker.lockdown.evidence import LAYERS, Origin
 from worker.lockdown.seccomp import load_program
@@ -375,7 +375,7 @@ def with_changed_slot(name: str, value: object, look: Callable[[SlotDriver], lis
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(slot_module, name, value)
-            slot = fork_slot(new, BLOCK, 0)
+            slot = begin_slot(new, BLOCK, 0).wait()
         theirs.close()
         driver.wait_ready()
         seen = look(driver)

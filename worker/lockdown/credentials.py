@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from worker.birth import WORKER_ID
 from worker.lockdown.calls import control_process, set_capabilities
+from worker.user_namespace import WORKER_ID
 
 __all__ = ["become_unprivileged", "drop_capabilities", "forbid_new_privileges"]
 

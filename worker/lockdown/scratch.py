@@ -14,8 +14,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from worker.birth import WORKER_ID
 from worker.lockdown.calls import MS_BIND, MS_NODEV, MS_NOSUID, MS_REC, mount, umount
+from worker.user_namespace import WORKER_ID
 from worker.view import SCRATCH
 
 __all__ = ["Scratch"]

@@ -23,10 +23,12 @@ import os
 from dataclasses import dataclass
 from socket import SOCK_SEQPACKET, socket
 
-from worker.birth import WORKER_ID, BirthError, IdBlock, Mapper, fork_zygote
+from worker.birth import fork_zygote
+from worker.delivery import BirthError
 from worker.descriptors import close_other_descriptors
 from worker.kernel import adopt_orphans, set_process_name
 from worker.lockdown.seccomp import UnsupportedMachineError, load_program
+from worker.user_namespace import WORKER_ID, IdBlock, Mapper
 from worker.view import ViewError
 from worker.workshop.messages import FAILED, TASK, Task, receive, send
 from worker.workshop.room import run_room

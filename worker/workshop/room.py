@@ -17,7 +17,8 @@ from select import POLLHUP, POLLIN, POLLRDHUP, poll
 from socket import AF_INET, SOCK_DGRAM, SOCK_STREAM, sethostname, socket
 from typing import Final
 
-from worker.birth import EXIT_INTERNAL, WORKER_ID, BirthError, Mapper, blame, end_as, write_maps
+from worker.birth import EXIT_INTERNAL, end_as
+from worker.delivery import BirthError, blame
 from worker.descriptors import close_other_descriptors
 from worker.kernel import set_process_name
 from worker.lockdown.calls import (
@@ -43,6 +44,7 @@ from worker.lockdown.landlock import restrict_files
 from worker.lockdown.limits import limit_resources
 from worker.lockdown.scratch import Scratch
 from worker.lockdown.seccomp import Program
+from worker.user_namespace import WORKER_ID, Mapper, write_maps
 from worker.view import SCRATCH_PARENT, WRITABLE_DEVICES, ViewError, build_view
 from worker.workshop.messages import COMMAND, ENDED, FAILED, READY, SEAL, Command, Task, receive, send
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.worker.driver import AS_ROOT
 from tests.worker.forked import in_child, in_slot, in_user_namespace, status_field
-from worker.birth import WORKER_ID
 from worker.lockdown.calls import control_process, set_capabilities
 from worker.lockdown.credentials import become_unprivileged, drop_capabilities, forbid_new_privileges
+from worker.user_namespace import WORKER_ID
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 EMPTY = "0" * 16

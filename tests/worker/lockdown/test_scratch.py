@@ -16,7 +16,7 @@ import pytest
 from protocol import Chunk, Response
 from tests.worker.driver import LIMITS, Plugin, WorkerDriver, ZygoteDriver, make_invoke
 from tests.worker.forked import BLOCK, SlotOf, answer_from, in_plugin_zygote
-from worker.birth import fork_slot
+from worker.birth import begin_slot
 from worker.lockdown.calls import CLONE_NEWNS, unshare
 from worker.lockdown.scratch import Scratch
 from worker.view import SCRATCH, TEMPORARY, interpreter_trees
@@ -216,7 +216,7 @@ def in_new_slot(function: Callable[[Scratch], T], *trees: Path) -> T:
         unshare(CLONE_NEWNS)
         return function(Scratch())
 
-    return in_plugin_zygote(lambda: answer_from(lambda be: fork_slot(SlotOf(be), BLOCK, 0), look), *trees)
+    return in_plugin_zygote(lambda: answer_from(lambda be: begin_slot(SlotOf(be), BLOCK, 0).wait(), look), *trees)
 
 
 def device() -> int:
