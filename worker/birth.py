@@ -54,6 +54,7 @@ def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock | None) -> int:
 
     Raises:
         BirthError: The kernel refused.
+        OSError: No descriptors or processes left.
     """
 
     def deliver(report: int) -> int:
@@ -62,8 +63,8 @@ def fork_zygote(be: Callable[[Mapper | None], int], ids: IdBlock | None) -> int:
                 become_root_of_own_namespace()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
-        mapper = Mapper() if ids is not None and ids.count else None
-        pid = fork()
+            mapper = Mapper() if ids is not None and ids.count else None
+            pid = fork()
         if pid == 0:
             end_as(lambda: be(mapper))
         write(report, b"%d" % pid)
@@ -108,6 +109,7 @@ def begin_slot(birth: SlotBirth, ids: IdBlock, number: int) -> Delivery:
 
     Raises:
         BirthError: The kernel refused.
+        OSError: No descriptors or processes left.
     """
     map_text = ids.slot_map(number)
     mapper = Mapper()
@@ -117,8 +119,8 @@ def begin_slot(birth: SlotBirth, ids: IdBlock, number: int) -> Delivery:
         birth.settle()
         with blame("pid_namespace"):
             unshare(CLONE_NEWPID)
-        ours, theirs = _make_pair()
-        pid = fork()
+            ours, theirs = _make_pair()
+            pid = fork()
         if pid == 0:
             theirs.close()
             end_as(lambda: birth.be_slot(ours))
@@ -126,7 +128,11 @@ def begin_slot(birth: SlotBirth, ids: IdBlock, number: int) -> Delivery:
         write(report, b"%d" % pid)
         return birth.be_template(theirs)
 
-    delivery = _send_midwife(deliver)
+    try:
+        delivery = _send_midwife(deliver)
+    except OSError:
+        mapper.close()
+        raise
     mapper.leave_to_inside()
     try:
         with blame("user_namespace"):
@@ -168,11 +174,16 @@ def _send_midwife(deliver: Callable[[int], int]) -> Delivery:
             write(report_w, f"{error.errno} {error}".encode()[:MAX_REPORT])
             return EXIT_INTERNAL
 
-    midwife = _fork_into(run)
-    if midwife == WORKER_PID:  # a template with the number of its workers: libraries would take one for the other
-        waitpid(midwife, 0)
+    try:
         midwife = _fork_into(run)
-    close(report_w)
+        if midwife == WORKER_PID:  # a template with the number of its workers: libraries would take one for the other
+            waitpid(midwife, 0)
+            midwife = _fork_into(run)
+    except OSError:
+        close(report_r)
+        raise
+    finally:
+        close(report_w)
     return Delivery(midwife, report_r)
 
 

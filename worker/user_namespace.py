@@ -45,11 +45,20 @@ class IdBlock:
 
 
 class Mapper:
-    """Lets a process outside write the maps of the user namespace that this process enters."""
+    """Lets a process outside write the maps of the user namespace that this process enters.
+
+    Raises:
+        OSError: No descriptors left.
+    """
 
     def __init__(self) -> None:
+        self._answers_r = self._answers_w = -1
         self._asks_r, self._asks_w = os.pipe2(os.O_CLOEXEC)
-        self._answers_r, self._answers_w = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._answers_r, self._answers_w = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            self.close()
+            raise
 
     @property
     def descriptors(self) -> set[int]:

@@ -25,6 +25,7 @@ from tests.worker.forked import (
     show_processes,
     status_field,
 )
+from worker import birth
 from worker.birth import EXIT_INTERNAL, begin_slot, end_as, fork_zygote
 from worker.delivery import BirthError, blame
 from worker.lockdown.calls import CLONE_NEWNS, CLONE_NEWPID, MS_BIND, mount, umount
@@ -263,6 +264,61 @@ def test_slot_is_refused(kind: str) -> None:
     layer, number = in_zygote(provoke)
     assert str(layer).startswith(f"{kind}_namespace: ")
     assert number in {errno.ENOSPC, 0}
+
+
+BIRTHS: dict[str, Callable[[], int]] = {
+    "zygote": lambda: fork_zygote(lambda _: 0, NO_IDS),
+    "slot": lambda: begin_slot(SlotOf(lambda: 0), NO_IDS, 0).wait(),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "allowed"),
+    [
+        ("zygote", "birth.fork", 0),
+        ("zygote", "birth.os.pipe2", 0),
+        ("slot", "birth.fork", 0),
+        *(("slot", "birth.os.pipe2", allowed) for allowed in range(3)),
+    ],
+)
+def test_what_is_refused_leaves_nothing_open(
+    kind: str, call: str, allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process or descriptor is to be had, perhaps for a while: a zygote is asked for one after another."""
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        refuse_after(allowed, call, patch)
+        with pytest.raises(OSError, match=os.strerror(errno.EAGAIN)):
+            BIRTHS[kind]()
+    assert before == open_descriptors()
+
+
+@pytest.mark.parametrize("kind", BIRTHS)
+def test_a_midwife_that_may_not_fork_says_so(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not only that there is no answer."""
+
+    def provoke() -> list[object]:
+        with monkeypatch.context() as patch:
+            refuse_after(1, "birth.fork", patch)
+            return refusal(BIRTHS[kind])
+
+    assert in_child(provoke) == [f"pid_namespace: {os.strerror(errno.EAGAIN)}", errno.EAGAIN]
+
+
+def refuse_after(allowed: int, name: str, patch: pytest.MonkeyPatch) -> None:
+    """Have so many more calls of a function succeed; those of a process that was forked meanwhile are counted on."""
+    module, _, attribute = name.rpartition(".")
+    owner = os if module == "birth.os" else birth
+    function, left = getattr(owner, attribute), allowed
+
+    def limited(*arguments: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return function(*arguments)
+
+    patch.setattr(owner, attribute, limited)
 
 
 def test_ids_that_cannot_be_mapped() -> None:
