@@ -19,7 +19,7 @@ from executor.errors import number_of
 if TYPE_CHECKING:
     from executor.environments.errors import BuildError
 
-__all__ = ["Checked", "check", "register", "render_json"]
+__all__ = ["Checked", "check", "place_of", "register", "render_json"]
 
 EXAMPLES = """
 Examples:
@@ -191,7 +191,7 @@ def _print_text(checked: Sequence[Checked]) -> None:
         for finding in plugin.loaded.findings:
             console.print(
                 Text.assemble(
-                    (f"{_place(plugin.path, finding)}: ", "bold"),
+                    (f"{place_of(plugin.path, finding)}: ", "bold"),
                     (f"{finding.severity}: ", STYLES[finding.severity]),
                     finding.message,
                     (f" [{finding.code}]", "dim"),
@@ -200,7 +200,8 @@ def _print_text(checked: Sequence[Checked]) -> None:
     console.print(Text(_summarise(checked)))
 
 
-def _place(root: Path, finding: Finding) -> str:
+def place_of(root: Path, finding: Finding) -> str:
+    """Tell where something was found, as compilers do: `file:line:column`."""
     file = printable(str(root / finding.file))
     return ":".join(str(part) for part in (file, finding.line, finding.column) if part is not None)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from executor.cli.opening import opened_store
 from executor.cli.telling import fail, printable_lines
+from executor.errors import tell_some
 
 if TYPE_CHECKING:
     from executor.config.model import Config
@@ -73,7 +74,7 @@ def put_in_force(state_dir: Path, hook_ids: Collection[str], undo: Callable[[], 
     if refused:
         undo()
         tell_services(state_dir)
-        fail(*dict.fromkeys(refused), "the change was taken back; what was served before goes on")
+        fail(*tell_some([*dict.fromkeys(refused)]), "the change was taken back; what was served before goes on")
     for one in told:
         if one.problem:
             print(

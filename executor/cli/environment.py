@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from executor.cli.opening import ConfigFile, StateDir, read_sections
-from executor.cli.showing import cell, human_bytes, human_seconds, open_console
+from executor.cli.showing import Format, cell, human_bytes, human_seconds, show_document
 from executor.cli.tables import Column, draw_table
 from executor.cli.telling import fail, tell_errors
 from executor.errors import number_of
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from executor.environments.builder import EnvironmentBuilder
-    from executor.environments.shelf import Shelf
+    from executor.environments.shelf import Record, Shelf
 
 __all__ = ["build", "collect", "list_environments", "register"]
 
@@ -27,6 +29,8 @@ LIST_EXAMPLES = """
 Examples:
 
   executor environment list                    the environments in the state directory
+
+  executor environment list --format json | jq '.environments[].packages'
 
 Environments are shared: plugins that depend on the same packages have the same one. USED tells when a plugin was last
 served from it; `now` is one that an executor is using.
@@ -70,33 +74,58 @@ def register(app: typer.Typer, about: str) -> None:
     app.add_typer(group)
 
 
-def list_environments(*, config: ConfigFile = None, state_dir: StateDir = None) -> None:
+def list_environments(*, config: ConfigFile = None, state_dir: StateDir = None, output: Format = "table") -> None:
     """List them."""
     from executor.environments.shelf import Shelf
 
     with tell_errors():
         shelf = Shelf(read_sections(config, state_dir).state_dir / "environments")
+    documents = [_describe(shelf, record) for record in shelf.records()]
+    show_document({"environments": documents}, output, lambda width: _draw_list(documents, width))
+
+
+def _describe(shelf: Shelf, record: Record) -> dict[str, Any]:
+    """Describe an environment as plain data."""
+    return {
+        "digest": record.digest,
+        "folder": str(shelf.venv(record.digest)),
+        "python": record.python,
+        "packages": [*record.packages],
+        "size": record.size,
+        "files": record.files,
+        "built_at": record.built_at,
+        "build_s": record.seconds,
+        "built_for": record.plugin,
+        "in_use": shelf.is_used(record.digest),
+        "used_at": shelf.last_use(record.digest) or None,
+    }
+
+
+def _draw_list(environments: Sequence[dict[str, Any]], width: int) -> RenderableType:
+    if not environments:
+        return cell("there is no environment; `executor plugin install` and `executor serve` build them", "dim")
     now = time.time()
     rows = [
         [
-            cell(record.digest[:SHORT], "cyan"),
-            cell(record.python),
-            cell(len(record.packages)),
-            human_bytes(record.size),
-            _last_use(shelf, record.digest, now),
-            human_seconds(record.seconds),
-            cell(Path(record.plugin).name),
+            cell(one["digest"][:SHORT], "cyan"),
+            cell(one["python"]),
+            cell(len(one["packages"])),
+            human_bytes(one["size"]),
+            _last_use(one, now),
+            human_seconds(one["build_s"]),
+            cell(Path(one["built_for"]).name),
         ]
-        for record in shelf.records()
+        for one in environments
     ]
-    console = open_console()
-    console.print(draw_table(COLUMNS, rows, console.width))
+    return draw_table(COLUMNS, rows, width)
 
 
-def _last_use(shelf: Shelf, digest: str, now: float) -> Text:
-    if shelf.is_used(digest):
+def _last_use(environment: dict[str, Any], now: float) -> Text:
+    if environment["in_use"]:
         return cell("now", "green")
-    return human_seconds(max(0.0, now - shelf.last_use(digest))) + Text(" ago")
+    if environment["used_at"] is None:
+        return cell("never")
+    return human_seconds(max(0.0, now - environment["used_at"])) + Text(" ago")
 
 
 def build(

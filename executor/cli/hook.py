@@ -206,7 +206,10 @@ def set_values(
         target = None
         if version is not None:
             wanted = version if "/" in version else f"{found.plugin_id}:{version}"
-            target = find_version(wanted, desk.store.plugins.list())
+            try:
+                target = find_version(wanted, desk.store.plugins.list())
+            except InstalledError as error:
+                raise InstalledError(f"--version {version}: {error}") from error
         serving = target or desk.hooks.version_of(found.active)
         plugin = InstalledCatalog(desk.config.state_dir).load(serving)
         values = read_values(plugin, given)

@@ -105,8 +105,10 @@ def draw_hook(document: dict[str, Any], width: int) -> RenderableType:
     two = [Column("", text=True), Column("", text=True, folds=True)]
     return Group(
         draw_table(two, [(cell(name, "bold"), cell(text)) for name, text in facts], width),
+        cell(""),
         draw_table([Column("SETTING", text=True), Column("VALUE", text=True, folds=True)], settings, width)
         if settings
         else cell("no settings", "dim"),
+        cell(""),
         draw_table([Column("METHOD", text=True), Column("ADDRESS", text=True, folds=True)], endpoints, width),
     )

@@ -10,9 +10,10 @@ import typer
 
 from executor.catalog.findings import printable
 from executor.catalog.plugin import Plugin, load_plugin
+from executor.cli.check import place_of
 from executor.cli.showing import human_bytes
 from executor.cli.telling import fail
-from executor.errors import ExecutorError
+from executor.errors import ExecutorError, number_of
 
 __all__ = ["PACKAGE_EXAMPLES", "package"]
 
@@ -58,7 +59,9 @@ def package(
     checksum = compute_checksum(packed.digests)
     identifier = format_identifier(author=plugin.author, name=plugin.name, version=plugin.version, checksum=checksum)
     signed = ", signed" if sign is not None else ""
-    typer.echo(f"{printable(str(file))}: {len(packed.digests)} files, {human_bytes(len(packed.data))}{signed}")
+    typer.echo(
+        f"{printable(str(file))}: {number_of(len(packed.digests), 'file')}, {human_bytes(len(packed.data))}{signed}"
+    )
     typer.echo(printable(identifier))
 
 
@@ -67,7 +70,7 @@ def _load(folder: Path) -> Plugin:
     loaded = load_plugin(folder)
     if loaded.plugin is None:
         errors = [finding for finding in loaded.findings if finding.severity == "error"]
-        fail(*(f"{folder}/{finding}" for finding in errors))
+        fail(*(f"{place_of(folder, finding)}: {finding.message} [{finding.code}]" for finding in errors))
     return loaded.plugin
 
 

@@ -22,7 +22,7 @@ from executor.cli.versions import (
     draw_version,
     draw_versions,
 )
-from executor.errors import number_of
+from executor.errors import name_some, number_of
 
 if TYPE_CHECKING:
     from executor.installed.hooks import Switch
@@ -214,10 +214,12 @@ def upgrade(
         else:
             plugin_id = find_plugin_id(name, installed)
             version = find_version(name, installed)
-        chosen = [hook for hook in desk.store.hooks.list(plugin_id=plugin_id) if not hooks or hook.hook_id in hooks]
+        present = desk.store.hooks.list(plugin_id=plugin_id)
+        chosen = [hook for hook in present if not hooks or hook.hook_id in hooks]
         missing = set(hooks or ()) - {hook.hook_id for hook in chosen}
         if missing:
-            fail(f"{plugin_id} has no hook {', '.join(sorted(missing))}")
+            known = name_some([hook.hook_id for hook in present])
+            fail(f"{plugin_id} has no hook {name_some(sorted(missing))}; it has {known or 'none'}")
         switches = desk.hooks.switch_back(chosen) if back else desk.hooks.switch(chosen, version)
         changed = [switch.after.hook_id for switch in switches]
         services = put_in_force(desk.config.state_dir, changed, lambda: _undo(desk, switches))

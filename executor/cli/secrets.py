@@ -53,9 +53,9 @@ def rotate(
     else:
         typer.echo("there is no secret yet to encrypt with it")
     if done.kept:
-        typer.echo(f"can still be read: {', '.join(done.kept)}")
+        typer.echo(f"older keys that are kept: {', '.join(done.kept)}")
     if done.dropped:
-        typer.echo(f"removed: {', '.join(done.dropped)}")
+        typer.echo(f"older keys that are removed: {', '.join(done.dropped)}")
 
 
 def check(*, config: ConfigFile = None, state_dir: StateDir = None) -> None:

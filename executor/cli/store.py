@@ -106,6 +106,9 @@ def usage(
         rows = [{**asdict(one.scope), "keys": one.keys, "used_bytes": one.used_bytes} for one in scopes]
         typer.echo(json.dumps(rows, indent=2))
         return
+    if not scopes:
+        typer.echo("no plugin has stored anything")
+        return
     lines = [
         (
             cell(one.scope.plugin_id),

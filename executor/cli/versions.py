@@ -112,7 +112,9 @@ def draw_version(document: dict[str, Any], width: int) -> RenderableType:
             [(cell(name, "bold"), cell(text)) for name, text in facts],
             width,
         ),
+        cell(""),
         draw_table(setting_columns, settings, width) if settings else cell("no settings", "dim"),
+        cell(""),
         draw_table([Column("METHOD", text=True), Column("PATH", text=True, folds=True)], endpoints, width),
     )
 

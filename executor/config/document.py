@@ -29,7 +29,7 @@ def read_document(file: Path) -> Source:
         with file.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = "a folder" if isinstance(error, IsADirectoryError) else (error.strerror or str(error)).lower()
         raise _refusal(Place(file=file), found=reason, expected="a readable file") from error
     if len(content) > MAX_FILE_BYTES:
         raise _refusal(Place(file=file), found="a larger file", expected=f"at most {MAX_FILE_BYTES} bytes")

@@ -144,7 +144,7 @@ class _Editor:
         match = _SET.fullmatch(text)
         if match is None:
             shown = text.partition("=")[0]
-            self._complain(shown, "it is not HOOK.NAME=VALUE", "HOOK.NAME=VALUE, or HOOK.NAME:=JSON")
+            self._complain(shown, "it is no value of a setting", "HOOK.NAME=VALUE, or HOOK.NAME:=JSON")
             return
         value: object = match["value"]
         option = f"--set {match['hook']}.{match['name']}"

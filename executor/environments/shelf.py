@@ -187,7 +187,9 @@ class Shelf:
             return 0.0
 
     def is_used(self, digest: str) -> bool:
-        """Whether somebody uses an environment now."""
+        """Whether somebody uses an environment now; to ask is no use of it."""
+        if not (self._locks / f"{digest}.use").exists():
+            return False
         with self._unused(digest) as free:
             return not free
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from executor.catalog.plugin import Plugin
-from executor.errors import name_some
+from executor.errors import name_some, tell_some
 from executor.installed.catalog import InstalledCatalog
 from executor.installed.errors import InstalledError, SettingsRefusedError
 from executor.installed.values import change_values, complete_values, find_unknown, open_readable, secret_names
@@ -72,8 +72,9 @@ class HookDesk:
         """
         hook = self._store.hooks.get(hook_id)
         if hook is None:
-            known = name_some(self._store.hooks.ids()) or "none"
-            raise NotStoredError(f"there is no hook {hook_id}; there are: {known}")
+            known = name_some(self._store.hooks.ids())
+            hint = f"there are: {known}" if known else "there is none yet; `executor hook create PLUGIN` makes one"
+            raise NotStoredError(f"there is no hook {hook_id}; {hint}")
         return hook
 
     def version_of(self, identifier: str) -> InstalledPlugin:
@@ -174,7 +175,7 @@ class HookDesk:
             except SettingsRefusedError as error:
                 problems += [f"hook {hook.hook_id}: {problem}" for problem in error.problems]
         if problems:
-            raise SettingsRefusedError(problems)
+            raise SettingsRefusedError(tell_some(problems))
         return tuple(self.change(hook.hook_id, Change(values={}, version=version)) for hook in moved)
 
     def switch_back(self, hooks: Sequence[StoredHook]) -> tuple[Switch, ...]:
@@ -186,7 +187,7 @@ class HookDesk:
         fresh = [hook.hook_id for hook in hooks if hook.previous is None]
         if fresh:
             raise InstalledError(
-                f"no version before the present one is known, or it was removed: hook {', '.join(fresh)}; choose one "
+                f"no version before the present one is known, or it was removed: hook {name_some(fresh)}; choose one "
                 "with `executor hook set HOOK --version VERSION`"
             )
         targets = [(hook, self.version_of(hook.previous or "")) for hook in hooks]

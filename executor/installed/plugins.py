@@ -117,6 +117,9 @@ def read_package(source: Path, limits: PackageLimits, *, require_signature: bool
             return pack_folder(source, limits=limits).data
         with source.open("rb") as file:
             data = file.read(limits.package_bytes + 1)
+    except FileNotFoundError as error:
+        message = f"{source} is not there; expected a .difypkg file, or a plugin's folder"
+        raise InstalledError(message) from error
     except OSError as error:
         raise InstalledError(f"{source}: the package cannot be read: {error.strerror}") from error
     if len(data) > limits.package_bytes:

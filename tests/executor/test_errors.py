@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.errors import name_some, number_of
+from executor.errors import name_some, number_of, tell_some
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_ten_are_named() -> None:
     assert name_some(names[:2]) == "n0, n1"
     assert name_some(names[:10]).endswith("n9")
     assert name_some(names) == "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 1,001 more"
+
+
+def test_many_problems_are_told_in_part() -> None:
+    """All of few; twenty of many, and how many more there are."""
+    problems = [f"problem {number}" for number in range(22)]
+    assert tell_some(problems[:20]) == problems[:20]
+    assert tell_some(problems[:21]) == [*problems[:20], "and 1 more problem"]
+    assert tell_some(problems)[-1] == "and 2 more problems"

@@ -112,6 +112,19 @@ def test_a_list_of_many_hooks_looks_each_version_up_once(lab: Lab) -> None:
     assert asked.identifiers == [*identifiers]
 
 
+def test_where_there_is_no_hook_it_is_said_what_makes_one(lab: Lab) -> None:
+    """Rather than naming none."""
+    refused = lab.refuse("hook", "show", "one")
+    assert refused == "error: there is no hook one; there is none yet; `executor hook create PLUGIN` makes one\n"
+
+
+def test_a_wrong_version_is_told_with_its_option(lab: Lab) -> None:
+    """As it was given."""
+    create(lab, "--id", "one")
+    for wrong in ("9", "dog:1"):
+        assert f"error: --version {wrong}: " in lab.refuse("hook", "set", "one", "--version", wrong)
+
+
 def test_what_there_is_is_named_in_part(lab: Lab) -> None:
     """A message stays a message, however many hooks there are."""
     for number in range(12):

@@ -84,7 +84,7 @@ def test_hooks_are_switched_and_back(lab: Lab) -> None:
     assert {one["identifier"] for one in hooks(lab)} == {first}
     third = write_version(lab.folder / "three", "0.0.3")
     assert ":0.0.3@" in lab("plugin", "upgrade", third)
-    assert "has no hook three" in lab.refuse("plugin", "upgrade", "cat", "--hook", "three")
+    assert "tester/cat has no hook three; it has " in lab.refuse("plugin", "upgrade", "cat", "--hook", "three")
 
 
 def hooks(lab: Lab) -> list[dict[str, object]]:
@@ -152,7 +152,9 @@ def test_bad_packages_are_refused(lab: Lab) -> None:
     package = lab.folder / "bad.difypkg"
     package.write_bytes(make_zip([*good_entries(), Raw(name=b"../x")]))
     assert f'error: {package}: entry "../x": expected a path without' in lab.refuse("plugin", "install", package)
-    assert "cannot be read: No such file" in lab.refuse("plugin", "install", lab.folder / "none")
+    assert "/none is not there; expected a .difypkg file, or a plugin's folder" in lab.refuse(
+        "plugin", "install", lab.folder / "none"
+    )
     broken = write_plugin(lab.folder / "broken", edited(Edit("manifest.yaml", "name: cat", "name: Cat!")))
     refused = lab.refuse("plugin", "install", broken)
     assert "manifest.yaml:4:7: error: name: expected" in refused

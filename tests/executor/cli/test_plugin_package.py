@@ -53,7 +53,7 @@ def test_what_could_not_be_served_is_not_packed(tmp_path: Path) -> None:
     good = write_plugin(tmp_path / "good")
     file = tmp_path / "x.difypkg"
     for arguments, message in (
-        ((broken, "-o", file), f"error: {broken}/manifest.yaml:4:7: error: name: expected"),
+        ((broken, "-o", file), f"error: {broken}/manifest.yaml:4:7: name: expected"),
         ((linked, "-o", file), 'error: entry "more": expected regular files alone, found a symbolic link'),
         ((good, "-o", file, "--sign", tmp_path / "none"), f"error: {tmp_path}/none: the key cannot be read: No such"),
         ((good, "-o", tmp_path / "none" / "x"), f"error: {tmp_path}/none/x: the package cannot be written: No such"),

@@ -58,7 +58,7 @@ def test_rotation(state: Path) -> None:
     assert done.stdout.splitlines() == [
         f"the key is {after.name} of the key file {state / KEY_FILE}",
         "encrypted with it: 1 secret of 1 hook",
-        f"removed: {before.name}",
+        f"older keys that are removed: {before.name}",
     ]
     checked = run("check", "--state-dir", state)
     assert (checked.exit_code, checked.stdout) == (

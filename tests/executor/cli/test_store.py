@@ -116,6 +116,7 @@ def test_what_plugins_have_stored_is_listed_and_removed(state: Path) -> None:
     assert run("clear", "tester/cat", "--yes", "--state-dir", state).stdout == "removed 1 value of tester/cat\n"
     (left,) = json.loads(run("usage", "--state-dir", state, "--format", "json").stdout)
     assert left == {"tenant_id": "t", "plugin_id": "tester/cat", "hook_id": None, "keys": 1, "used_bytes": 2048}
+    assert run("usage", "--state-dir", state.parent / "empty").stdout == "no plugin has stored anything\n"
     again = run("clear", "tester/cat", "--yes", "--state-dir", state)
     assert (again.exit_code, again.stderr) == (
         1,

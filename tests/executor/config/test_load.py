@@ -180,6 +180,8 @@ def test_what_is_no_configuration_is_refused_in_one_sentence(tmp_path: Path, con
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     """With its path."""
+    with pytest.raises(ConfigError, match=r"expected a readable file, found a folder"):
+        load_config(tmp_path)
     with pytest.raises(ConfigError, match=r"nope\.yaml: expected a readable file, found no such file"):
         load_config(tmp_path / "nope.yaml")
 
