@@ -127,13 +127,15 @@ class ControlLoop:
         if events != self._events:
             self._events = events
             self._poller.register(self._control, events)
-        for descriptor, happened in self._poller.poll(self.patience_ms()):
-            if descriptor in self._watched:
-                self._watched[descriptor]()
+        ready = [(*event, self._watched.get(event[0])) for event in self._poller.poll(self.patience_ms())]
+        for descriptor, happened, handle in ready:
+            if handle is not None:
+                if self._watched.get(descriptor) is handle:  # and its number has not passed to another one meanwhile
+                    handle()
             elif descriptor == self._wakeup_r:
                 _drain(self._wakeup_r)
                 self._reap()
-            elif descriptor == self._control.fileno():  # and not one that was forgotten a moment ago
+            else:
                 if happened & POLLOUT:
                     self._flush()
                 if happened & ~POLLOUT:

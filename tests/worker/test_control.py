@@ -209,6 +209,34 @@ def test_end(running: Running, how: str) -> None:
     assert running.complaint() == ""
 
 
+def test_a_number_that_another_descriptor_gets_within_a_turn() -> None:
+    """What was to be read was the former one's: the other, which has nothing to say yet, is not asked."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pipes = [os.pipe() for _ in range(3)]
+    (first, _), (second, _), (third, _) = pipes
+    with ours, theirs:
+        loop = Loop(ours, "loop")
+        asked: list[str] = []
+
+        def pass_on() -> None:
+            os.read(first, 1)
+            loop.forget(second)
+            os.dup2(third, second)
+            loop.watch(second, lambda: asked.append("third"))
+
+        loop.watch(first, pass_on)
+        loop.watch(second, lambda: asked.append("second"))
+        for _, end in pipes[:2]:
+            os.write(end, b"x")
+        loop.turn()
+        assert asked == []
+        os.write(pipes[2][1], b"x")
+        loop.turn()
+        assert asked == ["third"]
+    for descriptor in (loop._wakeup_r, loop._wakeup_w, *(number for pipe in pipes for number in pipe)):
+        os.close(descriptor)
+
+
 def test_credentials_of_a_child() -> None:
     """A report of a slot about a child carries the child's process id; when that is gone, its own."""
 
