@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from executor.config.isolation import Isolation
+from executor.cli.opening import read_sections
+from executor.cli.telling import tell_errors
 from executor.config.limits import Limits
 from executor.isolation.enforcement import enforcement
 
@@ -53,7 +54,8 @@ def doctor(
     output: Annotated[Literal["text", "json"], typer.Option("--format", help="How it is written.")] = "text",
 ) -> None:
     """Try every layer and tell what holds."""
-    settings = _read_settings(config)
+    with tell_errors():
+        settings = read_sections(config, None).isolation
     from executor.figures.log import configure_logging
     from executor.supervisor.doctor import examine  # starts processes; `--help` does not need it
 
@@ -65,18 +67,6 @@ def doctor(
         _print_text(examination)
     if not examination.healthy:
         raise typer.Exit(1)
-
-
-def _read_settings(config: Path | None) -> Isolation:
-    from executor.config.load import load_config
-    from executor.config.places import ConfigError
-
-    try:
-        return load_config(config).isolation
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(f"{problem.severity}: {problem}", err=True)
-        raise typer.Exit(1) from None
 
 
 def render_json(examination: Any) -> dict[str, Any]:

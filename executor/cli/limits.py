@@ -90,7 +90,7 @@ def limits(
 ) -> None:
     """Work out the limits of one hook and show them."""
     try:
-        loaded = load_config(config, Overrides(plugins=tuple(plugins or ()), state_dir=state_dir))
+        loaded = load_config(config, Overrides(plugins=tuple(plugins or ()), state_dir=state_dir), with_values=False)
     except ConfigError as error:
         fail(*(str(problem) for problem in error.problems))
     for note in loaded.notes:

@@ -20,12 +20,13 @@ from executor.config.references import ResolveError, read_value, resolve
 __all__ = ["load_config", "parse_config"]
 
 
-def load_config(file: Path | None, overrides: Overrides | None = None) -> Config:
+def load_config(file: Path | None, overrides: Overrides | None = None, *, with_values: bool = True) -> Config:
     """Read the configuration and everything that it refers to, except the plugins.
 
     Args:
         file: A YAML file; `None` for defaults and overrides alone.
         overrides: Options of the command line; they win over the file.
+        with_values: Whether the values of hooks' settings are fetched; who asks something else may not have them.
 
     Returns:
         A valid configuration. Its `notes` tell what is worth saying.
@@ -34,10 +35,10 @@ def load_config(file: Path | None, overrides: Overrides | None = None) -> Config
         ConfigError: Anything is wrong; it holds every problem that could be found.
     """
     source = read_document(file) if file is not None else Source()
-    return parse_config(source, overrides)
+    return parse_config(source, overrides, with_values=with_values)
 
 
-def parse_config(source: Source, overrides: Overrides | None = None) -> Config:
+def parse_config(source: Source, overrides: Overrides | None = None, *, with_values: bool = True) -> Config:
     """Like `load_config`, for a document that was read already."""
     source, problems = apply_overrides(source, overrides or Overrides())
     problems += source.problems
@@ -46,11 +47,11 @@ def parse_config(source: Source, overrides: Overrides | None = None) -> Config:
         config = Config.model_validate(source.data, context={"base": base})
     except ValidationError as error:
         problems += explain_validation(error, source, Config)
-        _raise_if_any(problems + _unresolved(source, base))
+        _raise_if_any(problems + (_unresolved(source, base) if with_values else []))
         raise
     config._source = source  # noqa: SLF001 - private to the package: set here, once
     problems += check_config(config)
-    for hook_id, hook in config.hooks.items():
+    for hook_id, hook in config.hooks.items() if with_values else ():
         values, unresolved = _resolve_all(source, hook_id, hook.settings, base)
         problems += unresolved or check_values(config, hook_id, values)
         hook._values = values  # noqa: SLF001

@@ -102,6 +102,16 @@ hooks:
     assert table["scratch_size"][:2] == ["256 MiB", "lowered to memory: manifest, resource.memory: 1 MiB"]
 
 
+def test_what_only_the_service_has_is_not_needed(tmp_path: Path, plugin: Path) -> None:
+    """Values of settings are not fetched for limits."""
+    file = write(
+        tmp_path, f"plugins: [{plugin}]\nhooks: {{rainbow_cat: {{settings: {{x: {{from_env: NOT_HERE}}}}}}}}\n"
+    )
+    result = run("rainbow_cat", "--config", file)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert rows(result)["wall_time"][0] == "10m"
+
+
 def test_how_long_workers_live_is_shown(tmp_path: Path, plugin: Path) -> None:
     """The section `worker`, which has the same levels."""
     text = f"""\
