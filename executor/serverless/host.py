@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, final
 
@@ -38,6 +39,10 @@ log = structlog.get_logger("executor.serverless")
 
 SWEEP_S: Final = 3600.0
 """Seconds between two looks for functions that nobody calls."""
+
+BOUND_AT_ONCE: Final = 4
+"""Functions that are made ready to be called at the same time, in threads of their own: it may take minutes, and is to
+hold up nothing else that is done in threads."""
 
 LAUNCHES_AT_ONCE: Final = 2
 """Packages that are held in memory, and environments that are built, at the same time."""
@@ -81,6 +86,7 @@ class FunctionHost:
         self._uses: dict[str, Use] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(LAUNCHES_AT_ONCE)
+        self._threads = ThreadPoolExecutor(BOUND_AT_ONCE, "functions")
 
     @property
     def count(self) -> int:
@@ -97,6 +103,7 @@ class FunctionHost:
     async def close(self) -> None:
         """End what is under way."""
         self._builder.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         tasks: list[asyncio.Task[object]] = [task for _, task in self._launches.values()]
         tasks += self._binding.values()
         tasks += [self._sweeper] if self._sweeper is not None else []
@@ -211,7 +218,7 @@ class FunctionHost:
         known = self._bound.get(function.name)
         if known is not None:
             return known
-        plugin = await _in_thread(self._preparing.load, function, progress)
+        plugin = await self._load(function, progress)
         hook = self._make_hook(function, plugin)
         self._supervisor.pin(plugin)
         try:
@@ -227,6 +234,16 @@ class FunctionHost:
         self._expect([function.name])
         self._bound[function.name] = hook
         return hook
+
+    async def _load(self, function: Function, progress: Callable[[str], None]) -> Plugin:
+        """Have its plugin and environment, in a thread; whoever is cancelled waits for its end."""
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._preparing.load, function, progress)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                await asyncio.wait({work})
+            raise
 
     def _make_hook(self, function: Function, plugin: Plugin) -> BoundHook:
         limits = effective_limits(self._config, plugin.root, function.name, memory_hint_bytes=plugin.memory_hint_bytes)
@@ -285,17 +302,6 @@ class FunctionHost:
         if use is not None:
             use.close()
         log.info("serverless.removed", function=function.name, plugin=function.identifier)
-
-
-async def _in_thread(step: Callable[..., Plugin], *arguments: object) -> Plugin:
-    """Do something that lasts in a thread; whoever is cancelled waits for its end."""
-    work = asyncio.ensure_future(asyncio.to_thread(step, *arguments))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await asyncio.wait({work})
-        raise
 
 
 def _claim(filename: str) -> Function:
