@@ -80,7 +80,7 @@ def list_environments(*, config: ConfigFile = None, state_dir: StateDir = None, 
 
     with tell_errors():
         shelf = Shelf(read_sections(config, state_dir).state_dir / "environments")
-    documents = [_describe(shelf, record) for record in shelf.records()]
+        documents = [_describe(shelf, record) for record in shelf.records()]
     show_document({"environments": documents}, output, lambda width: _draw_list(documents, width))
 
 

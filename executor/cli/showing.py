@@ -1,4 +1,4 @@
-"""What commands show: figures and pictures for people, JSON for programs."""
+"""What commands show: cells and figures for people, JSON for programs."""
 
 from __future__ import annotations
 

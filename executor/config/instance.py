@@ -66,7 +66,10 @@ def make_state_dir(path: Path) -> None:
         OSError: It cannot be made, or something else is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError("it is not a folder") from error
 
 
 @contextlib.contextmanager

@@ -77,3 +77,17 @@ def test_to_list_an_environment_is_no_use_of_it(tmp_path: Path) -> None:
         assert "never" in run(tmp_path).splitlines()[1].split()
         (listed,) = json.loads(run(tmp_path, "--format", "json"))["environments"]
         assert listed["used_at"] is None
+
+
+def test_a_state_directory_that_is_none_is_told(tmp_path: Path) -> None:
+    """And no traceback is shown."""
+    file = tmp_path / "file"
+    file.touch()
+    for command, said in (
+        (["list"], "Not a directory"),
+        (["build", str(tmp_path)], "cannot be used: it is not a folder;"),
+    ):
+        done = CliRunner().invoke(create_app(), ["environment", *command, "--state-dir", str(file)])
+        assert done.exit_code == 1
+        assert done.stderr.startswith("error: ")
+        assert said in done.stderr

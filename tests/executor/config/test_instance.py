@@ -45,7 +45,7 @@ def test_the_state_folder_is_for_its_user_alone(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     """As an error of the operating system."""
     (tmp_path / "state").touch()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError, match="it is not a folder"):
         make_state_dir(tmp_path / "state")
 
 
