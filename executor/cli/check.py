@@ -19,7 +19,7 @@ from executor.errors import number_of
 if TYPE_CHECKING:
     from executor.environments.errors import BuildError
 
-__all__ = ["Checked", "check", "place_of", "register", "render_json"]
+__all__ = ["Checked", "check", "describe_errors", "register", "render_json"]
 
 EXAMPLES = """
 Examples:
@@ -191,7 +191,7 @@ def _print_text(checked: Sequence[Checked]) -> None:
         for finding in plugin.loaded.findings:
             console.print(
                 Text.assemble(
-                    (f"{place_of(plugin.path, finding)}: ", "bold"),
+                    (f"{_place(plugin.path, finding)}: ", "bold"),
                     (f"{finding.severity}: ", STYLES[finding.severity]),
                     finding.message,
                     (f" [{finding.code}]", "dim"),
@@ -200,8 +200,16 @@ def _print_text(checked: Sequence[Checked]) -> None:
     console.print(Text(_summarise(checked)))
 
 
-def place_of(root: Path, finding: Finding) -> str:
-    """Tell where something was found, as compilers do: `file:line:column`."""
+def describe_errors(root: Path, findings: Iterable[Finding]) -> list[str]:
+    """Describe what keeps a plugin from being served, a line each, as compilers do."""
+    return [
+        f"{_place(root, finding)}: {finding.message} [{finding.code}]"
+        for finding in findings
+        if finding.severity == "error"
+    ]
+
+
+def _place(root: Path, finding: Finding) -> str:
     file = printable(str(root / finding.file))
     return ":".join(str(part) for part in (file, finding.line, finding.column) if part is not None)
 

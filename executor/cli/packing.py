@@ -10,7 +10,7 @@ import typer
 
 from executor.catalog.findings import printable
 from executor.catalog.plugin import Plugin, load_plugin
-from executor.cli.check import place_of
+from executor.cli.check import describe_errors
 from executor.cli.showing import human_bytes
 from executor.cli.telling import fail
 from executor.errors import ExecutorError, number_of
@@ -69,8 +69,7 @@ def _load(folder: Path) -> Plugin:
     """Read the plugin that is to be packed; end the command when it could not be served."""
     loaded = load_plugin(folder)
     if loaded.plugin is None:
-        errors = [finding for finding in loaded.findings if finding.severity == "error"]
-        fail(*(f"{place_of(folder, finding)}: {finding.message} [{finding.code}]" for finding in errors))
+        fail(*describe_errors(folder, loaded.findings))
     return loaded.plugin
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from executor.catalog.findings import printable
+from executor.cli.check import describe_errors
 from executor.cli.desk import Desk, open_desk, put_in_force
 from executor.cli.opening import ConfigFile, StateDir
 from executor.cli.packing import PACKAGE_EXAMPLES, package
@@ -134,10 +135,13 @@ def _install(desk: Desk, source: Path) -> Installation:
     from executor.installed.errors import InstalledError
     from executor.installed.plugins import read_package
     from executor.packages.errors import PackageError
+    from executor.packages.folders import InvalidPluginError
 
     packages = desk.config.packages
     try:
         done = desk.plugins.install(read_package(source, packages.limits, require_signature=packages.require_signature))
+    except InvalidPluginError as error:
+        fail(*describe_errors(source, error.findings))
     except PackageError as error:
         raise InstalledError(f"{source}: {error}") from error
     version = build_environment(desk.config, desk.store, done.version, done.unpacked.plugin, _tell)

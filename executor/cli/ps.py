@@ -61,8 +61,10 @@ def ps(*, url: Url = None, state_dir: StateDir = None, output: Format = "table",
 
 def draw_workers(document: Any, width: int) -> RenderableType:
     """Draw the answer of `/workers` in lines of `width` characters."""
-    table = draw_table(COLUMNS, [_row(worker) for worker in document["workers"]], width)
-    return Group(table, Text(_summary(document), style="dim"))
+    summary = Text(_summary(document), style="dim")
+    if not document["workers"]:
+        return summary
+    return Group(draw_table(COLUMNS, [_row(worker) for worker in document["workers"]], width), summary)
 
 
 def _row(worker: dict[str, Any]) -> list[Text]:
