@@ -3,7 +3,7 @@
 The plugin's zygote imports it once, so that workers need not (decision 0033). Nothing depends on that: what is not
 found here, or cannot be imported there, is imported by each worker. So this keeps away from what is doubtful:
 
-- names that the plugin has itself, anywhere in its folder: a source may have them found first (`sys.path`);
+- names that the plugin has itself: at the top of its folder, and anywhere in it where a source changes `sys.path`;
 - everything but the standard library, where a source changes what others import or find in `os.environ`.
 """
 
@@ -65,7 +65,9 @@ def find_imports(files: PluginFiles, sources: Iterable[str]) -> tuple[str, ...]:
     """
     reader = _Reader(files)
     reader.read_all(sources)
-    found = (text for text in reader.outside if not (reader.meddling and _top(text) not in STANDARD))
+    own = _list_names(files.root) if reader.wandering else frozenset()
+    tops = {text: _top(text) for text in reader.outside}
+    found = (text for text, top in tops.items() if top not in own and not (reader.meddling and top not in STANDARD))
     return tuple(itertools.islice(found, MAX_IMPORTS))
 
 
@@ -75,13 +77,14 @@ class _Reader:
     Attributes:
         outside: What they import from elsewhere, in order.
         meddling: Whether one of them changes what others import.
+        wandering: Whether one of them looks for modules elsewhere than at the top of the plugin's folder.
     """
 
     def __init__(self, files: PluginFiles) -> None:
         self.outside: dict[str, None] = {}
-        self.meddling = False
+        self.meddling = self.wandering = False
         self._files = files
-        self._own = _list_names(files.root)
+        self._own = _list_names(files.root, deep=False)
         self._waiting: deque[str] = deque()
         self._seen: set[str] = set()
 
@@ -114,6 +117,7 @@ class _Reader:
                     self._follow_all(posixpath.join(place, *(node.module or "").split(".")), node.names)
                 case _:
                     self.meddling = self.meddling or _meddles(node)
+                    self.wandering = self.wandering or _wanders(node)
 
     def _note(self, module: str, names: Iterable[str]) -> None:
         """Take account of one import."""
@@ -148,8 +152,8 @@ def _top(text: str) -> str:
     return text.partition(":")[0].partition(".")[0]
 
 
-def _list_names(root: Path) -> frozenset[str]:
-    """What modules of a plugin may be called, wherever in its folder they lie; not those of an environment in it."""
+def _list_names(root: Path, *, deep: bool = True) -> frozenset[str]:
+    """What modules at the top of a plugin, or anywhere in it, may be called; not those of an environment in it."""
     names: set[str] = set()
     left = MAX_ENTRIES
     for folder, folders, files in os.walk(root):
@@ -157,7 +161,7 @@ def _list_names(root: Path) -> frozenset[str]:
         left -= len(folders) + len(files)
         names.update(folders)
         names.update(name.partition(".")[0] for name in files if name.endswith(_MODULES))
-        if left < 0:
+        if left < 0 or not deep:
             break
     return frozenset(names)
 
@@ -185,6 +189,14 @@ def _meddles(node: ast.AST) -> bool:
             return _name(value) in _TABLES
         case ast.Call(func=function):
             return _name(function) in _CHANGERS
+    return False
+
+
+def _wanders(node: ast.AST) -> bool:
+    """Recognise what has to do with where modules are looked for: `sys.path.append(...)`, `site.addsitedir(...)`."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="sys"), attr="path") | ast.Attribute(attr="addsitedir"):
+            return True
     return False
 
 

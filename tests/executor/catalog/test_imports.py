@@ -62,19 +62,25 @@ def test_modules_of_the_plugin_are_followed(tmp_path: Path) -> None:
     assert found(tmp_path, source, others) == ["a", "d", "b", "e", "c"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["yaml.py", "vendor/yaml.py", "yaml/nothing.txt", "lib/yaml/__init__.py", "yaml.cpython-312.so"],
-)
+@pytest.mark.parametrize("path", ["yaml.py", "yaml/nothing.txt", "yaml.cpython-312.so"])
 def test_names_that_the_plugin_has_itself(tmp_path: Path, path: str) -> None:
-    """Wherever in its folder: it may have put that in front of others."""
+    """They come first."""
     assert found(tmp_path, "import yaml, json", {path: ""}) == ["json"]
+
+
+@pytest.mark.parametrize("path", ["vendor/yaml.py", "lib/yaml/__init__.py", "endpoints/yaml.py"])
+def test_names_that_the_plugin_has_elsewhere(tmp_path: Path, path: str) -> None:
+    """They come first only if a source says so; `endpoints/yaml.py` is quite usual in a plugin that needs yaml."""
+    others = {path: "", "top.py": "import sys\nsys.path.insert(0, 'vendor')"}
+    assert found(tmp_path, "import yaml, json", others) == ["yaml", "json"]
+    assert found(tmp_path, "import yaml, json, top", others) == ["json", "sys"]
+    assert found(tmp_path, "import yaml, json, site\nsite.addsitedir('lib')", others) == ["json", "site"]
 
 
 def test_environment_in_the_folder(tmp_path: Path) -> None:
     """What lies in a virtual environment, or in a hidden folder, is not the plugin's own."""
     others = {"venv/pyvenv.cfg": "", "venv/lib/yaml.py": "", ".git/yaml.py": ""}
-    assert found(tmp_path, "import yaml", others) == ["yaml"]
+    assert found(tmp_path, "import yaml\nsys.path.append('lib')", others) == ["yaml"]
 
 
 @pytest.mark.parametrize(
