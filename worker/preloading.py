@@ -27,6 +27,7 @@ from signal import getsignal, valid_signals
 from typing import Final
 
 from worker.forking import fork_alone
+from worker.greenlets import end_event_loop
 from worker.process import look_like_worker
 
 __all__ = ["Preloaded", "preload"]
@@ -83,6 +84,7 @@ def _preload(imports: Iterable[str], root: str) -> Preloaded:
         count = len(sys.modules)
         there = _import(text)
         if len(sys.modules) != count or not there:
+            end_event_loop()  # that of the SDK: taking a lock is enough to begin one
             now = _State.look()
             if now.threads != state.threads:
                 _fork_once()

@@ -134,6 +134,43 @@ def test_threads_of_those_who_know_of_forks(case: Case) -> None:
     end(plugin)
 
 
+def test_the_event_loop_of_the_sdk(case: Case) -> None:
+    """Taking a lock is enough for gevent to open it: it is ended, as after the import of the SDK, and no obstacle."""
+    (case.packages / "gevent").mkdir(mode=0o755)
+    case.module("gevent/__init__", "from gevent import _hub_local")
+    case.module(
+        "gevent/_hub_local",
+        """
+import os
+
+class Hub:
+    def destroy(self, *, destroy_loop):
+        global hub
+        os.close(self.descriptor)
+        hub = None
+
+hub = None
+
+def get_hub_if_exists():
+    return hub
+""",
+    )
+    case.module(
+        "locks",
+        """
+import os
+from gevent import _hub_local
+
+_hub_local.hub = _hub_local.Hub()
+_hub_local.hub.descriptor = os.open("/dev/null", os.O_RDONLY)
+""",
+    )
+    plugin = case.start("locks")
+
+    assert [plugin.zygote.ready[key] for key in ("imports", "unfit")] == [["locks"], ""]
+    end(plugin)
+
+
 def test_looks_like_a_worker(case: Case) -> None:
     """What modules look at while they are imported is what they would find in a worker."""
     case.module("curious", "import os, sys\nseen = [os.environ['HOME'], os.environ['TMPDIR'], os.getcwd(), sys.argv]")
