@@ -155,7 +155,10 @@ class SpareBudget:
         now = time.monotonic()
         if now - self._looked_at > MEMORY_LOOK_S:
             self._looked_at = now
-            self._free_bytes = psutil.virtual_memory().available
+            try:
+                self._free_bytes = psutil.virtual_memory().available
+            except OSError:  # no descriptor is left to look: nor are there any for a worker
+                self._free_bytes = 0
         return self._free_bytes > self.settings.free_memory
 
 

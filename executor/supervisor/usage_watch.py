@@ -81,7 +81,10 @@ class UsageWatch:
             return 0.0  # the slot has ended meanwhile
 
     async def _check_tree(self, slot_pid: int, pid: int) -> None:
-        cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid, pid)
+        try:
+            cpu_s, memory_bytes = await asyncio.to_thread(look_at_processes, slot_pid, pid)
+        except OSError:  # no descriptor is left to look; perhaps there will be
+            cpu_s, memory_bytes = self._slot.cpu_before_s, 0
         if self._exceeded is not None:
             cpu_s -= self._slot.cpu_before_s
             self._judge(cpu_s=cpu_s, memory_bytes=memory_bytes if self._slot.group is None else 0)

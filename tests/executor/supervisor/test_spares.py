@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -214,6 +215,23 @@ def test_no_spares_where_there_must_be_none(plugin: Path, settings: SpareSetting
             assert budget.used == 0
 
     run(plugin, budget, test)
+
+
+def test_no_spares_while_the_free_memory_cannot_be_told(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left to look at it: the request's worker is ended, and its slot given back, all the same."""
+    monkeypatch.setattr(spares, "MEMORY_LOOK_S", -1.0)
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "too many open files", "/proc/meminfo")
+
+    async def test(runtime: PluginRuntime) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("psutil.virtual_memory", refuse)
+            for _ in range(3):
+                await ask(runtime)
+            assert (runtime.slots.busy, spare_pids(runtime)) == (0, [])
+
+    run(plugin, SpareBudget(SpareSettings()), test)
 
 
 def test_a_line_without_spares_gets_one_of_the_longest(plugin: Path) -> None:
