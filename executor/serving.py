@@ -199,6 +199,7 @@ class Serving:
             debug=config.debug,
             dify_routing=config.compat.routing == "dify",
         )
+        self._registry.forget_hooks(self.bound.hooks.keys() - bound.hooks.keys())
         self._registry.expect_hooks(bound.hooks)
         self._supervisor.limit_admission(config.admission)
         self._supervisor.limit_spares(config.spares)

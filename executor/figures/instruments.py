@@ -15,6 +15,7 @@ from typing import Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics import MetricWrapperBase
 
 from executor.figures.figures import Figures, StartTimes
 from executor.figures.live import Snapshot
@@ -50,6 +51,11 @@ class Instruments:
     def hook(self, label: str) -> HookInstruments:
         """Look the metrics of one hook up, once."""
         return HookInstruments(self, label)
+
+    def forget(self, label: str) -> None:
+        """Drop the series of one hook."""
+        for metric in self._by_hook:
+            metric.remove_by_labels({"hook": label})
 
     def observe_service(self, snapshot: Snapshot) -> None:
         """Set the gauges to what is true now."""
@@ -100,6 +106,21 @@ class Instruments:
         self.bytes_in = self._counter("executor_request_body_bytes", "Bytes of request bodies read.", by_hook)
         self.bytes_out = self._counter("executor_response_body_bytes", "Bytes of response bodies sent.", by_hook)
         self.log_dropped = self._counter("executor_log_dropped_bytes", "Log output over the limit.", by_hook)
+        self._by_hook: tuple[MetricWrapperBase, ...] = (
+            self.invocations,
+            self.duration,
+            self.queue,
+            self.ready,
+            self.workers,
+            self.first_byte,
+            self.after,
+            self.cpu,
+            self.max_rss,
+            self.page_faults,
+            self.bytes_in,
+            self.bytes_out,
+            self.log_dropped,
+        )
 
     def _make_service_metrics(self) -> None:
         self._workers = self._gauge("executor_workers_live", "Worker processes.")

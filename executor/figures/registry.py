@@ -58,6 +58,12 @@ class Registry:
         for hook_id in hook_ids:
             self._add(hook_id)
 
+    def forget_hooks(self, hook_ids: Iterable[str]) -> None:
+        """Let go of the figures of hooks that are no more, so that others have room; totals stay as they are."""
+        for hook_id in hook_ids:
+            if self._hooks.pop(hook_id, None) is not None:
+                self._instruments.forget(hook_id)
+
     def record(self, figures: Figures) -> None:
         """Record one finished invocation: some 30 microseconds, most of them for the log line."""
         entry = self._hooks.get(figures.hook_id)

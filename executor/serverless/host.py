@@ -25,6 +25,7 @@ from executor.config.serverless import Serverless
 from executor.environments.builder import EnvironmentBuilder
 from executor.environments.shelf import Use
 from executor.errors import ExecutorError
+from executor.figures.registry import Registry
 from executor.hooks import BoundHook
 from executor.serverless.errors import FunctionError, LaunchError
 from executor.serverless.form import LaunchForm
@@ -57,7 +58,7 @@ class FunctionHost:
         supervisor: Runs them. Borrowed.
         builder: Builds environments. Borrowed.
         settings: The section `serverless` of it.
-        expect: Told the names of functions, which count as hooks in figures.
+        registry: Told the names of functions, which count as hooks in figures.
     """
 
     def __init__(
@@ -67,14 +68,14 @@ class FunctionHost:
         builder: EnvironmentBuilder,
         *,
         settings: Serverless,
-        expect: Callable[[list[str]], None],
+        registry: Registry,
     ) -> None:
         folder = config.state_dir / FOLDER
         self._config = config
         self._supervisor = supervisor
         self._builder = builder
         self._settings = settings
-        self._expect = expect
+        self._registry = registry
         self._preparing = Preparing(config, folder, builder)
         self._shelf = FunctionShelf(folder / FUNCTIONS)
         self._functions: dict[str, Function] = {}
@@ -231,7 +232,7 @@ class FunctionHost:
         except BaseException:
             self._supervisor.unpin(plugin)
             raise
-        self._expect([function.name])
+        self._registry.expect_hooks([function.name])
         self._bound[function.name] = hook
         return hook
 
@@ -298,6 +299,7 @@ class FunctionHost:
         hook = self._bound.pop(function.name, None)
         if hook is not None:
             self._supervisor.unpin(hook.plugin)
+            self._registry.forget_hooks([function.name])
         use = self._uses.pop(function.name, None)
         if use is not None:
             use.close()

@@ -80,9 +80,7 @@ class ServerlessServer:
             self._desk = CallDesk(reverse, target, storage=storage, figures=registry.calls)
         idle_time_s = config.limits.client_idle_time
         self._builder = EnvironmentBuilder(config.state_dir, config.environments, host)
-        self._functions = FunctionHost(
-            config, supervisor, self._builder, settings=settings, expect=registry.expect_hooks
-        )
+        self._functions = FunctionHost(config, supervisor, self._builder, settings=settings, registry=registry)
         http = config.http
         self._invoking = Invoking(
             self._functions,

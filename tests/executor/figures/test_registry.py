@@ -176,6 +176,27 @@ def test_made_up_hooks_take_no_place(registry: Registry) -> None:
     assert value(registry, "executor_invocations_total", hook="cat", outcome="ok") == 1
 
 
+def test_hooks_that_are_no_more_make_room(registry: Registry) -> None:
+    """Their series and statistics go, and a new hook has its own again; what was counted in all stays."""
+    before = [f"hook-{number}" for number in range(MAX_HOOKS)]
+    registry.expect_hooks(before)
+    for hook_id in (*before, "new"):
+        registry.record(figures(hook_id=hook_id))
+    assert value(registry, "executor_invocations_total", hook=OTHER, outcome="ok") == 1
+
+    registry.forget_hooks([*before[:10], "never seen"])
+    registry.expect_hooks([*before[10:], "new"])
+    registry.record(figures(hook_id="new"))
+    registry.record(figures(hook_id=before[0]))
+    hooks = {dict(labels).get("hook") for _, labels in samples(registry)} - {None}
+    assert hooks == {*before[10:], "new", OTHER}
+    assert value(registry, "executor_invocations_total", hook="new", outcome="ok") == 1
+    assert value(registry, "executor_invocations_total", hook=OTHER, outcome="ok") == 2
+    statistics: Any = registry.statistics()
+    assert before[0] not in statistics["hooks"]
+    assert statistics["totals"]["invocations"] == MAX_HOOKS + 3
+
+
 def test_a_hook_that_is_called_other_is_just_one_of_them(registry: Registry) -> None:
     """It cannot be told apart, but nothing breaks."""
     registry.expect_hooks([OTHER, "cat"])

@@ -14,6 +14,7 @@ import pytest
 from executor.catalog.plugin import Plugin
 from executor.config.model import Config
 from executor.environments.builder import EnvironmentBuilder
+from executor.figures.registry import Registry
 from executor.isolation.host import HostIsolation
 from executor.serverless.errors import FunctionError
 from executor.serverless.functions import Function
@@ -37,9 +38,7 @@ def test_builds_hold_up_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
         config = Config.model_validate({"state_dir": tmp_path, "serverless": {"key": "k" * 16}})
         builder = EnvironmentBuilder(tmp_path, config.environments, cast("HostIsolation", None))
         assert config.serverless is not None
-        host = FunctionHost(
-            config, cast("Supervisor", None), builder, settings=config.serverless, expect=lambda _: None
-        )
+        host = FunctionHost(config, cast("Supervisor", None), builder, settings=config.serverless, registry=Registry())
         monkeypatch.setattr(host._preparing, "load", load)  # in place of builds that take minutes
         functions = [replace(CAT, plugin=f"cat-{number}", token=f"{number:032}") for number in range(MANY)]
         for function in functions:
