@@ -5,11 +5,12 @@ Theory of operation
 A worker that imports `httpx` runs 80 ms for that, an empty one 1 ms in all. So its zygote imports the same before, from
 the same places, and the worker finds it there (decision 0033). Nobody may be able to tell the difference:
 
-- What cannot be imported is left to the workers, which say why.
+- What is not there is left to the workers, which say so.
 - A module of which the plugin has one by the same name is forgotten again: the plugin's own folder comes first.
 - What a fork does not hand on (threads), what workers do not get (descriptors, variables of the environment, handlers
-  of signals, the working directory), and children are looked for after each import. What leaves any of that behind is
-  *unfit*: the zygote says so, and is replaced by one that does not import it.
+  of signals, the working directory), what they set up themselves (logging), and children are looked for after each
+  import. What leaves any of that behind is *unfit*: the zygote says so, and is replaced by one that does not import it.
+  So is what fails: a second attempt, in a worker, would find what the first one has left.
 - Random numbers that modules have seeded by chance are seeded anew in each worker (`worker.forking`).
 
 Nothing of the plugin itself is run here, and its folder is not searched.
@@ -18,6 +19,7 @@ Nothing of the plugin itself is run here, and its folder is not searched.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,11 +28,16 @@ from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, environ, getcwd, listdir, waiti
 from signal import getsignal, valid_signals
 from typing import Final
 
+from protocol import clip
 from worker.forking import fork_alone
 from worker.greenlets import end_event_loop
 from worker.process import look_like_worker
+from worker.tracebacks import describe_error
 
-__all__ = ["Preloaded", "preload"]
+__all__ = ["MAX_REASON", "Preloaded", "preload"]
+
+MAX_REASON: Final = 500
+"""Bytes of what is said of an import that is unfit."""
 
 _THREADS: Final = "/proc/self/task"
 _DESCRIPTORS: Final = "/proc/self/fd"
@@ -67,12 +74,16 @@ def preload(imports: Sequence[str], root: str) -> Preloaded:
     if not imports:
         return Preloaded()
     look_like_worker(root)
+    log, stand_in = logging.getLogger(), logging.NullHandler()
+    log.setLevel(logging.INFO)
+    log.addHandler(stand_in)  # with none, whoever logs something gives it one
     try:
         os.chdir(root or "/")
         return _preload(imports, root)
     except OSError:  # of the folder: workers say what is wrong with it
         return Preloaded()
     finally:
+        log.removeHandler(stand_in)
         os.chdir("/")
 
 
@@ -82,8 +93,11 @@ def _preload(imports: Iterable[str], root: str) -> Preloaded:
     state = _State.look()
     for text in imports:
         count = len(sys.modules)
-        there = _import(text)
-        if len(sys.modules) != count or not there:
+        try:
+            there = _import(text)
+        except BaseException as error:  # noqa: BLE001 - a module may raise anything
+            return Preloaded(tuple(imported), text, clip(f"it raised {describe_error(error)}", MAX_REASON))
+        if len(sys.modules) != count:
             end_event_loop()  # that of the SDK: taking a lock is enough to begin one
             now = _State.look()
             if now.threads != state.threads:
@@ -98,11 +112,17 @@ def _preload(imports: Iterable[str], root: str) -> Preloaded:
 
 
 def _import(text: str) -> bool:
-    """Do what an import statement does; whether that was possible."""
+    """Do what an import statement does; False where there is no such module.
+
+    Raises:
+        BaseException: As the module does.
+    """
     module, _, name = text.partition(":")
     try:
         __import__(module, fromlist=(name,) if name else ())
-    except BaseException:  # noqa: BLE001 - whoever needs it will be told, in a worker
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # it misses another one
         return False
     return True
 
@@ -142,6 +162,7 @@ class _State:
     variables: dict[str, str]
     handlers: tuple[object, ...]
     folder: str
+    logging: tuple[object, ...]
 
     @classmethod
     def look(cls) -> _State:
@@ -153,6 +174,7 @@ class _State:
             variables=dict(environ),
             handlers=tuple(map(getsignal, sorted(valid_signals()))),
             folder=getcwd(),
+            logging=(logging.root.level, *logging.root.handlers),
         )
 
     def differs(self, before: _State) -> str:
@@ -169,6 +191,8 @@ class _State:
             return "it has changed what a signal does"
         if self.folder != before.folder:
             return "it has changed the working directory"
+        if self.logging != before.logging:
+            return "it has changed what is logged"
         return ""
 
 

@@ -8,7 +8,9 @@ from typing import Final
 
 import pytest
 
+from protocol import clip
 from tests.worker.driver import BaseZygote, Plugin
+from worker.preloading import MAX_REASON
 
 HEADER: Final = "import os, sys\n"
 
@@ -85,19 +87,19 @@ def test_workers_find_what_was_imported(case: Case) -> None:
     end(plugin)
 
 
-def test_what_cannot_be_imported_is_left_to_workers(case: Case) -> None:
-    """It is no failure of the zygote: the worker says what is wrong, as it would anyway."""
-    case.module("broken", "raise RuntimeError('no network')")
-    case.module("quits", "raise SystemExit(3)")
+def test_what_is_not_there_is_left_to_workers(case: Case) -> None:
+    """It is no failure of the zygote: sources try one module, then another, and a worker says what is missing."""
     case.module("fine", "")
-    plugin = case.start("broken", "no_such", "json:no_such", "quits", "fine")
+    (case.packages / "package").mkdir(mode=0o755)
+    case.module("package/__init__", "")
+    plugin = case.start("no_such", "no_such.deep:name", "package.missing", "json:no_such", "fine")
 
     assert plugin.zygote.ready["imports"] == ["json:no_such", "fine"]
     assert plugin.zygote.ready["unfit"] == ""
     plugin.endpoint(
-        "return Response(str(seen))", top="try:\n    import broken\nexcept RuntimeError as e:\n    seen = e"
+        "return Response(str(seen))", top="try:\n    import no_such\nexcept ImportError as e:\n    seen = e"
     )
-    assert plugin.call().body == b"no network"
+    assert plugin.call().body == b"No module named 'no_such'"
     end(plugin)
 
 
@@ -110,7 +112,12 @@ def test_what_cannot_be_imported_is_left_to_workers(case: Case) -> None:
         ("import os\nos.environ['LATER'] = '1'", "it has changed the environment"),
         ("import signal\nsignal.signal(signal.SIGUSR1, print)", "it has changed what a signal does"),
         ("import os\nos.chdir('/usr')", "it has changed the working directory"),
-        ("import os\nos.open('/dev/null', 0)\nraise RuntimeError", "it has opened a file or a socket"),
+        ("import logging\nlogging.getLogger().setLevel(logging.ERROR)", "it has changed what is logged"),
+        ("import logging\nlogging.basicConfig(force=True)", "it has changed what is logged"),
+        ("raise RuntimeError('no network')", "it raised RuntimeError: no network"),
+        ("raise SystemExit(3)", "it raised SystemExit: 3"),
+        ("import no_such", "it raised ModuleNotFoundError: No module named 'no_such'"),
+        (f"raise ValueError('{'x' * 2000}')", clip(f"it raised ValueError: {'x' * 2000}", MAX_REASON)),
     ],
 )
 def test_what_a_fork_would_not_hand_on(case: Case, text: str, reason: str) -> None:
@@ -121,6 +128,21 @@ def test_what_a_fork_would_not_hand_on(case: Case, text: str, reason: str) -> No
 
     report = plugin.zygote.ready
     assert [report[key] for key in ("imports", "unfit", "reason")] == [["json"], "unfit", reason]
+    end(plugin)
+
+
+def test_logging_while_it_is_imported(case: Case) -> None:
+    """As in a worker, it is sent once: with nobody there to log, Python would set up a second place for it."""
+    case.module("talks", "import logging\nlogging.warning('early')\nlogging.basicConfig(level=logging.DEBUG)")
+    plugin = case.start("talks")
+
+    assert plugin.zygote.ready["unfit"] == ""
+    plugin.endpoint(
+        "logging.warning('once'); return Response(str(len(logging.root.handlers)))", top="import logging, talks"
+    )
+    answer = plugin.call()
+    assert answer.body == b"1"
+    assert b"once" not in answer.stderr
     end(plugin)
 
 
