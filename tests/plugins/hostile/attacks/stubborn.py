@@ -80,8 +80,13 @@ def handles_signals(_):
 
 @deed("Is interrupted all the time, by itself", proof=STAYS, ends=SLOW)
 def storm_of_signals(_):
+    asleep = False
+
     def interrupt(*_) -> None:
-        raise KeyboardInterrupt
+        nonlocal asleep
+        if asleep:  # and not between two sleeps, where nothing would catch it
+            asleep = False
+            raise KeyboardInterrupt
 
     _begun()
     signal.signal(signal.SIGALRM, interrupt)
@@ -89,6 +94,7 @@ def storm_of_signals(_):
     while True:
         with contextlib.suppress(BaseException):
             while True:
+                asleep = True
                 time.sleep(60)
 
 
