@@ -48,6 +48,9 @@ PIPELINED: Final = 8
 LINGER_TIME_S: Final = 30.0
 """How long the rest of a request is taken and dropped once it is answered: nginx's `lingering_time`."""
 
+REFUSED_MOST: Final = 16 * 1024**2
+"""Bytes that are taken and dropped of a head or trailer that was refused; one without an end is cut off there."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
@@ -126,6 +129,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         the last sign of progress is counted here.
         """
         if self._refusal:
+            self._quiet_bytes += len(data)
+            if self._half_closed and self._quiet_bytes > REFUSED_MOST:
+                self.transport.abort()
             return
         self._data = data
         self._quiet_bytes += len(data)
