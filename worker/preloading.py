@@ -22,7 +22,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, environ, getcwd, listdir, waitid, waitpid
 from signal import getsignal, valid_signals
@@ -142,14 +142,10 @@ def _own_names(root: str) -> frozenset[str]:
 
 def _forget(names: frozenset[str], before: frozenset[str]) -> None:
     """Have some modules imported again by whoever asks for them, unless they were there before."""
-    for module in list(_of(names, sys.modules)):
-        if module not in before:
+    for module in sys.modules.keys() - before:
+        if module.partition(".")[0] in names:
             del sys.modules[module]
     importlib.invalidate_caches()
-
-
-def _of(names: frozenset[str], modules: Iterable[str]) -> Iterator[str]:
-    return (module for module in modules if module.partition(".")[0] in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,18 @@ found here, or cannot be imported there, is imported by each worker. So this kee
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import os
 import posixpath
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from executor.catalog.files import FileError, PluginFiles
+from executor.catalog.modules import absolute_name
 from executor.catalog.namespace import never_runs
 from executor.catalog.python_source import SourceSyntaxError, SourceTooComplexError, parse_source
 from protocol.limits import MAX_IMPORT, MAX_IMPORTS
@@ -110,41 +112,43 @@ class _Reader:
                 case ast.Import():
                     for alias in node.names:
                         self._note(alias.name, ())
-                case ast.ImportFrom(level=0):
-                    self._note(node.module or "", [alias.name for alias in node.names])
                 case ast.ImportFrom():
-                    place = posixpath.normpath(posixpath.join(folder, *[".."] * (node.level - 1)))
-                    self._follow_all(posixpath.join(place, *(node.module or "").split(".")), node.names)
+                    module, names = node.module or "", [alias.name for alias in node.names]
+                    if node.level == 0:
+                        self._note(module, names)
+                    else:
+                        self._follow_all(absolute_name(folder, module, node.level), names)
                 case _:
                     self.meddling = self.meddling or _meddles(node)
                     self.wandering = self.wandering or _wanders(node)
 
-    def _note(self, module: str, names: Iterable[str]) -> None:
+    def _note(self, module: str, names: Sequence[str]) -> None:
         """Take account of one import."""
         top = _top(module)
         if top in self._own:
-            self._follow_all(module.replace(".", "/"), [ast.alias(name) for name in names])
+            self._follow_all(module, names)
         elif top not in _LEFT_ALONE:
             for text in [f"{module}:{name}" for name in names if name != "*"] or [module]:
                 if text.isascii() and len(text) <= MAX_IMPORT:
                     self.outside[text] = None
 
-    def _follow_all(self, path: str, aliases: Iterable[ast.alias]) -> None:
+    def _follow_all(self, module: str, names: Sequence[str]) -> None:
         """Have a module of the plugin read, what is above it, and what may be modules in it."""
-        parts = path.split("/")
+        parts = module.split(".") if module else []
         for count in range(1, len(parts)):
             self._follow("/".join((*parts[:count], "__init__.py")))
-        for inner in (path, *(f"{path}/{alias.name}" for alias in aliases)):
-            self._follow(f"{inner}.py")
-            self._follow(f"{inner}/__init__.py")
+        for path in ("/".join(parts), *("/".join((*parts, name)) for name in names)):
+            self._follow(f"{path}.py")
+            self._follow(f"{path}/__init__.py")
 
     def _follow(self, path: str) -> None:
         """Have a source read, if it is there."""
         if path in self._seen or len(self._seen) >= MAX_ENTRIES:
             return
         self._seen.add(path)
-        if len(self._waiting) < MAX_SOURCES and (self._files.root / path).is_file():
-            self._waiting.append(path)
+        if len(self._waiting) < MAX_SOURCES:
+            with contextlib.suppress(FileError):
+                self._waiting.append(self._files.locate(path))
 
 
 def _top(text: str) -> str:

@@ -11,7 +11,7 @@ from executor.catalog.files import FileError, PluginFiles
 from executor.catalog.namespace import Meaning, Name, Namespace, is_class_like, read_namespace
 from executor.catalog.python_source import SourceSyntaxError, SourceTooComplexError, parse_source
 
-__all__ = ["Modules"]
+__all__ = ["Modules", "absolute_name"]
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Bytes of sources that are read for one plugin; some seconds at worst."""
@@ -135,11 +135,22 @@ class _Place:
 
     def absolute(self, module: str, level: int) -> str:
         """The dotted name of a module from the plugin's folder."""
-        if level == 0:
-            return module
-        parts = [part for part in self._folder.split("/") if part]
-        parts = parts[: max(len(parts) - (level - 1), 0)]
-        return ".".join([*parts, module] if module else parts)
+        return absolute_name(self._folder, module, level)
+
+
+def absolute_name(folder: str, module: str, level: int) -> str:
+    """The dotted name of a module from the plugin's folder, as a source imports it.
+
+    Args:
+        folder: Of the source, relative to the plugin's.
+        module: As the source names it; empty for what the dots alone say.
+        level: Leading dots.
+    """
+    if level == 0:
+        return module
+    parts = [part for part in folder.split("/") if part]
+    parts = parts[: max(len(parts) - (level - 1), 0)]
+    return ".".join([*parts, module] if module else parts)
 
 
 def _find_in_sdk(module: str, name: str) -> Name:
