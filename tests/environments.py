@@ -18,7 +18,20 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["build_environment", "environment_for_anybody", "find_pythons", "plant", "python_for_anybody"]
+__all__ = [
+    "NOBODY",
+    "build_environment",
+    "environment_for_anybody",
+    "find_pythons",
+    "ordinary_user",
+    "plant",
+    "python_for",
+    "python_for_anybody",
+    "reachable",
+]
+
+NOBODY: Final = 65534
+"""The user without rights."""
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "endpoint-executor-tests"
 _OPEN_CACHE: Final = Path(tempfile.gettempdir()) / f"endpoint-executor-tests-{os.getuid()}"
@@ -78,6 +91,34 @@ def python_for_anybody(folder: Path) -> str | None:
     (site,) = (venv / "lib").glob("python3.*/site-packages")
     (site / "ours.pth").write_text(f"{_PROJECT}\n{packages}\n")
     return str(venv / "bin" / "python")
+
+
+def python_for(folder: Path) -> str:
+    """An interpreter that ordinary users may run, with the packages of this one.
+
+    It is this one where they can reach it, otherwise one of the system's.
+
+    Args:
+        folder: Where everybody may read.
+
+    Raises:
+        AssertionError: This machine has none.
+    """
+    if os.geteuid() != 0 or reachable(Path(sys.executable)):
+        return sys.executable
+    python = python_for_anybody(folder)
+    assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
+    return python
+
+
+def reachable(path: Path) -> bool:
+    """Whether users without rights may use a file: every folder on the way to it lets them pass."""
+    return all(folder.stat().st_mode & 0o1 for folder in path.resolve().parents)
+
+
+def ordinary_user() -> int | None:
+    """A user without rights to run something as; None where the tests have none either."""
+    return NOBODY if os.geteuid() == 0 else None
 
 
 def environment_for_anybody(*requirements: str) -> Path | None:

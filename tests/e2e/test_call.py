@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from executor.cli.main import create_app
 from tests.e2e.harness import COMMAND, LAB, wait_ended
-from tests.environments import python_for_anybody
+from tests.environments import ordinary_user, python_for
 
 pytestmark = pytest.mark.e2e
 
@@ -231,17 +230,14 @@ def test_calls_back_to_dify(tmp_path: Path) -> None:
 
 def test_as_an_ordinary_user() -> None:
     """Nothing here needs root: `nobody` may call, too, with state of its own."""
-    root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
-        python = python_for_anybody(folder) if root else sys.executable
-        assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
+        python, user = python_for(folder), ordinary_user()
         command = [python, *COMMAND[1:], "call", str(LAB), "GET", "/files", "--state-dir", str(folder / "state")]
-        user = 65534 if root else None
         ended = subprocess.run(
             command, capture_output=True, timeout=PATIENCE_S, check=False, cwd=folder, user=user, group=user,
-            extra_groups=[] if root else None, env={**os.environ, "HOME": name},
+            extra_groups=None if user is None else [], env={**os.environ, "HOME": name},
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.startswith(b"/tmp/")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,7 @@ import pytest
 from tests import plain_http
 from tests.e2e.duplex import begun
 from tests.e2e.harness import COMMAND, LAB, Executor, until, wait_ended
-from tests.environments import python_for_anybody
+from tests.environments import ordinary_user, python_for
 
 pytestmark = pytest.mark.e2e
 
@@ -256,10 +254,8 @@ def test_serving_as_an_ordinary_user() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        root = os.geteuid() == 0
-        python = python_for_anybody(folder) if root else sys.executable
-        assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
-        with Executor(LAB, python=python, user=65534 if root else None) as executor:
+        python, user = python_for(folder), ordinary_user()
+        with Executor(LAB, python=python, user=user) as executor:
             (process, *_) = executor.processes()
             assert process.uids().effective != 0
             assert executor.get("/status/200").status_code == 200

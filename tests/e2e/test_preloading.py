@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.e2e.harness import Executor
-from tests.environments import python_for_anybody
+from tests.e2e.test_lifecycle import copy_lab
+from tests.environments import ordinary_user, python_for
 
 pytestmark = pytest.mark.e2e
 
-LAB = Path(__file__).parent.parent / "plugins" / "lab"
 SOURCE = """
 import sys
 
@@ -40,13 +36,12 @@ DECLARATION = "  - {path: /imports, method: GET, extra: {python: {source: endpoi
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     """A plugin that tells what was there before it imported anything."""
-    return copy_plugin(tmp_path)
+    return make_plugin(tmp_path)
 
 
-def copy_plugin(folder: Path) -> Path:
+def make_plugin(folder: Path) -> Path:
     """Make such a plugin in a folder."""
-    root = folder / "lab"
-    shutil.copytree(LAB, root)
+    root = copy_lab(folder)
     (root / "own.py").write_text("import decimal")
     (root / "endpoints" / "imports.py").write_text(SOURCE)
     with (root / "group.yaml").open("a") as file:
@@ -57,27 +52,25 @@ def copy_plugin(folder: Path) -> Path:
 def test_workers_find_what_sources_import(plugin: Path) -> None:
     """Of every module of the plugin, in functions too, but no module of the plugin itself."""
     with Executor(plugin) as executor:
-        assert httpx.get(f"{executor.url}/e/lab/imports").text == "decimal httpx sqlite3"
+        assert executor.get("/imports").text == "decimal httpx sqlite3"
 
 
 def test_as_an_ordinary_user() -> None:
     """Whose zygote sees its view by other means."""
-    root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        python = python_for_anybody(folder) if root else sys.executable
-        assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
-        with Executor(copy_plugin(folder), python=python, user=65534 if root else None) as executor:
-            assert httpx.get(f"{executor.url}/e/lab/imports").text == "decimal httpx sqlite3"
+        python, user = python_for(folder), ordinary_user()
+        with Executor(make_plugin(folder), python=python, user=user) as executor:
+            assert executor.get("/imports").text == "decimal httpx sqlite3"
 
 
 def test_switched_off(plugin: Path) -> None:
     """From the reload on, for new workers."""
     config: dict[str, object] = {"plugins": [str(plugin)]}
     with Executor(config=config) as executor:
-        assert httpx.get(f"{executor.url}/e/lab/imports").text == "decimal httpx sqlite3"
+        assert executor.get("/imports").text == "decimal httpx sqlite3"
         executor.write_config(config | {"environments": {"preload": False}})
         executor.process.send_signal(signal.SIGHUP)
         executor.wait_event("service.reloaded")
-        assert httpx.get(f"{executor.url}/e/lab/imports").text == ""
+        assert executor.get("/imports").text == ""

@@ -18,8 +18,8 @@ import pytest
 
 from tests import plain_http
 from tests.e2e.harness import Executor
+from tests.environments import python_for
 from tests.sandbox.deeds import DeedRecord
-from tests.sandbox.services import python_for
 
 __all__ = ["PATIENCE", "Arena", "Batch", "chosen", "lasting", "open_arena", "wait_until"]
 
@@ -147,7 +147,7 @@ def open_arena(
         "spares": {"total": 0},
         "worker": dict(worker or {}),
     }
-    python = sys.executable if user is None else python_for(plugins)
+    python = sys.executable if user is None else python_for(plugins.parent)
     executor = Executor(config=config, python=python, user=user, cgroups=cgroups)
     if user is not None:
         os.chown(executor.config_file, user, user)

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.environments import NOBODY, python_for
 from tests.executor.environments.packages import Index
-from tests.sandbox.services import NOBODY, python_for
 
 __all__ = ["BUILD_ATTACKS", "BuildAttack", "Built", "Place", "open_place"]
 
@@ -334,7 +334,7 @@ class Place:
         self.folder = folder
         self._user = user
         self.rootless = user is not None or os.geteuid() != 0
-        self._python = python_for(folder / "plugins") if user is not None else sys.executable
+        self._python = python_for(folder) if user is not None else sys.executable
         self.canary = f"CANARY-{secrets.token_hex(8)}"
         self.token = f"ee-left-{secrets.token_hex(8)}"
         self.lure = folder / "lure"

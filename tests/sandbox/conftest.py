@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.environments import build_environment, environment_for_anybody, find_pythons
+from tests.environments import NOBODY, build_environment, environment_for_anybody, find_pythons
 from tests.sandbox.lures import Lures
-from tests.sandbox.services import NOBODY, Service, open_plugins, start
+from tests.sandbox.services import Service, open_plugins, start
 
 Weaken = Callable[[tuple[str, ...], Mapping[str, object]], Service]
 

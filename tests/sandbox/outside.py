@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from tests.environments import python_for
 from tests.sandbox.attacks import AttackRecord
-from tests.sandbox.services import GROUP, Service, python_for
+from tests.sandbox.services import GROUP, Service
 
 __all__ = ["run_outside"]
 
@@ -47,7 +48,7 @@ def run_outside(attack: AttackRecord, service: Service, *, user: int | None = No
         process = subprocess.Popen(
             [
                 *(
-                    service.python if user is None else python_for(service.plugins),
+                    service.python if user is None else python_for(service.plugins.parent),
                     "-B",
                     files["script"],
                     service.plugins / "hostile",

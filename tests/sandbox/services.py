@@ -18,13 +18,12 @@ import psutil
 
 from tests import plain_http
 from tests.e2e.harness import LAB, Executor
-from tests.environments import python_for_anybody
+from tests.environments import python_for
 from tests.sandbox.attacks import HOSTILE, AttackRecord
 from tests.sandbox.lures import Lures
 
-__all__ = ["GROUP", "NOBODY", "Service", "open_plugins", "python_for", "start"]
+__all__ = ["GROUP", "Service", "open_plugins", "start"]
 
-NOBODY: Final = 65534
 GROUP: Final = 65533
 """A group that whoever starts something as root is in as well, and that must not be handed down."""
 
@@ -46,26 +45,6 @@ def open_plugins() -> Iterator[Path]:
         for path in (folder.parent, folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         yield folder
-
-
-def reachable(path: Path) -> bool:
-    """Whether users without rights may use a file: every folder on the way to it lets them pass."""
-    return all(folder.stat().st_mode & 0o1 for folder in path.resolve().parents)
-
-
-def python_for(folder: Path) -> str:
-    """Tell an interpreter that ordinary users may run, with the packages of this one.
-
-    It is this one where they can reach it, otherwise one of the system's.
-
-    Args:
-        folder: That of `open_plugins`; the environment is put next to it.
-    """
-    if os.geteuid() != 0 or reachable(Path(sys.executable)):
-        return sys.executable
-    python = python_for_anybody(folder.parent)
-    assert python is not None, f"{sys.executable} is root's own, and this system has no other Python that would do"
-    return python
 
 
 class Service:
@@ -174,7 +153,7 @@ def start(
         "limits": {"cancel_grace_time": "100ms", **(limits or {})},
         "isolation": {"off": list(off)},
     }
-    python = sys.executable if user is None else python_for(plugins)
+    python = sys.executable if user is None else python_for(plugins.parent)
     groups = [GROUP] if user is None and os.geteuid() == 0 else None
     variables = {ENVIRONMENT: canary("environment")}
     executor = Executor(config=config, environment=variables, python=python, user=user, groups=groups)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from executor.isolation.cgroup_instances import SUPERVISOR_SUFFIX, remove_ended
+from tests.environments import NOBODY
 from tests.executor.isolation.cgroup_support import must_open, prepared_parent
 from tests.sandbox.arena import PATIENCE, Arena, lasting, open_arena, wait_until
 from tests.sandbox.conftest import cannot_run
-from tests.sandbox.services import NOBODY
 from tests.sandbox.test_endings import GONE_S, TARGET, family, group_folders, occupied, still_running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -16,10 +16,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.environments import NOBODY
 from tests.sandbox.arena import PATIENCE, Arena, Batch, chosen, lasting, open_arena
 from tests.sandbox.conftest import cannot_run
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import NOBODY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

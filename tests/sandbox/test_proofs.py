@@ -7,10 +7,11 @@ import os
 import httpx
 import pytest
 
+from tests.environments import NOBODY
 from tests.sandbox.attacks import ATTACKS, AttackRecord
 from tests.sandbox.conftest import Weaken, cannot_run
 from tests.sandbox.outside import run_outside
-from tests.sandbox.services import NOBODY, Service
+from tests.sandbox.services import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

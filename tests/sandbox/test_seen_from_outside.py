@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.environments import NOBODY
 from tests.sandbox.conftest import cannot_run
-from tests.sandbox.services import NOBODY, Service
+from tests.sandbox.services import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

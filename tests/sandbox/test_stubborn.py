@@ -13,11 +13,11 @@ import httpx
 import psutil
 import pytest
 
+from tests.environments import python_for
 from tests.sandbox.arena import Arena, Batch, chosen, lasting, open_arena, wait_until
 from tests.sandbox.attacks import HOSTILE
 from tests.sandbox.conftest import user_for
 from tests.sandbox.deeds import DeedRecord, deeds_of
-from tests.sandbox.services import python_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -135,7 +135,9 @@ def test_what_is_left_is_real(plugins: Path, tmp_path: Path) -> None:
             f"import sys; sys.path.insert(0, {str(HOSTILE)!r}); import attacks.stubborn; "
             f"attacks.stubborn.{deed.name}({{}})"
         )
-        subprocess.run([python_for(plugins), "-B", "-c", script], check=False, timeout=30, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [python_for(plugins.parent), "-B", "-c", script], check=False, timeout=30, stdout=subprocess.DEVNULL
+        )
         left = [process for process in psutil.process_iter(["name"]) if process.info["name"] == LEFT]
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):

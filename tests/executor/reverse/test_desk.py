@@ -12,21 +12,12 @@ from executor.catalog.permissions import Permissions
 from executor.config.reverse import Reverse
 from executor.figures.calls import CallFigures
 from executor.reverse.broker import Caller
-from executor.reverse.call import ReverseCall
 from executor.reverse.desk import CallDesk
 from executor.reverse.nobody import NobodyTarget
 from executor.store.storage import PluginStorage, StorageScope
+from tests.executor.reverse.targets.support import make_call
 
-CALL = ReverseCall(
-    kind="storage",
-    request={"opt": "exist", "key": "k"},
-    tenant_id="t",
-    plugin_id="author/name",
-    hook_id="h",
-    invocation_id="i",
-    user_id="u",
-    session_id="s",
-)
+CALL = make_call("storage", {"opt": "exist", "key": "k"})
 CALLER = Caller(
     tenant_id="t",
     plugin_id="author/name",

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.config.places import ConfigError
-from executor.reverse.call import CallFailedError, ReverseCall
+from executor.reverse.call import CallFailedError
 from executor.reverse.fixtures import FixturesTarget, fill, fits
 from executor.reverse.fixtures_file import load_fixtures
+from tests.executor.reverse.targets.support import collect, make_call
 from tests.protocol import strategies
 
 REQUESTS: dict[str, dict[str, object]] = {
@@ -28,21 +29,7 @@ def ask(tmp_path: Path, text: str, kind: str = "app", **request: object) -> list
     file = tmp_path / "fixtures.yaml"
     file.write_text(text)
     target = FixturesTarget(load_fixtures(file), "fixtures.yaml")
-    call = ReverseCall(
-        kind=kind,
-        request=request or REQUESTS[kind],
-        tenant_id="t",
-        plugin_id="a/p",
-        hook_id="h",
-        invocation_id="i",
-        user_id="u",
-        session_id="s",
-    )
-
-    async def collect() -> list[Any]:
-        return [item async for item in target.call(call)]
-
-    return asyncio.run(collect())
+    return asyncio.run(collect(target, make_call(kind, request or REQUESTS[kind])))
 
 
 def test_the_first_that_fits_answers(tmp_path: Path) -> None:

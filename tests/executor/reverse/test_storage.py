@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from executor.reverse.call import CallFailedError, ReverseCall
+from executor.reverse.call import CallFailedError
 from executor.reverse.storage import StorageTarget
 from executor.store.storage import PluginStorage, StorageScope
 from executor.store.store import open_store
+from tests.executor.reverse.targets.support import collect, make_call
 
 
 class Clock:
@@ -36,21 +37,8 @@ class Kept:
 
     def ask(self, opt: object, key: object = "k", **given: object) -> Any:
         """The answer to one call."""
-        call = ReverseCall(
-            kind="storage",
-            request={"opt": opt, "key": key, **given},
-            tenant_id="t",
-            plugin_id="author/name",
-            hook_id="h",
-            invocation_id="i",
-            user_id="u",
-            session_id="s",
-        )
-
-        async def collect() -> list[object]:
-            return [item async for item in self.target.call(call)]
-
-        (answer,) = asyncio.run(collect())
+        call = make_call("storage", {"opt": opt, "key": key, **given})
+        (answer,) = asyncio.run(collect(self.target, call))
         return answer
 
 
